@@ -1,0 +1,77 @@
+"""One file per clip and stage: an uncompressed ZIP of PNG images plus their table, `frames.csv`.
+
+Few files for many frames, random access, one atomic rename; any ZIP tool can look inside
+(the idea is that of StyleGAN's datasets).
+"""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from reenact.errors import UserError
+from reenact.files import written_whole
+
+TABLE = "frames.csv"
+
+
+class ClipWriter:
+    """Adds images to a clip that is being written; made by `write_clip`."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def add(self, name: str, image: np.ndarray) -> None:
+        """Store one uint8 image, H x W (grey) or H x W x 3 (RGB), lossless, under `name` (.png)."""
+        pixels = image if image.ndim == 2 else image[..., ::-1]
+        # Level 1: three times faster than the default for 5 % more bytes.
+        _, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        self._archive.writestr(name, data.tobytes())
+
+    def finish(self, table: pd.DataFrame) -> None:
+        """Store the frame table. Its column `image` names the stored image of each row ('' = none)."""
+        self._archive.writestr(TABLE, table.to_csv(index=False))
+
+
+@contextmanager
+def write_clip(path: Path) -> Iterator[ClipWriter]:
+    """Write a clip file as a whole or not at all."""
+    with written_whole(path) as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            yield ClipWriter(archive)
+
+
+class Clip:
+    """A clip file opened for reading.
+
+    Attributes:
+        path: the file.
+        table: one row a frame; its columns are those of the stage that wrote the clip.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        try:
+            self._archive = zipfile.ZipFile(self.path)
+            self.table = pd.read_csv(io.BytesIO(self._archive.read(TABLE)), keep_default_na=False, na_values=["nan"])
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            raise UserError(f"{self.path}: not a readable clip file ({error}); delete it and run again") from error
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def image(self, name: str) -> np.ndarray:
+        """Read one image by its name in the column `image`: uint8, H x W x 3 (RGB) or H x W (grey)."""
+        pixels = cv2.imdecode(np.frombuffer(self._archive.read(name), np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise UserError(f"{self.path}: image {name} is damaged; delete the file and run again")
+        return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., ::-1])
+
+    def images(self, names: list[str]) -> np.ndarray:
+        """Read several images of one size: uint8, N x H x W (x 3)."""
+        return np.stack([self.image(name) for name in names])

@@ -1,0 +1,17 @@
+"""Settings of stage `drive`."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from reenact.settings.base import Section
+
+
+class DriveSettings(Section):
+    """The frames that every model of the sweep is driven with before one is chosen."""
+
+    section: ClassVar[str] = "drive"
+
+    driver: str | None = Field(default=None, description="Driver of the cross-driving scores; null = the first in `drivers` with media of its own.")
+    frames: int = Field(default=96, ge=9, description="Most frames of each protocol, in short runs spread over the stretch.")
+    batch_size: int = Field(default=8, ge=1, description="Frames rendered at once.")

@@ -1,0 +1,20 @@
+"""Settings of stage `meta`."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from reenact.settings.training import TrainingSettings
+
+
+class MetaSettings(TrainingSettings):
+    """Meta-learning: encoders, generator and discriminator on many people."""
+
+    section: ClassVar[str] = "meta"
+
+    name: str = Field(default="meta", pattern=r"^[A-Za-z0-9_-]+$", description="Folder under results/meta/.")
+    source: str = Field(default="train", description="train: learn from meta.clips; or the path of a model file (.safetensors).")
+    clips: list[str] = Field(default=[], description="Names of identities and drivers to learn from; empty = all identities.")
+    steps: int = Field(default=100_000, ge=1, description="Training steps.")
+    batch_size: int = Field(default=8, ge=1, description="Samples a step; a sample is one target frame of one clip.")
+    identity_frames: int = Field(default=8, ge=1, description="Frames of the same clip that the identity embedding is averaged over.")

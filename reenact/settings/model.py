@@ -1,0 +1,25 @@
+"""Settings of the networks, shared by stages `meta` and `finetune`."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from reenact.settings.base import Section
+
+IMAGE_SIZE = {"published": 256, "small": 64}
+
+
+class ModelSettings(Section):
+    """Which networks are trained. A model file carries its own, so nothing here matters for driving."""
+
+    section: ClassVar[str] = "model"
+
+    preset: Literal["published", "small"] = Field(
+        default="published",
+        description="published: 256 px, the networks of the paper; small: 64 px, narrow, trains on a CPU.",
+    )
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images that the networks work on, px."""
+        return IMAGE_SIZE[self.preset]

@@ -1,0 +1,17 @@
+"""Settings of stage `select`."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from reenact.settings.base import Section
+
+
+class SelectSettings(Section):
+    """Which iteration of the sweep becomes the avatar."""
+
+    section: ClassVar[str] = "select"
+
+    choose: Literal["auto"] | int = Field(default="auto", description="auto, or an iteration of the sweep.")
+    identity_weight: float = Field(default=0.5, ge=0, le=1, description="Weight of the identity error in the trade-off; the rest goes to the pose error.")
+    max_jitter: float = Field(default=3.0, gt=0, description="Iterations whose temporal jitter exceeds this multiple of the driver's are left out while others remain.")

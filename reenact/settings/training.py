@@ -1,0 +1,41 @@
+"""Settings that meta-learning and fine-tuning share."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from reenact.settings.base import Section
+
+
+class LossWeights(Section):
+    """Weight of each loss term; 0 switches it off and saves its cost."""
+
+    adversarial: float = Field(default=1.0, ge=0, description="Hinge adversarial loss.")
+    feature_matching: float = Field(default=10.0, ge=0, description="L1 between discriminator features of output and target.")
+    perceptual: float = Field(default=3e-2, ge=0, description="L1 between perceptual features of output and target.")
+    dice: float = Field(default=1.0, ge=0, description="Dice loss of the matte.")
+    embedding_match: float = Field(default=1e-2, ge=0, description="L1 between identity embedding and the discriminator's row; meta only.")
+    pixel: float = Field(default=0.0, ge=0, description="L1 between output and target (published: none).")
+
+
+class AugmentSettings(Section):
+    """Random changes of training frames (DESIGN: kornia, on the training device)."""
+
+    pose: float = Field(default=1.0, ge=0, le=1, description="Probability of colour, blur, noise, JPEG and x/y scaling of the driving frame alone.")
+    joint: float = Field(default=1.0, ge=0, le=1, description="Probability of a shared rotation, scale and shift of driving frame, target and matte.")
+    rotation: float = Field(default=15.0, ge=0, le=90, description="Largest joint rotation, degrees.")
+    scale: float = Field(default=0.12, ge=0, le=0.5, description="Largest joint change of scale, share.")
+    shift: float = Field(default=0.08, ge=0, le=0.5, description="Largest joint shift, share of the image.")
+
+
+class TrainingSettings(Section):
+    """One training run."""
+
+    optimizer: Literal["adam", "radam"] = Field(default="adam", description="Optimizer of both sides; betas (0, 0.999), eps 1e-5.")
+    learning_rate: float = Field(default=5e-5, gt=0, description="Learning rate of encoders and generator.")
+    discriminator_learning_rate: float = Field(default=2e-4, gt=0, description="Learning rate of the discriminator.")
+    ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
+    seed: int = Field(default=1, ge=0, description="Everything random follows from it and the step number.")
+    checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints; a killed run goes on from the last.")
+    losses: LossWeights = Field(default=LossWeights(), description="Loss weights.")
+    augment: AugmentSettings = Field(default=AugmentSettings(), description="Augmentation.")

@@ -1,0 +1,1 @@
+"""The command lines of the stages: `python -m workflow_scripts.<stage> --help`."""

@@ -1,0 +1,20 @@
+"""Crop the tracked face of one clip to a square."""
+
+from pathlib import Path
+
+from reenact.cli import StageParser, run
+from reenact.crop import crop_clip
+from reenact.settings.crop import CropSettings
+
+
+def main() -> None:
+    parser = StageParser(__doc__, CropSettings)
+    parser.add_argument("--media", type=Path, required=True, help="video, image, or folder of images")
+    parser.add_argument("--frames", type=Path, required=True, help="frame table of stage decode")
+    parser.add_argument("--crops", type=Path, required=True, help="clip file to write")
+    arguments, (settings,) = parser.parse()
+    crop_clip(media=arguments.media, frames=arguments.frames, crops=arguments.crops, settings=settings)
+
+
+if __name__ == "__main__":
+    run(main)
