@@ -33,6 +33,11 @@ class StageParser(argparse.ArgumentParser):
                 flag = f"--{prefix}{name}".replace("_", "-")
                 group.add_argument(flag, dest=f"{section.section}/{name}", metavar="VALUE", default=argparse.SUPPRESS, help=text)
 
+    def add_device_arguments(self) -> None:
+        """Where the networks run: --device and --threads."""
+        self.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+        self.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = as many as there are cores (default: 0)")
+
     def parse(self, arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[Any]]:
         """Return the parsed arguments and one settings object per section, in the order given."""
         parsed = self.parse_args(arguments)

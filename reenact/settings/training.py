@@ -12,14 +12,14 @@ class LossWeights(Section):
 
     adversarial: float = Field(default=1.0, ge=0, description="Hinge adversarial loss.")
     feature_matching: float = Field(default=10.0, ge=0, description="L1 between discriminator features of output and target.")
-    perceptual: float = Field(default=3e-2, ge=0, description="L1 between perceptual features of output and target.")
+    perceptual: float = Field(default=1.0, ge=0, description="L1 between features of output and target in the embedded random VGG-19.")
     dice: float = Field(default=1.0, ge=0, description="Dice loss of the matte.")
     embedding_match: float = Field(default=1e-2, ge=0, description="L1 between identity embedding and the discriminator's row; meta only.")
     pixel: float = Field(default=0.0, ge=0, description="L1 between output and target (published: none).")
 
 
 class AugmentSettings(Section):
-    """Random changes of training frames (DESIGN: kornia, on the training device)."""
+    """Random changes of training frames."""
 
     pose: float = Field(default=1.0, ge=0, le=1, description="Probability of colour, blur, noise, JPEG and x/y scaling of the driving frame alone.")
     joint: float = Field(default=1.0, ge=0, le=1, description="Probability of a shared rotation, scale and shift of driving frame, target and matte.")
@@ -37,5 +37,6 @@ class TrainingSettings(Section):
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
     seed: int = Field(default=1, ge=0, description="Everything random follows from it and the step number.")
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints; a killed run goes on from the last.")
+    perceptual_width: float = Field(default=1.0, gt=0, le=1, description="Share of VGG-19's channels in the perceptual network.")
     losses: LossWeights = Field(default=LossWeights(), description="Loss weights.")
     augment: AugmentSettings = Field(default=AugmentSettings(), description="Augmentation.")

@@ -1,0 +1,35 @@
+# make demo: build the shipped config.yaml's avatars.  make test: run the tests.  Both set up .venv first.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN := $(CURDIR)/.venv/bin
+READY := .venv/ready
+# The rules call `python`: the environment's has to come first.
+export PATH := $(BIN):$(PATH)
+
+.PHONY: demo test config clean
+.DEFAULT_GOAL := demo
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt --editable '.[test]'
+	touch $(READY)
+
+demo: $(READY)
+	snakemake --cores all
+	snakemake --report results/report/snakemake.html
+	@echo
+	@echo "The avatars are built:"
+	@echo "  videos   results/renders/<identity>/<driver>.mp4 and <driver>.side_by_side.mp4"
+	@echo "  avatars  results/avatars/<identity>/model.safetensors"
+	@echo "  report   results/report/index.html   (open it in a browser)"
+
+test: $(READY)
+	ruff check .
+	pytest
+
+# Comments and defaults in config.yaml and docs/ come from the schema in reenact/settings/.
+config: $(READY)
+	python -m workflow_scripts.write_config
+
+clean:
+	rm -rf results logs .snakemake

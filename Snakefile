@@ -1,0 +1,31 @@
+# Photos or a video of a person + a driving video -> the person's head doing what the driver does.
+# This file is the table of contents; each stage is one rule in rules/<stage>.smk.
+
+from snakemake.utils import min_version
+
+min_version("9.5")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/fetch.smk"
+include: "rules/decode.smk"
+include: "rules/crop.smk"
+include: "rules/segment.smk"
+include: "rules/meta.smk"
+include: "rules/finetune.smk"
+include: "rules/drive.smk"
+include: "rules/score.smk"
+include: "rules/select.smk"
+include: "rules/render.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report/index.html",
+        RENDERS,
+        expand("results/avatars/{identity}/model.safetensors", identity=IDENTITIES),

@@ -1,0 +1,504 @@
+"""Stage `crop`: a square around the face of one person, followed through the whole clip.
+
+The media are streamed twice: once to find faces, of which only boxes and thumbnails of 24 x 24 px are kept, and, when
+the whole way of the face is known, once more to cut the squares out. Coordinates are continuous: pixel i of a frame
+covers [i, i + 1).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from reenact.clip import write_clip
+from reenact.errors import UserError
+from reenact.faces import Face, FaceFinder, overlap
+from reenact.media import Frame, Media, probe, read_frames
+from reenact.settings.crop import CropSettings
+
+COLUMNS = [
+    "index", "time", "source_time", "duration", "role", "image", "status", "reason",
+    "x", "y", "side", "face_height", "confidence",
+]
+# Longer side of the pictures that faces are looked for in, px. The networks see 192 px of it at most.
+DETECT_SIDE = 640
+# Frames that are not used are still looked at this often, s, so that the face can be followed between used ones.
+STRIDE = 0.2
+
+# Linking of one face to the next. Measured on 52 clips of /shared/clips: likeness of one person from frame to frame
+# is above 0.84 in 99 % of frames; of two people, at the most alike of 60 x 60 frames, below 0.84 in 99 % of pairs.
+LINK_OVERLAP, LINK_LIKENESS, LINK_SECONDS = 0.2, 0.6, 0.5
+SAME_PERSON = 0.9
+# A cut: the 16 x 16 picture changes by this much (mean, of 255), and far more than in the frames around.
+CUT_CHANGE, CUT_RATIO = 16.0, 4.0
+
+# Where eyes (their middles) and mouth lie in the 24 x 24 px thumbnail that likeness is measured on.
+_THUMBNAIL = 24
+_EYES_AND_MOUTH = np.array([7 + 9j, 17 + 9j, 12 + 18j])
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A face in one frame: its box (left, top, right, bottom, px), confidence and thumbnail (unit vector)."""
+
+    row: int
+    box: np.ndarray
+    confidence: float
+    thumbnail: np.ndarray
+
+
+@dataclass
+class Track:
+    """Sightings of one person, one a frame at most, in order of time."""
+
+    sightings: list[Sighting] = field(default_factory=list)
+
+    @property
+    def rows(self) -> set[int]:
+        """Rows of the frame table in which the person is seen."""
+        return {sighting.row for sighting in self.sightings}
+
+    def gallery(self, most: int = 200) -> np.ndarray:
+        """Thumbnails spread over the track, at most `most` x 576 float32."""
+        chosen = np.unique(np.linspace(0, len(self.sightings) - 1, most).astype(int))
+        return np.stack([self.sightings[i].thumbnail for i in chosen]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """What the first pass over the media finds.
+
+    Attributes:
+        faces: for every row of the frame table the faces of that frame; None if it was not looked at.
+        cuts: rows that begin a new scene.
+        size: width and height of each row's frame, px, N x 2.
+    """
+
+    faces: list[list[Sighting] | None]
+    cuts: list[int]
+    size: np.ndarray
+
+
+def crop_clip(*, media: Path, frames: Path, crops: Path, settings: CropSettings) -> None:
+    """Write the crops of one clip: `settings.size` square RGB images, and where in its frame each comes from.
+
+    The table has the columns COLUMNS: those of stage `decode`; image (file in the clip, '' if dropped); status
+    (tracked, interpolated, held, dropped); reason (why dropped); x, y, side (the square's top left corner and side in
+    the frame, px); face_height (px); confidence (0 where the face was not seen).
+    A driver keeps all its frames, an identity those in which its person is seen.
+
+    Raises:
+        UserError: nobody is found, or a driver's face is away for longer than `settings.max_gap`.
+    """
+    known = probe(media)
+    table = pd.read_csv(frames, keep_default_na=False)
+    with FaceFinder(min_confidence=settings.min_confidence) as finder:
+        seen = _find_faces(known, table, finder, settings.min_face)
+    if known.kind == "photos":
+        chosen = _choose_in_photos(seen, settings.face)
+    else:
+        chosen = _choose_person(seen, table["source_time"].to_numpy(), settings.face)
+    if not chosen:
+        raise UserError(f"{media}: {describe_rows(table, range(len(table)))}: no face found. {_hint(settings)}")
+    table = _place_squares(known, table, seen, chosen, settings)
+    with write_clip(crops) as clip:
+        for name, image in _cut_out(known, table, settings.size):
+            clip.add(name, image)
+        clip.finish(table[COLUMNS])
+
+
+def crop_square(image: np.ndarray, x: float, y: float, side: float, size: int) -> np.ndarray:
+    """Cut a square out of a picture and resize it; exact to fractions of a pixel, so that smooth squares look smooth.
+
+    Enlarging is bicubic, reducing averages areas. Where the square leaves the picture it is padded as FFHQ does
+    (Karras et al., CVPR 2019, `recreate_aligned_images`): by reflection that fades into its blur and then into the
+    mean colour, here starting at the very border, so that no real pixel is changed.
+
+    Args:
+        image: uint8, H x W x 3.
+        x, y: top left corner of the square, px.
+        side: its side, px.
+        size: side of the result, px.
+
+    Returns:
+        uint8, size x size x 3.
+    """
+    finer = max(1, int(np.ceil(side / size - 1e-6)))
+    fine = size * finer
+    step = side / fine
+    # warpAffine has pixel centres at whole numbers.
+    back = np.array([[step, 0, x + step / 2 - 0.5], [0, step, y + step / 2 - 0.5]])
+    flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+    result = cv2.warpAffine(image, back, (fine, fine), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+    if finer > 1:
+        result = cv2.resize(result, (size, size), interpolation=cv2.INTER_AREA)
+    height, width = image.shape[:2]
+    if x < 0 or y < 0 or x + side > width or y + side > height:
+        result = _fade_outside(result, x, y, side, width, height)
+    return result
+
+
+def to_frame(points: np.ndarray, x: float, y: float, side: float, size: int) -> np.ndarray:
+    """Points of a crop (..., 2; px) as points of the frame that it was cut from."""
+    return np.asarray(points) * (side / size) + np.array([x, y])
+
+
+def to_crop(points: np.ndarray, x: float, y: float, side: float, size: int) -> np.ndarray:
+    """Points of a frame (..., 2; px) as points of the crop with this square; inverse of `to_frame`."""
+    return (np.asarray(points) - np.array([x, y])) * (size / side)
+
+
+def smooth(times: np.ndarray, values: np.ndarray, sigma: float) -> np.ndarray:
+    """Zero-phase Gaussian smoothing at uneven times: a weighted straight line is fitted around each of them.
+
+    A line rather than a mean, because a mean is biased at both ends of a clip, where one side is missing.
+
+    Args:
+        times: N, ascending, s.
+        values: N x C.
+        sigma: standard deviation of the weights, s; 0 returns the values.
+    """
+    if sigma <= 0 or len(times) < 2:
+        return np.array(values, float)
+    result = np.empty(np.shape(values))
+    first = np.searchsorted(times, times - 4 * sigma)
+    last = np.searchsorted(times, times + 4 * sigma, side="right")
+    for i in range(len(times)):
+        away = times[first[i]:last[i]] - times[i]
+        near = values[first[i]:last[i]]
+        weight = np.exp(-0.5 * (away / sigma) ** 2)
+        total, lean, spread = weight.sum(), (weight * away).sum(), (weight * away**2).sum()
+        determinant = total * spread - lean**2
+        # Nearly alone in time: no slope can be told.
+        if determinant > 1e-3 * (total * sigma) ** 2:
+            weight = weight * (spread - lean * away) / determinant
+        else:
+            weight = weight / total
+        result[i] = weight @ near
+    return result
+
+
+def link(faces: list[list[Sighting] | None], times: np.ndarray, cuts: list[int]) -> list[Track]:
+    """Link the faces of neighbouring frames by overlap and likeness, then tracks of the same person by likeness.
+
+    Args:
+        faces: the faces of each row; None where it was not looked at.
+        times: of each row, s.
+        cuts: rows that begin a new scene; across them place says nothing, and likeness must be that of one person.
+    """
+    scene = np.searchsorted(cuts, np.arange(len(faces)), side="right")
+    finished: list[Track] = []
+    running: list[Track] = []
+    for row, found in enumerate(faces):
+        for track in [t for t in running if times[row] - times[t.sightings[-1].row] > LINK_SECONDS]:
+            running.remove(track)
+            finished.append(track)
+        offers = []
+        for track in running:
+            last = track.sightings[-1]
+            least = LINK_LIKENESS if scene[last.row] == scene[row] else SAME_PERSON
+            for sighting in found or []:
+                shared, alike = overlap(last.box, sighting.box), likeness(last, sighting)
+                if shared >= LINK_OVERLAP and alike >= least:
+                    offers.append((shared + alike, track, sighting))
+        taken: set[int] = set()
+        for _, track, sighting in sorted(offers, key=lambda offer: -offer[0]):
+            if id(track) not in taken and id(sighting) not in taken:
+                track.sightings.append(sighting)
+                taken |= {id(track), id(sighting)}
+        running += [Track([sighting]) for sighting in found or [] if id(sighting) not in taken]
+    return _join(finished + running)
+
+
+def likeness(a: Sighting, b: Sighting) -> float:
+    """Correlation of two faces' thumbnails, -1 to 1."""
+    return float(a.thumbnail.astype(np.float32) @ b.thumbnail.astype(np.float32))
+
+
+def describe_rows(table: pd.DataFrame, rows: "range | list[int]") -> str:
+    """Rows of a frame table in words, e.g. "frames 0 to 94 (95 frames, 3.2 s)"."""
+    first, last = table.iloc[rows[0]], table.iloc[rows[-1]]
+    if len(rows) == 1:
+        return f"frame {first['index']}"
+    seconds = last["time"] + last["duration"] - first["time"]
+    return f"frames {first['index']} to {last['index']} ({len(rows)} frames{f', {seconds:.1f} s' if seconds else ''})"
+
+
+def _hint(settings: CropSettings) -> str:
+    return (
+        f"Faces must be at least crop.min_face = {settings.min_face} px high and found with "
+        f"crop.min_confidence = {settings.min_confidence}; use other media, or another start and end."
+    )
+
+
+# ---- first pass: faces --------------------------------------------------------------------------------------
+
+
+def _find_faces(media: Media, table: pd.DataFrame, finder: FaceFinder, min_face: int) -> Sightings:
+    faces: list[list[Sighting] | None] = [None] * len(table)
+    size = np.zeros((len(table), 2))
+    changes = np.zeros(len(table))
+    before = None
+    looked_at = -np.inf
+    for row, frame in _listed(media, table):
+        size[row] = frame.width, frame.height
+        if table["role"].iloc[row] == "unused" and frame.time - looked_at < STRIDE:
+            continue
+        looked_at = frame.time
+        image = frame.pixels(DETECT_SIDE)
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        small = cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA).astype(float)
+        changes[row] = 0.0 if before is None else np.abs(small - before).mean()
+        before = small
+        scale = frame.height / image.shape[0]
+        found = []
+        for face in finder.find(image):
+            box = face.moved(scale).box
+            if box[3] - box[1] >= min_face:
+                found.append(Sighting(row, box, face.confidence, _thumbnail(grey, face)))
+        faces[row] = found
+    return Sightings(faces, find_cuts(changes) if media.kind == "video" else [], size)
+
+
+def find_cuts(changes: np.ndarray) -> list[int]:
+    """Rows that begin a new scene, from the change of the picture at each row (mean of 255; 0 if not looked at)."""
+    looked = np.flatnonzero(changes > 0)
+    values = changes[looked]
+    cuts = []
+    for i in np.flatnonzero(values > CUT_CHANGE):
+        around = np.delete(values[max(0, i - 6):i + 7], min(i, 6))
+        if not len(around) or values[i] > CUT_RATIO * np.median(around):
+            cuts.append(int(looked[i]))
+    return cuts
+
+
+def _listed(media: Media, table: pd.DataFrame) -> Iterator[tuple[int, Frame]]:
+    """The frames that the table lists, each with its row; reading ends with the last of them."""
+    rows = {int(index): row for row, index in enumerate(table["index"])}
+    found = 0
+    for frame in read_frames(media):
+        if frame.index in rows:
+            found += 1
+            yield rows[frame.index], frame
+            if found == len(rows):
+                return
+    raise UserError(f"{media.path}: {len(rows) - found} frames of its table are not in it; it has changed, run decode again")
+
+
+def _thumbnail(grey: np.ndarray, face: Face) -> np.ndarray:
+    """The inner face, upright, 24 x 24 px, as a vector of zero mean and unit length (float16, 576)."""
+    marks = face.landmarks.astype(float)
+    source = np.stack([marks[36:42].mean(axis=0), marks[42:48].mean(axis=0), marks[48:68].mean(axis=0)]) @ [1, 1j]
+    # Similarity by least squares: complex numbers turn rotation and scale into one factor.
+    centred = source - source.mean()
+    turn = np.vdot(centred, _EYES_AND_MOUTH - _EYES_AND_MOUTH.mean()) / np.vdot(centred, centred)
+    shift = _EYES_AND_MOUTH.mean() - turn * source.mean()
+    matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    # A large face is reduced first, or the few samples taken of it would be noise.
+    reduce = min(1.0, 2 * abs(turn))
+    if reduce < 1:
+        left, top = np.floor(np.maximum(face.points.min(axis=0), 0)).astype(int)
+        right, bottom = np.ceil(np.maximum(face.points.max(axis=0), [left + 2, top + 2])).astype(int)
+        part = grey[top:bottom, left:right]
+        if part.size:
+            grey = cv2.resize(part, None, fx=reduce, fy=reduce, interpolation=cv2.INTER_AREA)
+            matrix[:, 2] += matrix[:, :2] @ [left, top]
+            matrix[:, :2] /= reduce
+    pixels = cv2.warpAffine(grey, matrix, (_THUMBNAIL, _THUMBNAIL), borderMode=cv2.BORDER_REPLICATE).astype(np.float32).ravel()
+    pixels -= pixels.mean()
+    return (pixels / max(float(np.linalg.norm(pixels)), 1e-6)).astype(np.float16)
+
+
+# ---- one person ---------------------------------------------------------------------------------------------
+
+
+def _join(tracks: list[Track]) -> list[Track]:
+    """Tracks of one person joined to one: never seen in one frame together, and alike. Longest first."""
+    people: list[Track] = []
+    galleries: list[np.ndarray] = []
+    rows: list[set[int]] = []
+    for track in sorted(tracks, key=lambda t: -len(t.sightings)):
+        gallery, own = track.gallery(), track.rows
+        alike = [float((gallery @ g.T).max()) if not (own & r) else -1.0 for g, r in zip(galleries, rows)]
+        best = int(np.argmax(alike)) if alike else -1
+        if best >= 0 and alike[best] >= SAME_PERSON:
+            people[best].sightings += track.sightings
+            galleries[best] = np.concatenate([galleries[best], gallery])
+            rows[best] |= own
+        else:
+            people.append(track)
+            galleries.append(gallery)
+            rows.append(own)
+    for person in people:
+        person.sightings.sort(key=lambda sighting: sighting.row)
+    return people
+
+
+def _choose_person(seen: Sightings, times: np.ndarray, face: str) -> dict[int, Sighting]:
+    """The sightings, by row, of the one person who is followed; empty if there is nobody."""
+    people = link(seen.faces, times, seen.cuts)
+    if not people:
+        return {}
+    longest = max(len(person.sightings) for person in people)
+
+    def rank(person: Track) -> float:
+        boxes = np.stack([sighting.box for sighting in person.sightings])
+        if face == "most_central":
+            # Somebody who passes through the middle for a moment is not meant.
+            if len(boxes) < longest / 4:
+                return -np.inf
+            return -float(np.mean([_eccentricity(s, seen.size[s.row]) for s in person.sightings]))
+        return float(((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sum())
+
+    return {sighting.row: sighting for sighting in max(people, key=rank).sightings}
+
+
+def _choose_in_photos(seen: Sightings, face: str) -> dict[int, Sighting]:
+    """One face a photo: the largest or the most central."""
+    chosen = {}
+    for row, found in enumerate(seen.faces):
+        if found:
+            central = min(found, key=lambda sighting: _eccentricity(sighting, seen.size[row]))
+            chosen[row] = central if face == "most_central" else max(found, key=lambda s: (s.box[2] - s.box[0]) * (s.box[3] - s.box[1]))
+    return chosen
+
+
+def _eccentricity(sighting: Sighting, size: np.ndarray) -> float:
+    """Distance of a face from the middle of its frame, in frame heights."""
+    middle = (sighting.box[:2] + sighting.box[2:]) / 2
+    return float(np.linalg.norm(middle - size / 2) / size[1])
+
+
+# ---- squares ------------------------------------------------------------------------------------------------
+
+
+def _place_squares(media: Media, table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting], settings: CropSettings) -> pd.DataFrame:
+    """The table of the crops: which square of which frame, and what happened to frames without the face."""
+    table = table.copy()
+    count = len(table)
+    table["status"] = ["tracked" if row in chosen else "dropped" for row in range(count)]
+    table["reason"] = ["" if row in chosen else _reason(seen.faces[row]) for row in range(count)]
+    table["confidence"] = [chosen[row].confidence if row in chosen else 0.0 for row in range(count)]
+    rows = np.array(sorted(chosen))
+    boxes = np.stack([chosen[row].box for row in rows])
+    spans = boxes[:, 2:] - boxes[:, :2]
+    # Centre, logarithm of the longer side (sizes change by factors) and face height.
+    states = np.column_stack([(boxes[:, :2] + boxes[:, 2:]) / 2, np.log(spans.max(axis=1)), spans[:, 1]])
+    times = table["source_time"].to_numpy(float)
+    if (table["role"] == "drive").any():
+        _check_gaps(media, table, seen, chosen, settings)
+        states, status = fill_gaps(times, rows, states, seen.cuts)
+        table["status"], table["reason"] = status, ""
+        rows = np.arange(count)
+    scene = np.searchsorted(seen.cuts, rows, side="right")
+    paths = states.copy()
+    for number in np.unique(scene) if media.kind == "video" else []:
+        inside = scene == number
+        paths[inside, :3] = smooth(times[rows[inside]], states[inside, :3], settings.smoothing)
+    side = np.exp(paths[:, 2]) * settings.scale
+    square = np.column_stack([paths[:, 0] - side / 2, paths[:, 1] - side / 2, side, paths[:, 3]])
+    for column, name in enumerate(["x", "y", "side", "face_height"]):
+        table.loc[rows, name] = square[:, column]
+    used = (table["role"] != "unused").to_numpy()
+    table["image"] = [f"{index:06d}.png" if status != "dropped" else "" for index, status in zip(table["index"], table["status"])]
+    table = table[used].reset_index(drop=True)
+    if not (table["image"] != "").any():
+        raise UserError(f"{media.path}: {describe_rows(table, range(len(table)))}: no face found. {_hint(settings)}")
+    return table
+
+
+def _reason(found: list[Sighting] | None) -> str:
+    return "another person" if found else "no face"
+
+
+def fill_gaps(times: np.ndarray, rows: np.ndarray, states: np.ndarray, cuts: list[int]) -> tuple[np.ndarray, list[str]]:
+    """Values for every row from those of some: straight lines between, held at the ends and at scene cuts.
+
+    Args:
+        times: of all rows, s.
+        rows: the K rows that have values, ascending.
+        states: their values, K x C.
+        cuts: rows that begin a new scene.
+
+    Returns:
+        The values of all rows, N x C, and for each row "tracked", "interpolated" or "held".
+    """
+    scene = np.searchsorted(cuts, np.arange(len(times)), side="right")
+    filled = np.empty((len(times), states.shape[1]))
+    status = ["tracked"] * len(times)
+    for row in range(len(times)):
+        position = int(np.searchsorted(rows, row))
+        if position < len(rows) and rows[position] == row:
+            filled[row] = states[position]
+            continue
+        sides = [p for p in (position - 1, position) if 0 <= p < len(rows)]
+        near = [p for p in sides if scene[rows[p]] == scene[row]] or sides
+        if len(near) == 2 and scene[rows[near[0]]] == scene[rows[near[1]]]:
+            start, end = times[rows[near[0]]], times[rows[near[1]]]
+            share = (times[row] - start) / (end - start)
+            filled[row] = (1 - share) * states[near[0]] + share * states[near[1]]
+            status[row] = "interpolated"
+        else:
+            filled[row] = states[min(near, key=lambda p: abs(times[rows[p]] - times[row]))]
+            status[row] = "held"
+    return filled, status
+
+
+def _check_gaps(media: Media, table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting], settings: CropSettings) -> None:
+    """Stop if a driver's person is away for longer than `max_gap`."""
+    gap: list[int] = []
+    problems = []
+    for row in range(len(table) + 1):
+        if row < len(table) and row not in chosen:
+            gap.append(row)
+            continue
+        if gap:
+            last = table.iloc[gap[-1]]
+            if last["time"] + last["duration"] - table["time"].iloc[gap[0]] > settings.max_gap:
+                others = sum(bool(seen.faces[r]) for r in gap)
+                cut = [f"a scene cut at {table['time'].iloc[c]:.2f} s" for c in seen.cuts if gap[0] <= c <= gap[-1] + 1]
+                notes = cut + ([f"another person in {others} of them"] if others else [])
+                problems.append(describe_rows(table, gap) + (f" [{', '.join(notes)}]" if notes else ""))
+        gap = []
+    if problems:
+        raise UserError(
+            f"{media.path}: the face is missing for longer than crop.max_gap = {settings.max_gap} s: {'; '.join(problems)}. "
+            "Choose a stretch with start and end, or raise crop.max_gap."
+        )
+
+
+# ---- second pass: pictures ----------------------------------------------------------------------------------
+
+
+def _cut_out(media: Media, table: pd.DataFrame, size: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and picture of each crop."""
+    wanted = table[table["image"] != ""].reset_index(drop=True)
+    # Where the squares are several times larger than the crops, frames are reduced while they are converted.
+    reduce = max(1, int(wanted["side"].median() / size)) if media.kind == "video" else 1
+    for row, frame in _listed(media, wanted):
+        image = frame.pixels(None if reduce == 1 else round(max(frame.width, frame.height) / reduce))
+        place = wanted.loc[row]
+        across, down = image.shape[1] / frame.width, image.shape[0] / frame.height
+        if abs(across - down) * max(frame.width, frame.height) > 1:
+            raise AssertionError(f"{frame} was reduced unevenly")
+        crop = crop_square(image, place["x"] * across, place["y"] * down, place["side"] * across, size)
+        yield place["image"], crop
+
+
+def _fade_outside(crop: np.ndarray, x: float, y: float, side: float, width: int, height: int) -> np.ndarray:
+    """Fade what lies outside of the frame (already filled by reflection) into its blur and then into a mean colour."""
+    size = crop.shape[0]
+    steps = (np.arange(size) + 0.5) * side / size
+    beyond_x = np.maximum(np.maximum(-(x + steps), x + steps - width), 0)
+    beyond_y = np.maximum(np.maximum(-(y + steps), y + steps - height), 0)
+    depth = np.maximum(beyond_x[None, :], beyond_y[:, None]) / (0.3 * side)
+    inside = depth == 0
+    colour = crop[inside].mean(axis=0) if inside.any() else crop.mean(axis=(0, 1))
+    result = crop.astype(np.float32)
+    blurred = cv2.GaussianBlur(result, (0, 0), 0.02 * size)
+    result += (blurred - result) * np.clip(3 * depth, 0, 1)[..., None].astype(np.float32)
+    result += (colour - result) * np.clip(depth, 0, 1)[..., None].astype(np.float32)
+    return np.clip(np.rint(result), 0, 255).astype(np.uint8)

@@ -1,0 +1,34 @@
+"""Between images as arrays (uint8, channels last) and as tensors (float, channels first)."""
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from reenact.errors import UserError
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """uint8, N x H x W x C or N x H x W -> float32, N x C x H x W in [0, 1]."""
+    channelled = images if images.ndim == 4 else images[..., None]
+    return torch.from_numpy(np.ascontiguousarray(channelled)).permute(0, 3, 1, 2).float() / 255
+
+
+def to_uint8(images: Tensor) -> np.ndarray:
+    """float, N x C x H x W -> uint8, N x H x W x C (N x H x W where C = 1); values are clamped to [0, 1]."""
+    array = (images.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return array[..., 0] if array.shape[-1] == 1 else array
+
+
+def resize_area(images: np.ndarray, size: int) -> np.ndarray:
+    """Square uint8 images, N x S x S (x C), to N x size x size (x C) by the exact mean over areas.
+
+    Raises:
+        UserError: S is not a multiple of `size`.
+    """
+    side = images.shape[1]
+    if side == size:
+        return images
+    if side % size:
+        raise UserError(f"crops of {side} px do not divide into {size} px; set crop.size to a multiple of {size}")
+    return np.stack([cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in images])

@@ -1,0 +1,128 @@
+"""Stage `meta`: one model that can be anybody (section 3 of the paper), trained here or taken from a file."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from reenact.checkpoint import RunFolder, fingerprint
+from reenact.data import Person, load_person, sample
+from reenact.files import write_text, written_whole
+from reenact.images import to_tensor
+from reenact.model import Reenactor, build_discriminator, load_model, pick_device, save_model
+from reenact.networks.architecture import PRESETS
+from reenact.previews import drive_people, spread_frames, write_grid
+from reenact.settings.meta import MetaSettings
+from reenact.settings.model import ModelSettings
+from reenact.training import Learner, pose_response, train
+
+PREVIEW_FRAMES = 8
+
+
+@dataclass(frozen=True)
+class MetaOutputs:
+    """Files that the stage writes: the model, one row of statistics a step, and identities x drivers as a picture."""
+
+    model: Path
+    curves: Path
+    preview: Path
+
+
+def make_meta_model(
+    *,
+    crops: Sequence[Path],
+    mattes: Sequence[Path],
+    outputs: MetaOutputs,
+    runs: Path,
+    device: str,
+    threads: int = 0,
+    code: str,
+    settings: MetaSettings,
+    model_settings: ModelSettings,
+) -> None:
+    """Meta-learn from clips, or copy the model that `settings.source` names.
+
+    Args:
+        crops, mattes: clip files of stages crop and segment, one pair a clip.
+        outputs: what to write.
+        runs: folder in which run folders are made.
+        device, threads: see `pick_device`.
+        code: fingerprint of the code, so that changed code never continues an old run.
+        settings, model_settings: of the stage and of the networks.
+    """
+    if settings.source == "train":
+        _train(crops, mattes, outputs, runs, pick_device(device, threads), code, settings, model_settings)
+    else:
+        _take(Path(settings.source), outputs)
+    people = [load_person(c, m, load_model(outputs.model)[0].architecture.image_size) for c, m in zip(crops, mattes)]
+    _write_preview(load_model(outputs.model)[0].eval(), people, outputs.preview)
+
+
+def _take(source: Path, outputs: MetaOutputs) -> None:
+    load_model(source)
+    with written_whole(outputs.model) as temporary:
+        shutil.copyfile(source, temporary)
+    write_text(outputs.curves, "step\n")
+
+
+def _train(
+    crops: Sequence[Path],
+    mattes: Sequence[Path],
+    outputs: MetaOutputs,
+    runs: Path,
+    device: torch.device,
+    code: str,
+    settings: MetaSettings,
+    model_settings: ModelSettings,
+) -> None:
+    architecture = PRESETS[model_settings.preset]
+    people = [load_person(c, m, architecture.image_size) for c, m in zip(crops, mattes)]
+    torch.manual_seed(settings.seed)
+    learner = Learner(Reenactor(architecture), build_discriminator(architecture, len(people)), settings)
+    facts = {"stage": "meta", "clips": [p.name for p in people], "settings": settings.model_dump(mode="json")}
+    # More steps of the same run are not another run: `steps` stays out of the fingerprint.
+    key = {**facts["settings"], "steps": None, "code": code, "preset": model_settings.preset}
+    run = RunFolder(runs / f"{settings.name}-{fingerprint(key, [*crops, *mattes])}")
+    draw = partial(
+        sample, people, seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames
+    )
+    train(
+        learner,
+        lambda step: draw(step=step),
+        run,
+        names=[p.name for p in people],
+        steps=settings.steps,
+        measure=lambda average: {"pose_response": _mean_response(average, people, device)},
+        device=device,
+        title=f"meta {settings.name}",
+    )
+    with written_whole(outputs.curves) as temporary:
+        pd.DataFrame(run.stats()).to_csv(temporary, index=False)
+    save_model(outputs.model, learner.average, {**facts, "steps": settings.steps}, learner.discriminator)
+
+
+def _mean_response(average: Reenactor, people: list[Person], device: torch.device) -> float:
+    """Pose response of each person to eight of their own frames, averaged over at most eight people."""
+    responses = []
+    for person in people[:8]:
+        frames = spread_frames(person, PREVIEW_FRAMES)
+        if len(frames) > 1:
+            outputs = drive_people(average, [person], frames, device)[0]
+            responses.append(pose_response(to_tensor(outputs), to_tensor(frames)))
+    return float(np.mean(responses)) if responses else float("nan")
+
+
+def _write_preview(net: Reenactor, people: list[Person], path: Path) -> None:
+    """First row: driving frames of all people; below, one row a person who follows them."""
+    shown = people[:6]
+    drivers = np.concatenate([spread_frames(person, 3) for person in shown])
+    driven = drive_people(net, shown, drivers, torch.device("cpu"))
+    blank = np.zeros_like(drivers[:1])
+    rows = [np.concatenate([blank, drivers])]
+    rows += [np.concatenate([spread_frames(person, 1), row]) for person, row in zip(shown, driven)]
+    write_grid(path, rows)

@@ -1,0 +1,52 @@
+"""Pictures of a training run: rows of identities, columns of drivers."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from reenact.data import Person
+from reenact.files import written_whole
+from reenact.images import to_tensor, to_uint8
+from reenact.model import Reenactor
+
+
+def spread_frames(person: Person, count: int) -> np.ndarray:
+    """Up to `count` frames spread over a clip, each times its matte: uint8 N x S x S x 3."""
+    chosen = np.linspace(0, len(person.frames) - 1, min(count, len(person.frames))).round().astype(int)
+    masked = person.frames[chosen] * (person.mattes[chosen, ..., None] / 255.0)
+    return masked.round().astype(np.uint8)
+
+
+@torch.no_grad()
+def drive_people(net: Reenactor, people: list[Person], drivers: np.ndarray, device: torch.device) -> np.ndarray:
+    """Every person following every driving frame.
+
+    Args:
+        net: in evaluation mode.
+        people: shown as the mean embedding of up to 8 of their frames, or by the network's own embedding.
+        drivers: driving frames, uint8 N x S x S x 3.
+        device: where `net` is.
+
+    Returns:
+        uint8, people x N x S x S x 3.
+    """
+    pose = net.pose_encoder(to_tensor(drivers).to(device))
+    rows = []
+    for person in people:
+        identity = net.identity_embedding
+        if identity is None:
+            chosen = np.linspace(0, len(person.frames) - 1, min(8, len(person.frames))).round().astype(int)
+            identity = net.identity(to_tensor(person.frames[chosen]).to(device)[None])
+        rows.append(to_uint8(net.generator(identity.expand(len(pose), -1), pose)[0]))
+    return np.stack(rows)
+
+
+def write_grid(path: Path, rows: list[np.ndarray]) -> None:
+    """Write rows of uint8 N x S x S x 3 images (any N) as one PNG."""
+    width = max(len(row) for row in rows)
+    padded = [np.concatenate([row, np.zeros((width - len(row), *row.shape[1:]), np.uint8)]) for row in rows]
+    picture = np.vstack([np.hstack(list(row)) for row in padded])
+    with written_whole(path) as temporary:
+        cv2.imwrite(str(temporary), picture[..., ::-1])

@@ -1,0 +1,160 @@
+"""The whole configuration: every section, the clips, and what must hold between them."""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from reenact.errors import UserError
+from reenact.settings.base import Section, explain, report
+from reenact.settings.crop import CropSettings
+from reenact.settings.decode import DecodeSettings
+from reenact.settings.drive import DriveSettings
+from reenact.settings.fetch import FetchSettings
+from reenact.settings.finetune import FinetuneSettings
+from reenact.settings.meta import MetaSettings
+from reenact.settings.model import ModelSettings
+from reenact.settings.render import RenderSettings
+from reenact.settings.report import ReportSettings
+from reenact.settings.score import ScoreSettings
+from reenact.settings.segment import SegmentSettings
+from reenact.settings.select import SelectSettings
+
+FETCHED = Path("resources")
+
+
+class ClipSettings(Section):
+    """Where the frames of a clip come from."""
+
+    media: str = Field(min_length=1, description="A video, an image, or a folder of images.")
+    start: float | str | None = Field(default=None, description='Begin here: seconds, or "60%" of the duration; null = the beginning.')
+    end: float | str | None = Field(default=None, description="End here, likewise; null = the end.")
+
+
+class IdentitySettings(ClipSettings):
+    """A person who becomes an avatar."""
+
+    holdout: float = Field(default=0.2, ge=0, le=0.8, description="Share of a video's end that training never sees; the iteration is chosen on it.")
+
+
+class DriverSettings(ClipSettings):
+    """A video that avatars follow."""
+
+
+class Config(Section):
+    """Everything that `config.yaml` may say."""
+
+    identities: dict[str, IdentitySettings] = Field(description="People who become avatars: name -> media, start, end, holdout.")
+    drivers: dict[str, DriverSettings] = Field(description="Videos that avatars follow: name -> media, start, end.")
+    pairs: Literal["all"] | list[tuple[str, str]] = Field(default="all", description="Videos to render: all, or a list of [identity, driver].")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps.")
+    fetch: FetchSettings = Field(default=FetchSettings())
+    decode: DecodeSettings = Field(default=DecodeSettings())
+    crop: CropSettings = Field(default=CropSettings())
+    segment: SegmentSettings = Field(default=SegmentSettings())
+    model: ModelSettings = Field(default=ModelSettings())
+    meta: MetaSettings = Field(default=MetaSettings())
+    finetune: FinetuneSettings = Field(default=FinetuneSettings())
+    drive: DriveSettings = Field(default=DriveSettings())
+    score: ScoreSettings = Field(default=ScoreSettings())
+    select: SelectSettings = Field(default=SelectSettings())
+    render: RenderSettings = Field(default=RenderSettings())
+    report: ReportSettings = Field(default=ReportSettings())
+
+    def clip(self, name: str) -> ClipSettings:
+        """Identity or driver by name."""
+        return self.identities.get(name) or self.drivers[name]
+
+    def meta_clips(self) -> list[str]:
+        """Names of the clips to meta-learn from."""
+        return self.meta.clips or list(self.identities)
+
+    def rendered_pairs(self) -> list[tuple[str, str]]:
+        """Identity and driver of every video."""
+        if self.pairs == "all":
+            return [(identity, driver) for identity in self.identities for driver in self.drivers]
+        return [tuple(pair) for pair in self.pairs]
+
+    def cross_driver(self, identity: str) -> str:
+        """The driver for the cross-driving scores of an identity: another person's video."""
+        others = [n for n, d in self.drivers.items() if d.media != self.identities[identity].media]
+        return self.drive.driver or (others or list(self.drivers))[0]
+
+
+def load_config(values: dict[str, Any], source: str = "the configuration", repeated: Sequence[str] = ()) -> Config:
+    """Validate a configuration as read from YAML, and what its parts say about each other and about files.
+
+    Args:
+        values: the mapping.
+        source: what to name in the message.
+        repeated: problems that only the text of the files shows (`repeated_keys`).
+
+    Raises:
+        UserError: one message with every problem: the key, the value, what is allowed, and the likely typo.
+    """
+    problems = list(repeated)
+    try:
+        config = Config.model_validate(values)
+        problems += _problems(config)
+    except ValidationError as error:
+        problems += explain(Config, error)
+    if problems:
+        raise UserError(report(source, problems))
+    return config
+
+
+def _problems(config: Config) -> Iterator[str]:
+    names = {*config.identities, *config.drivers}
+    for section, known in (("identities", config.identities), ("drivers", config.drivers)):
+        if not known:
+            yield f"{section}: is empty; name at least one, e.g. {section}: {{anna: {{media: anna.mp4}}}}"
+    for name in sorted(config.identities.keys() & config.drivers.keys()):
+        yield f"drivers.{name}: an identity has this name too; clips need names of their own"
+    for section, clips in (("identities", config.identities), ("drivers", config.drivers)):
+        for name, clip in clips.items():
+            yield from _clip_problems(f"{section}.{name}", name, clip, config.fetch)
+    for pair in [] if config.pairs == "all" else config.pairs:
+        yield from _unknown(f"pairs {list(pair)}", pair[0], config.identities, "identity")
+        yield from _unknown(f"pairs {list(pair)}", pair[1], config.drivers, "driver")
+    for name in config.meta.clips:
+        yield from _unknown("meta.clips", name, names, "identity or driver")
+    if config.drive.driver:
+        yield from _unknown("drive.driver", config.drive.driver, config.drivers, "driver")
+    if config.meta.source != "train" and not Path(config.meta.source).is_file():
+        yield f"meta.source: {config.meta.source!r} is neither 'train' nor an existing model file"
+    if config.finetune.sweep and config.select.choose not in ("auto", *config.finetune.sweep):
+        yield f"select.choose: {config.select.choose} is not in finetune.sweep; allowed: auto, {config.finetune.sweep}"
+    size = config.model.image_size
+    if config.crop.size % size:
+        yield f"crop.size: {config.crop.size} must be a multiple of the model's {size} px (model.preset: {config.model.preset})"
+
+
+def _clip_problems(key: str, name: str, clip: ClipSettings, fetch: FetchSettings) -> Iterator[str]:
+    if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+        yield f"{key}: a name becomes a file name; use letters, digits, '-' and '_'"
+    media = Path(clip.media)
+    fetched = media.is_relative_to(FETCHED) and str(media.relative_to(FETCHED)) in fetch.files
+    if not media.exists() and not fetched:
+        yield f"{key}.media: {clip.media!r} does not exist (paths are relative to {Path.cwd()})"
+    elif media.is_dir() and not any(media.iterdir()):
+        yield f"{key}.media: folder {clip.media!r} is empty; put photos into it"
+    for end in ("start", "end"):
+        value = getattr(clip, end)
+        if isinstance(value, str) and not _is_percent(value):
+            yield f"{key}.{end}: {value!r} must be seconds, or a percentage of the duration such as \"60%\""
+        if isinstance(value, float) and value < 0:
+            yield f"{key}.{end}: {value} must not be negative"
+
+
+def _is_percent(text: str) -> bool:
+    number = text.removesuffix("%")
+    return text.endswith("%") and number.replace(".", "", 1).isdigit() and float(number) <= 100
+
+
+def _unknown(key: str, name: str, known: Any, kind: str) -> Iterator[str]:
+    if name not in known:
+        close = get_close_matches(name, list(known), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
+        yield f"{key}: no {kind} is called {name!r}; {hint}"

@@ -1,0 +1,47 @@
+# What the rules share: the validated configuration, and where things lie.
+
+import json
+import re
+
+from snakemake.exceptions import WorkflowError
+
+from reenact.errors import UserError
+from reenact.provenance import code
+from reenact.settings.files import repeated_keys
+from reenact.settings.workflow import FETCHED, load_config
+
+try:
+    CONFIG = load_config(config, "the configuration", repeated_keys(workflow.configfiles))
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+IDENTITIES = list(CONFIG.identities)
+CLIPS = [*CONFIG.identities, *CONFIG.drivers]
+RENDERS = [f"results/renders/{identity}/{driver}.mp4" for identity, driver in CONFIG.rendered_pairs()]
+ENVIRONMENT = "../envs/reenact.yaml"
+CORES = workflow.cores or 1
+
+
+wildcard_constraints:
+    clip=r"[A-Za-z0-9_-]+",
+    identity=r"[A-Za-z0-9_-]+",
+    driver=r"[A-Za-z0-9_-]+",
+
+
+def section(name):
+    """Settings of one section as YAML text for a stage's --settings."""
+    return getattr(CONFIG, name).model_dump_json()
+
+
+def media(wildcards):
+    """File or folder of a clip."""
+    return CONFIG.clip(getattr(wildcards, "clip", None) or wildcards.driver).media
+
+
+def cross_driver(stage_file):
+    """Input function: a file of the driver that cross-drives an identity."""
+
+    def path(wildcards):
+        return f"results/clips/{CONFIG.cross_driver(wildcards.identity)}/{stage_file}"
+
+    return path

@@ -1,0 +1,28 @@
+# drive: every model of a sweep follows the identity's held-out frames and another person's video.
+
+
+rule drive:
+    input:
+        sweep="results/avatars/{identity}/sweep",
+        crops="results/clips/{identity}/crops.zip",
+        driver_crops=cross_driver("crops.zip"),
+    output:
+        driven="results/avatars/{identity}/driven.zip",
+    log:
+        "logs/drive/{identity}.log",
+    benchmark:
+        "results/benchmarks/drive/{identity}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        gpu=1,
+    params:
+        code=code("drive"),
+        settings=section("drive"),
+        device=CONFIG.device,
+    shell:
+        "python -m workflow_scripts.drive --sweep {input.sweep:q} --identity-crops {input.crops:q}"
+        " --driver-crops {input.driver_crops:q} --driven {output.driven:q} --device {params.device} --threads {threads}"
+        " --settings {params.settings:q} > {log:q} 2>&1"

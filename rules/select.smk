@@ -1,0 +1,28 @@
+# select: the iteration with the best trade-off between identity and pose becomes the avatar.
+
+
+rule select:
+    input:
+        scores="results/avatars/{identity}/scores.csv",
+        sweep="results/avatars/{identity}/sweep",
+    output:
+        model="results/avatars/{identity}/model.safetensors",
+        table="results/avatars/{identity}/sweep.csv",
+        plot=report("results/avatars/{identity}/sweep.png", category="Sweep", labels={"identity": "{identity}"}),
+        selected="results/avatars/{identity}/selected.json",
+    log:
+        "logs/select/{identity}.log",
+    benchmark:
+        "results/benchmarks/select/{identity}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("select"),
+        settings=section("select"),
+    shell:
+        "python -m workflow_scripts.select --scores {input.scores:q} --sweep {input.sweep:q} --model {output.model:q}"
+        " --table {output.table:q} --plot {output.plot:q} --selected {output.selected:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"

@@ -1,0 +1,27 @@
+"""List the frames of one clip with their exact times, and choose which are used for what."""
+
+from pathlib import Path
+
+from reenact.cli import StageParser, run
+from reenact.decode import decode_clip
+from reenact.settings.decode import DecodeSettings
+
+
+def main() -> None:
+    parser = StageParser(__doc__, DecodeSettings)
+    parser.add_argument("--media", type=Path, required=True, help="video, image, or folder of images")
+    parser.add_argument("--frames", type=Path, required=True, help="frame table to write (.csv)")
+    parser.add_argument("--source", type=Path, required=True, help="facts about the media to write (.json)")
+    parser.add_argument("--role", choices=["identity", "driver"], required=True, help="what the clip is for")
+    parser.add_argument("--start", help="begin here: seconds from the first frame, or such as 60%% of the duration")
+    parser.add_argument("--end", help="stop before this: seconds from the first frame, or such as 60%% of the duration")
+    parser.add_argument("--holdout", type=float, default=0.0, help="last share of an identity's video kept for scoring, 0 to 1")
+    arguments, (settings,) = parser.parse()
+    decode_clip(
+        media=arguments.media, frames=arguments.frames, source=arguments.source, role=arguments.role,
+        start=arguments.start, end=arguments.end, holdout=arguments.holdout, settings=settings,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,25 @@
+"""Drive every model of a sweep with held-out frames."""
+
+from pathlib import Path
+
+from reenact.cli import StageParser, run
+from reenact.drive import drive_sweep
+from reenact.settings.drive import DriveSettings
+
+
+def main() -> None:
+    parser = StageParser(__doc__, DriveSettings)
+    parser.add_argument("--sweep", type=Path, required=True, help="folder of models of stage finetune")
+    parser.add_argument("--identity-crops", type=Path, required=True, help="crops of the identity (its held-out frames drive it)")
+    parser.add_argument("--driver-crops", type=Path, required=True, help="crops of another person, who drives it too")
+    parser.add_argument("--driven", type=Path, required=True, help="clip file to write")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    arguments, (settings,) = parser.parse()
+    drive_sweep(
+        sweep=arguments.sweep, identity_crops=arguments.identity_crops, driver_crops=arguments.driver_crops,
+        driven=arguments.driven, device=arguments.device, settings=settings,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

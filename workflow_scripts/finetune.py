@@ -1,0 +1,27 @@
+"""Personalise a meta-model: one model at every iteration of the sweep."""
+
+from pathlib import Path
+
+from reenact.cli import StageParser, run
+from reenact.finetune import finetune
+from reenact.provenance import code
+from reenact.settings.finetune import FinetuneSettings
+
+
+def main() -> None:
+    parser = StageParser(__doc__, FinetuneSettings)
+    parser.add_argument("--crops", type=Path, required=True, help="the person's clip file of stage crop")
+    parser.add_argument("--mattes", type=Path, required=True, help="the person's clip file of stage segment")
+    parser.add_argument("--meta", type=Path, required=True, help="meta-model (.safetensors)")
+    parser.add_argument("--sweep", type=Path, required=True, help="folder to write, one model an iteration")
+    parser.add_argument("--runs", type=Path, required=True, help="folder for checkpoints")
+    parser.add_device_arguments()
+    arguments, (settings,) = parser.parse()
+    finetune(
+        crops=arguments.crops, mattes=arguments.mattes, meta=arguments.meta, sweep=arguments.sweep, runs=arguments.runs,
+        device=arguments.device, threads=arguments.threads, code=code("finetune"), settings=settings,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,19 @@
+"""Make the mattes of one clip: how much of each pixel of its crops belongs to the person."""
+
+from pathlib import Path
+
+from reenact.cli import StageParser, run
+from reenact.segment import segment_clip
+from reenact.settings.segment import SegmentSettings
+
+
+def main() -> None:
+    parser = StageParser(__doc__, SegmentSettings)
+    parser.add_argument("--crops", type=Path, required=True, help="clip file of stage crop")
+    parser.add_argument("--mattes", type=Path, required=True, help="clip file to write")
+    arguments, (settings,) = parser.parse()
+    segment_clip(crops=arguments.crops, mattes=arguments.mattes, settings=settings)
+
+
+if __name__ == "__main__":
+    run(main)
