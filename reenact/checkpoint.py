@@ -7,6 +7,7 @@ stopped and a changed setting never continues an old model.
 import hashlib
 import json
 import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class RunFolder:
         for step in reversed([s for s in self._steps() if s <= most]):
             try:
                 return step, torch.load(self._checkpoint(step), map_location="cpu", weights_only=True)
-            except (OSError, RuntimeError, EOFError) as error:
+            except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
                 print(f"{self._checkpoint(step)}: damaged ({error}); trying the one before")
         return None
 

@@ -3,7 +3,7 @@
 128 numbers per face, trained by Davis King on about 3 M faces of 7,485 people, 99.38 % on LFW (dlib.net,
 `dlib_face_recognition_resnet_model_v1`; the weights are in the public domain). The network was trained for distances
 (below 0.6 = same person), so its descriptors share a large common part and cosines are high: two strangers have an
-identity error of 0.12 to 0.20, two frames of one video 0.01 to 0.04 (measured on the demo's people, at 64 and 256 px).
+identity error of 0.12 to 0.20, two frames of one video 0.01 to 0.05 (measured on the demo's people, at 64 and 256 px).
 Compare errors of one descriptor with each other only.
 """
 

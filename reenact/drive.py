@@ -1,6 +1,5 @@
 """Stage drive: every model of a sweep follows held-out frames, so that one can be chosen by numbers."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,18 +7,15 @@ import pandas as pd
 
 from reenact.clip import Clip, ClipWriter, write_clip
 from reenact.errors import UserError
-from reenact.model import Avatar
+from reenact.model import Avatar, pick_device
 from reenact.sequence import frames_of, images, runs
 from reenact.settings.drive import DriveSettings
 from reenact.sweep import sweep_models
 
 COLUMNS = ["image", "matte", "protocol", "iteration", "index", "time", "run"]
 
-log = logging.getLogger(__name__)
-
-
 def drive_sweep(
-    *, sweep: Path, identity_crops: Path, driver_crops: Path, driven: Path, device: str, settings: DriveSettings
+    *, sweep: Path, identity_crops: Path, driver_crops: Path, driven: Path, device: str, threads: int = 0, settings: DriveSettings
 ) -> None:
     """Drive every model of `sweep` and keep its outputs in one clip file.
 
@@ -33,7 +29,7 @@ def drive_sweep(
         driven: clip file to write. Images at the model's size, `<protocol>/<iteration>/<index>.png` (black
             background) and `....matte.png`; columns image, matte, protocol, iteration, index (the driver's frame),
             time (s) and run (number of the run of consecutive frames).
-        device: torch device, or auto.
+        device, threads: see `pick_device`.
 
     Raises:
         UserError: the sweep has no model, or there is no frame to drive with.
@@ -43,13 +39,13 @@ def drive_sweep(
     frames = {"self": _choose(clips["self"], "holdout", settings), "cross": _choose(clips["cross"], "drive", settings)}
     if frames["cross"].empty:
         raise UserError(f"{driver_crops}: no frame with a face to drive with; give drive.driver another driver")
-    rows: list[dict] = []
+    place, rows = str(pick_device(device, threads)), []
     with write_clip(driven) as writer:
         for iteration, path in models.items():
-            avatar = Avatar.load(path, device)
+            avatar = Avatar.load(path, place)
             for protocol, table in frames.items():
                 rows += _drive(writer, avatar, clips[protocol], table, f"{protocol}/{iteration:06d}", settings.batch_size)
-            log.info("iteration %d: %d frames", iteration, sum(len(table) for table in frames.values()))
+            print(f"drive iteration {iteration}: {sum(len(table) for table in frames.values())} frames", flush=True)
         writer.finish(pd.DataFrame(rows, columns=COLUMNS))
 
 

@@ -1,6 +1,5 @@
 """Writing videos: H.264 in mp4 with exact frame times, and a driver's sound beside them."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -22,8 +21,6 @@ COPIED_AUDIO = ("aac", "mp3", "opus")
 """Codecs that mp4 takes and browsers play from it; any other sound is encoded again, as AAC."""
 
 AAC_BITRATE = "160k"
-
-log = logging.getLogger(__name__)
 
 
 class VideoWriter:

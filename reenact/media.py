@@ -198,7 +198,7 @@ def _read_video(media: Media, damage: list[str]) -> Iterator[Frame]:
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = 2  # more would only hold more frames in memory
         aspect = float(stream.sample_aspect_ratio or 1)
-        last, index = None, 0
+        first, last, index = 0.0, None, 0
         for picture in _decoded(container, stream, damage):
             time = picture.time
             if time is None:  # a few old AVI files: no times, only a rate
@@ -212,7 +212,11 @@ def _read_video(media: Media, damage: list[str]) -> Iterator[Frame]:
                 width, height = height, width
             span = float(picture.duration * picture.time_base) if picture.duration and picture.time_base else None
             yield Frame(index, float(time), span, width, height, picture, turns)
+            first = time if last is None else first
             last, index = time, index + 1
+        # Some containers simply end where they were cut off. Half a second is left to sound that outlasts the pictures.
+        if last is not None and media.duration and last - first < 0.98 * media.duration - 0.5:
+            damage.append(f"the pictures end after {last - first:.2f} s, though the file's header says {media.duration:.2f} s")
 
 
 def _decoded(container: Any, stream: Any, damage: list[str]) -> Iterator[Any]:

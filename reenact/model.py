@@ -53,7 +53,7 @@ class Reenactor(nn.Module):
         super().__init__()
         a = self.architecture = architecture
         self.identity_encoder = ResNeXt(a.identity_dim, a.identity_layers, a.identity_width, a.identity_groups)
-        self.pose_encoder = MobileNetV2(a.pose_dim, a.pose_width)
+        self.pose_encoder = MobileNetV2(a.pose_dim, a.pose_width, a.pose_dropout)
         self.generator = Generator(a.image_size, a.identity_dim, a.pose_dim, a.generator_channels, a.max_channels)
         self.identity_embedding = nn.Parameter(torch.zeros(1, a.identity_dim)) if personal else None
 
@@ -100,6 +100,7 @@ def load_model(path: Path) -> tuple[Reenactor, dict[str, Any], dict[str, Tensor]
         raise UserError(f"{path}: not a readable model file ({error})") from None
     if about.get("format") != FORMAT:
         raise UserError(f"{path}: not a reenact model (format {about.get('format')!r}, expected {FORMAT!r})")
+    del about["format"]
     reenactor = Reenactor(
         Architecture.from_json(about.pop("architecture"), str(path)), "reenactor.identity_embedding" in tensors
     )

@@ -1,7 +1,6 @@
 """Stage render: one avatar follows one driver, as videos that play anywhere."""
 
 import json
-import logging
 import shutil
 import tempfile
 from collections import deque
@@ -16,16 +15,14 @@ from reenact.clip import Clip
 from reenact.encode import add_audio, write_video
 from reenact.errors import UserError
 from reenact.files import written_whole
-from reenact.model import Avatar
+from reenact.model import Avatar, pick_device
 from reenact.sequence import frames_of, images
 from reenact.settings.render import RenderSettings
-
-log = logging.getLogger(__name__)
 
 
 def render_pair(
     *, model: Path, driver_crops: Path, driver_media: Path, driver_source: Path, video: Path, side_by_side: Path, device: str,
-    settings: RenderSettings,
+    threads: int = 0, settings: RenderSettings,
 ) -> None:
     """Render every frame of the driver at its own time, with the driver's sound.
 
@@ -38,7 +35,7 @@ def render_pair(
         driver_source: source.json of stage decode.
         video: mp4 to write, the avatar, settings.height square.
         side_by_side: mp4 to write, driver's crop left, avatar right.
-        device: torch device, or auto.
+        device, threads: see `pick_device`.
 
     Raises:
         UserError: no frame to drive with, or the sound is wanted and the file is missing or unreadable.
@@ -50,7 +47,7 @@ def render_pair(
     has_audio = settings.audio == "driver" and json.loads(driver_source.read_text(encoding="utf-8"))["audio"]
     if has_audio and not driver_media.is_file():
         raise UserError(f"{driver_media}: does not exist; the driver's sound is read from it (or set render.audio to none)")
-    avatar = Avatar.load(model, device)
+    avatar = Avatar.load(model, str(pick_device(device, threads)))
     with tempfile.TemporaryDirectory(prefix="reenact-render-") as folder:
         silent = Path(folder, "video.mp4"), Path(folder, "side_by_side.mp4")
         _render(avatar, clip, table, silent, settings)
@@ -60,7 +57,7 @@ def render_pair(
             else:
                 with written_whole(target) as temporary:
                     shutil.move(source, temporary)
-    log.info("%d frames, %.2f s", len(table), _duration(table))
+    print(f"render: {len(table)} frames, {_duration(table):.2f} s, {'with' if has_audio else 'without'} sound", flush=True)
 
 
 def _render(avatar: Avatar, clip: Clip, table: pd.DataFrame, targets: tuple[Path, Path], settings: RenderSettings) -> None:

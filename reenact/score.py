@@ -1,6 +1,5 @@
 """Stage score: numbers for every model of a sweep, and for baselines on the same frames."""
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -35,8 +34,6 @@ COLUMNS = [
 
 MEAN_IMAGE, DRIVER_FRAME, REAL_FRAMES = "mean_image", "driver_frame", "real_frames"
 """Baselines: the person's mean image as a still, the driver's own frame, and (a floor) the person's own held-out frame."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -140,7 +137,8 @@ def _score(
         for model, sequence in _models(outputs, part, measurer, _still(mean, len(shown)), true, protocol):
             row = compare(sequence, true, references.descriptors, shown["run"].to_numpy(), protocol, measurer.perceptual)
             rows.append({"model": model, "protocol": protocol, **row})
-            log.info("%s %s: identity error %.3f, motion error %.3f", protocol, model, row["identity_error"], row["motion_error"])
+            figures = ", ".join(f"{name} {row[name]:.3f}" for name in ("identity_error", "pose_error", "motion_error", "failed"))
+            print(f"score {protocol} {model}: {figures}", flush=True)
     return rows
 
 

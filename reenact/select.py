@@ -3,14 +3,14 @@
 Too few iterations leave a gap to the person's identity, too many cost the mimics (the published guide lets the user
 save checkpoints and pick by eye). The rule, over the iterations >= 1:
 
-1. Errors: the identity error under cross-driving (self-driving where there is none), and the pose error under
+1. Left out while others remain: iterations that could not be measured, that often show no face, or that tremble.
+2. Errors: the identity error under cross-driving (self-driving where there is none), and the pose error under
    self-driving (photos: the motion error under cross-driving).
-2. Noise: each value is replaced by that of a straight line through it and its neighbours, weights 1-2-1 (at an end:
+3. Noise: each value is replaced by that of a straight line through it and its neighbours, weights 1-2-1 (at an end:
    the line of the neighbouring iteration), which leaves trends as they are.
-3. Scale: each error from 0 at its least to 1 at its largest; an error that hardly varies is not stretched.
-4. Combined score: identity_weight x identity + (1 - identity_weight) x pose. The least wins; near ties go to the
+4. Scale: each error from 0 at its least to 1 at its largest; an error that hardly varies is not stretched.
+5. Combined score: identity_weight x identity + (1 - identity_weight) x pose. The least wins; near ties go to the
    fewer iterations.
-5. Left out while others remain: iterations that could not be measured, that often show no face, or that tremble.
 """
 
 import json
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -31,11 +32,11 @@ from reenact.sweep import sweep_models
 
 METRICS = ["failed", "identity_error", "pose_error", "motion_error", "psnr", "ssim", "perceptual", "jitter", "matte_iou"]
 
-ERROR_NAMES = {
-    "cross_identity_error": "identity error, driven by another person",
-    "self_identity_error": "identity error, self-driven",
-    "self_pose_error": "pose error, self-driven",
-    "cross_motion_error": "motion error, driven by another person",
+ERRORS = {
+    "cross_identity_error": "identity error {:.3f} (driven by another person)",
+    "self_identity_error": "identity error {:.3f} (self-driven)",
+    "self_pose_error": "pose error {:.3f} (self-driven)",
+    "cross_motion_error": "motion error {:.3f} (driven by another person)",
 }
 
 
@@ -93,7 +94,7 @@ def by_iteration(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def combine(rows: pd.DataFrame, settings: SelectSettings) -> pd.DataFrame:
-    """Add the trade-off: identity_error, pose_error, combined (0 best; NaN for iteration 0), left_out (why, or '').
+    """Add the trade-off: identity_error, pose_error, combined (0 best; NaN where left out), left_out (why, or '').
 
     Args:
         rows: as `by_iteration` returns.
@@ -101,10 +102,12 @@ def combine(rows: pd.DataFrame, settings: SelectSettings) -> pd.DataFrame:
     rows = rows.assign(**{name: rows[column] if column else np.nan for name, column in sources(rows.columns).items()})
     rows["left_out"] = [_why_out(row, settings) for _, row in rows.iterrows()]
     measured = (rows["iteration"] >= 1) & rows["identity_error"].notna() & rows["pose_error"].notna()
+    kept = measured & (rows["left_out"] == "")
+    kept = kept if kept.any() else measured
     rows["combined"] = np.nan
-    if measured.any():
-        identity, pose = (_scale(_smooth(rows.loc[measured, name].to_numpy()), settings.noise) for name in ("identity_error", "pose_error"))
-        rows.loc[measured, "combined"] = settings.identity_weight * identity + (1 - settings.identity_weight) * pose
+    if kept.any():
+        identity, pose = (_scale(_smooth(rows.loc[kept, name].to_numpy()), settings.noise) for name in ("identity_error", "pose_error"))
+        rows.loc[kept, "combined"] = settings.identity_weight * identity + (1 - settings.identity_weight) * pose
     first = ["iteration", "identity_error", "pose_error", "combined", "left_out"]
     return rows[first + [name for name in rows if name not in first]]
 
@@ -125,15 +128,13 @@ def choose(rows: pd.DataFrame, settings: SelectSettings) -> Choice:
             raise UserError(f"select.choose: {settings.choose} is not an iteration of the sweep; allowed: auto, {known}")
         row = rows[rows["iteration"] == settings.choose].iloc[0]
         return Choice(int(settings.choose), "user", f"Set by select.choose; {_figures(row)}.")
-    candidates = rows[rows["combined"].notna()]
-    if candidates.empty:
+    kept = rows[rows["combined"].notna()]
+    if kept.empty:
         # Still worth rendering: the pictures show what is wrong better than an error would.
         text = f"No iteration could be judged, because no face was found in the outputs; {sweep[-1]}, the last, is taken."
         return Choice(int(sweep[-1]), "auto", text)
-    kept = candidates[candidates["left_out"] == ""]
-    kept = candidates if kept.empty else kept
     best = kept[kept["combined"] <= kept["combined"].min() + settings.tie].iloc[0]
-    return Choice(int(best["iteration"]), "auto", _explain(best, kept, candidates))
+    return Choice(int(best["iteration"]), "auto", _explain(best, kept, rows[rows["combined"].isna() & (rows["iteration"] >= 1)]))
 
 
 def sources(columns: Iterable[str]) -> dict[str, str | None]:
@@ -179,21 +180,21 @@ def _scale(values: np.ndarray, noise: float) -> np.ndarray:
 def _figures(row: pd.Series) -> str:
     """The two errors in words; `row` is a row of the table, whose index has its columns."""
     named = sources(row.index).items()
-    shown = [f"{ERROR_NAMES[column]} {row[name]:.3f}" for name, column in named if column and pd.notna(row[name])]
+    shown = [ERRORS[column].format(row[name]) for name, column in named if column and pd.notna(row[name])]
     return ", ".join(shown) or "not measured"
 
 
-def _explain(best: pd.Series, kept: pd.DataFrame, candidates: pd.DataFrame) -> str:
-    """One sentence with figures."""
-    if len(candidates) == 1:
-        return f"Iteration {best['iteration']} is the only one that could be judged ({_figures(best)})."
-    text = f"Iteration {best['iteration']} has the best balance of {len(kept)} iterations: {_figures(best)}"
-    text += f" (combined {best['combined']:.2f}; the others {', '.join(_others(best, kept))})" if len(kept) > 1 else ""
-    out = candidates[~candidates["iteration"].isin(kept["iteration"])]
+def _explain(best: pd.Series, kept: pd.DataFrame, out: pd.DataFrame) -> str:
+    """One sentence with figures: the best of `kept`, and those left out."""
+    if len(kept) == 1:
+        text = f"Iteration {best['iteration']} is the only one that qualifies: {_figures(best)}"
+    else:
+        text = f"Iteration {best['iteration']} has the best balance of {len(kept)} iterations: {_figures(best)}"
+        text += f"; combined {best['combined']:.2f}, the others {', '.join(_others(best, kept))}"
     if len(out):
         text += "; left out: " + ", ".join(f"{row['iteration']} ({row['left_out']})" for _, row in out.iterrows())
-    elif best["left_out"]:
-        text += f"; every iteration had a fault, this one: {best['left_out']}"
+    if best["left_out"]:
+        text += f"; every iteration has a fault, this one: {best['left_out']}"
     return text + "."
 
 
@@ -223,6 +224,7 @@ def draw_sweep(rows: pd.DataFrame, dark: bool = False) -> Figure:
         axis.set_ylabel(title, color=colour)
         axis.tick_params(colors=colour, which="both")
         axis.margins(x=0.06, y=0.15)
+        _widen(axis)
         axis.spines[["top"]].set_visible(False)
         for spine in axis.spines.values():
             spine.set_color(ink)
@@ -233,6 +235,13 @@ def draw_sweep(rows: pd.DataFrame, dark: bool = False) -> Figure:
     left.set_xlabel("fine-tuning iterations", color=ink)
     left.set_title(f"chosen: {rows['iteration'].iloc[chosen]}", color=ink, fontsize=10)
     return figure
+
+
+def _widen(axis: Axes, least: float = 0.02) -> None:
+    """Show at least `least` of the y axis, so that noise does not look like a trend."""
+    low, high = axis.get_ylim()
+    extra = max(0.0, least - (high - low)) / 2
+    axis.set_ylim(low - extra, high + extra)
 
 
 def _pose_title(rows: pd.DataFrame) -> str:

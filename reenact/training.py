@@ -21,7 +21,7 @@ from reenact.losses import dice, hinge_discriminator, hinge_generator
 from reenact.model import Reenactor
 from reenact.networks.discriminator import Discriminator, feature_distance
 from reenact.networks.vgg import PerceptualNetwork, perceptual_loss
-from reenact.settings.training import LossWeights, TrainingSettings
+from reenact.settings.training import TrainingSettings
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Learner:
         kind = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}[self.settings.optimizer]
         rates = (self.settings.learning_rate, self.settings.discriminator_learning_rate)
         self.optimizers = tuple(
-            kind([p for p in net.parameters() if p.requires_grad], lr=rate, betas=(0.0, 0.999), eps=1e-5)
+            kind([p for p in net.parameters() if p.requires_grad], lr=rate, betas=(self.settings.beta1, 0.999), eps=1e-5)
             for net, rate in zip((self.reenactor, self.discriminator), rates)
         )
 

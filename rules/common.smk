@@ -1,9 +1,7 @@
 # What the rules share: the validated configuration, and where things lie.
 
-import json
 import re
-
-from snakemake.exceptions import WorkflowError
+import sys
 
 from reenact.errors import UserError
 from reenact.provenance import code
@@ -13,7 +11,7 @@ from reenact.settings.workflow import FETCHED, load_config
 try:
     CONFIG = load_config(config, "the configuration", repeated_keys(workflow.configfiles))
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    sys.exit(f"error: {error}")
 
 IDENTITIES = list(CONFIG.identities)
 CLIPS = [*CONFIG.identities, *CONFIG.drivers]
@@ -36,6 +34,23 @@ def section(name):
 def media(wildcards):
     """File or folder of a clip."""
     return CONFIG.clip(getattr(wildcards, "clip", None) or wildcards.driver).media
+
+
+def fetched(key):
+    """Params function: one fact about a fetched file."""
+
+    def value(wildcards):
+        return getattr(CONFIG.fetch.files[wildcards.file], key)
+
+    return value
+
+
+def clip_flags(wildcards):
+    """Params function: role, stretch and holdout of a clip as flags."""
+    clip = CONFIG.clip(wildcards.clip)
+    flags = [f"--role={'identity' if wildcards.clip in CONFIG.identities else 'driver'}"]
+    flags += [f"--{end}={getattr(clip, end)}" for end in ("start", "end") if getattr(clip, end) is not None]
+    return flags + ([f"--holdout={clip.holdout}"] if hasattr(clip, "holdout") else [])
 
 
 def cross_driver(stage_file):

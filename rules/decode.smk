@@ -2,14 +2,6 @@
 # No pictures are stored: crop reads the media again, in step with the table.
 
 
-def clip_flags(wildcards):
-    """Params function: role, stretch and holdout of a clip as flags."""
-    clip = CONFIG.clip(wildcards.clip)
-    flags = [f"--role={'identity' if wildcards.clip in CONFIG.identities else 'driver'}"]
-    flags += [f"--{end}={getattr(clip, end)}" for end in ("start", "end") if getattr(clip, end) is not None]
-    return flags + ([f"--holdout={clip.holdout}"] if hasattr(clip, "holdout") else [])
-
-
 rule decode:
     input:
         media=media,

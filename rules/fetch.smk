@@ -2,15 +2,6 @@
 # Makes resources/<file>, checked by SHA-256.
 
 
-def fetched(key):
-    """Params function: one fact about a fetched file."""
-
-    def value(wildcards):
-        return getattr(CONFIG.fetch.files[wildcards.file], key)
-
-    return value
-
-
 rule fetch:
     output:
         str(FETCHED / "{file}"),

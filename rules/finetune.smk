@@ -25,5 +25,5 @@ rule finetune:
         device=CONFIG.device,
     shell:
         "python -m workflow_scripts.finetune --crops {input.crops:q} --mattes {input.mattes:q} --meta {input.meta:q}"
-        " --sweep {output.sweep:q} --runs results/runs/finetune --device {params.device} --threads {threads}"
+        " --sweep-folder {output.sweep:q} --runs results/runs/finetune --device {params.device} --threads {threads}"
         " --settings {params.settings:q} > {log:q} 2>&1"

@@ -1,5 +1,33 @@
 # report: one self-contained page with everything that was made.
 
+
 rule report:
-    output: "results/report/index.html"
-    shell: "false"
+    input:
+        clips=expand("results/clips/{clip}/{file}", clip=CLIPS, file=["source.json", "crops.zip", "mattes.zip"]),
+        meta=[rules.meta.output.curves, rules.meta.output.preview],
+        sweeps=expand("results/avatars/{identity}/sweep", identity=IDENTITIES),
+        avatars=expand(
+            "results/avatars/{identity}/{file}",
+            identity=IDENTITIES,
+            file=["scores.csv", "sweep.csv", "selected.json"],
+        ),
+        renders=RENDERS,
+        side_by_side=[video.replace(".mp4", ".side_by_side.mp4") for video in RENDERS],
+    output:
+        page="results/report/index.html",
+    log:
+        "logs/report/report.log",
+    benchmark:
+        "results/benchmarks/report/report.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1500,
+    params:
+        code=code("report"),
+        settings=section("report"),
+        config=CONFIG.model_dump_json(),
+    shell:
+        "python -m workflow_scripts.report --inputs {input:q} --config {params.config:q} --page {output.page:q}"
+        " --settings {params.settings:q} > {log:q} 2>&1"

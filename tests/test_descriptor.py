@@ -11,7 +11,7 @@ from reenact.errors import UserError
 from reenact.faces import FaceFinder
 from reenact.metrics import identity_error
 
-needs_weights = pytest.mark.skipif(not WEIGHTS.exists(), reason=f"{WEIGHTS} is not fetched")
+needs_weights = pytest.mark.usefixtures("descriptor_weights")
 
 
 @pytest.fixture(scope="module")

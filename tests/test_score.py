@@ -13,7 +13,7 @@ from reenact.images import resize_area
 from reenact.score import COLUMNS, enlarge, score_avatar
 from reenact.settings.score import ScoreSettings
 
-pytestmark = pytest.mark.skipif(not WEIGHTS.exists(), reason=f"{WEIGHTS} is not fetched")
+pytestmark = pytest.mark.usefixtures("descriptor_weights")
 
 SIZE = 64
 SETTINGS = ScoreSettings(descriptor_weights=str(WEIGHTS), reference_frames=2, identity_frames=2, perceptual_width=0.1)

@@ -114,11 +114,11 @@ def run(folder: Path, table: pd.DataFrame, **settings: object) -> dict:
 
 
 def test_files(tmp_path: Path, sweep: Path) -> None:
-    report = run(tmp_path, scores(cross_jitter=[1, 1, 1, 1, 1, 7]))
+    report = run(tmp_path, scores(cross_jitter=[1, 7, 1, 1, 1, 1]))
     assert (report["iteration"], report["chosen_by"]) == (125, "auto")
     assert report["scores"]["identity_error"] == 0.11
-    assert report["reason"].startswith("Iteration 125 has the best balance of 4 iterations: identity error, driven by another person 0.110")
-    assert report["reason"].endswith("left out: 400 (jitter 7.0 x the driver's).")
+    assert report["reason"].startswith("Iteration 125 has the best balance of 4 iterations: identity error 0.110 (driven by another person)")
+    assert report["reason"].endswith("left out: 30 (jitter 7.0 x the driver's).")
     assert (tmp_path / "model.safetensors").read_text() == "model 125"
     table = pd.read_csv(tmp_path / "sweep.csv")
     assert table["iteration"].tolist() == SWEEP

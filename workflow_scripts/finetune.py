@@ -13,12 +13,12 @@ def main() -> None:
     parser.add_argument("--crops", type=Path, required=True, help="the person's clip file of stage crop")
     parser.add_argument("--mattes", type=Path, required=True, help="the person's clip file of stage segment")
     parser.add_argument("--meta", type=Path, required=True, help="meta-model (.safetensors)")
-    parser.add_argument("--sweep", type=Path, required=True, help="folder to write, one model an iteration")
+    parser.add_argument("--sweep-folder", type=Path, required=True, help="folder to write, one model an iteration")
     parser.add_argument("--runs", type=Path, required=True, help="folder for checkpoints")
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
     finetune(
-        crops=arguments.crops, mattes=arguments.mattes, meta=arguments.meta, sweep=arguments.sweep, runs=arguments.runs,
+        crops=arguments.crops, mattes=arguments.mattes, meta=arguments.meta, sweep=arguments.sweep_folder, runs=arguments.runs,
         device=arguments.device, threads=arguments.threads, code=code("finetune"), settings=settings,
     )  # fmt: skip
 

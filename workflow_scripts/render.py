@@ -16,11 +16,12 @@ def main() -> None:
     parser.add_argument("--video", type=Path, required=True, help="mp4 to write: the avatar")
     parser.add_argument("--side-by-side", type=Path, required=True, help="mp4 to write: driver and avatar")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = as many as torch likes (default: 0)")
     arguments, (settings,) = parser.parse()
     render_pair(
         model=arguments.model, driver_crops=arguments.driver_crops, driver_media=arguments.driver_media,
         driver_source=arguments.driver_source, video=arguments.video, side_by_side=arguments.side_by_side,
-        device=arguments.device, settings=settings,
+        device=arguments.device, threads=arguments.threads, settings=settings,
     )
 
 

@@ -21,6 +21,7 @@ class Architecture:
         identity_width: channels of the ResNeXt's first group.
         identity_groups: groups of its grouped convolutions.
         pose_width: width multiplier of the MobileNetV2.
+        pose_dropout: dropout before its last layer.
     """
 
     image_size: int = 256
@@ -34,6 +35,7 @@ class Architecture:
     identity_width: int = 64
     identity_groups: int = 32
     pose_width: float = 1.0
+    pose_dropout: float = 0.2
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, the inverse of `from_json`."""
@@ -60,11 +62,12 @@ PRESETS: dict[str, Architecture] = {
         pose_dim=64,
         generator_channels=32,
         max_channels=256,
-        discriminator_channels=32,
+        discriminator_channels=16,
         discriminator_blocks=3,
         identity_layers=(1, 1, 1, 1),
         identity_width=16,
         identity_groups=8,
         pose_width=0.5,
+        pose_dropout=0.0,
     ),
 }

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from reenact.settings.training import LossWeights, TrainingSettings
+from reenact.settings.training import TrainingSettings
 
 
 class FinetuneSettings(TrainingSettings):
@@ -17,18 +17,17 @@ class FinetuneSettings(TrainingSettings):
         description="Iterations at which a model is kept and judged; null = about the published guide, "
         "125 for one photo to 230 for more than 30 frames.",
     )
-    max_batch: int = Field(default=8, ge=1, description="Batch size = min(max_batch, frames); halved when memory runs out.")
-    optimizer: Literal["adam", "radam"] = Field(default="radam", description="Optimizer of both sides; betas (0, 0.999), eps 1e-5.")
+    max_batch: int = Field(default=8, ge=1, description="Batch size = min(max_batch, frames); reduced when memory runs out.")
+    optimizer: Literal["adam", "radam"] = Field(default="radam", description="Optimizer of both sides; betas (beta1, 0.999), eps 1e-5.")
     learning_rate: float = Field(default=5e-4, gt=0, description="Learning rate of generator and identity embedding.")
     discriminator_learning_rate: float = Field(default=8e-4, gt=0, description="Learning rate of the discriminator.")
     ema: float = Field(default=0.972, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
-    losses: LossWeights = Field(default=LossWeights(embedding_match=0), description="Loss weights.")
 
     @field_validator("sweep")
     @classmethod
     def _increasing(cls, sweep: list[int] | None) -> list[int] | None:
         if sweep is not None and not sweep:
             raise ValueError("is empty; give at least one iteration, or null for the published guide")
-        if sweep is not None and (sweep[0] < 1 or any(a >= b for a, b in zip(sweep, sweep[1:]))):
+        if sweep is not None and (sweep[0] < 1 or sorted(set(sweep)) != sweep):
             raise ValueError("must increase and start at 1 or later, e.g. [30, 60, 125, 230]")
         return sweep

@@ -31,7 +31,8 @@ class AugmentSettings(Section):
 class TrainingSettings(Section):
     """One training run."""
 
-    optimizer: Literal["adam", "radam"] = Field(default="adam", description="Optimizer of both sides; betas (0, 0.999), eps 1e-5.")
+    optimizer: Literal["adam", "radam"] = Field(default="adam", description="Optimizer of both sides; betas (beta1, 0.999), eps 1e-5.")
+    beta1: float = Field(default=0.0, ge=0, lt=1, description="Momentum of the optimizers (published: 0).")
     learning_rate: float = Field(default=5e-5, gt=0, description="Learning rate of encoders and generator.")
     discriminator_learning_rate: float = Field(default=2e-4, gt=0, description="Learning rate of the discriminator.")
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")

@@ -1,6 +1,7 @@
 """The whole configuration: every section, the clips, and what must hold between them."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -95,14 +96,35 @@ def load_config(values: dict[str, Any], source: str = "the configuration", repea
         UserError: one message with every problem: the key, the value, what is allowed, and the likely typo.
     """
     problems = list(repeated)
-    try:
-        config = Config.model_validate(values)
+    config, rest = None, values
+    while config is None:
+        try:
+            config = Config.model_validate(rest)
+        except ValidationError as error:
+            problems += explain(Config, error)
+            # What is wrong is left out, so that one message can also say what the rest gets wrong.
+            places = [d["loc"][:-1] if d["type"] == "missing" else d["loc"] for d in error.errors()]
+            if () in places:
+                break
+            rest = _without(rest, places)
+    if config:
         problems += _problems(config)
-    except ValidationError as error:
-        problems += explain(Config, error)
     if problems:
         raise UserError(report(source, problems))
     return config
+
+
+def _without(values: dict[str, Any], places: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """A copy of nested settings without the innermost key that each place leads to."""
+    rest = deepcopy(values)
+    for place in places:
+        inner, above, key = rest, None, None
+        for part in place:
+            if isinstance(inner, dict) and part in inner:
+                inner, above, key = inner[part], inner, part
+        if above is not None:
+            above.pop(key, None)
+    return rest
 
 
 def _problems(config: Config) -> Iterator[str]:

@@ -1,0 +1,110 @@
+"""Stage finetune on a synthetic person."""
+
+import pandas as pd
+import pytest
+import torch
+from people import write_person
+
+import reenact.finetune
+from reenact.data import load_person
+from reenact.errors import UserError
+from reenact.finetune import finetune, guided_sweep, personalise
+from reenact.model import Reenactor, build_discriminator, load_model, save_model
+from reenact.networks.architecture import PRESETS
+from reenact.settings.finetune import FinetuneSettings
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """Crops and mattes of one person, and a meta-model."""
+    folder = tmp_path_factory.mktemp("finetune")
+    torch.manual_seed(0)
+    small = PRESETS["small"]
+    save_model(folder / "meta.safetensors", Reenactor(small), {}, build_discriminator(small, 3))
+    return *write_person(folder, "blue", 5), folder / "meta.safetensors"
+
+
+def tune(room, folder, sweep=(1, 3), **settings):
+    crops, mattes, meta = room
+    defaults = {"perceptual_width": 0.1, "max_batch": 2, "checkpoint_every": 2}
+    finetune(
+        crops=crops, mattes=mattes, meta=meta, sweep=folder / "sweep", runs=folder / "runs", device="cpu", code="c",
+        settings=FinetuneSettings(sweep=list(sweep), **defaults | settings),
+    )  # fmt: skip
+    return {int(path.stem): path for path in sorted((folder / "sweep").glob("*.safetensors"))}
+
+
+def state(path):
+    return load_model(path)[0].state_dict()
+
+
+def test_guide_is_the_published_one():
+    assert guided_sweep(1)[3] == 125 and guided_sweep(31)[3] == guided_sweep(500)[3] == 230
+    assert guided_sweep(1) == sorted(set(guided_sweep(1)))
+
+
+def test_iteration_zero_is_the_meta_model_with_the_mean_embedding(room, tmp_path):
+    models = tune(room, tmp_path)
+    assert sorted(models) == [0, 1, 3]
+    base = load_model(room[2])[0].eval()
+    frames = torch.from_numpy(load_person(room[0], room[1], 64).frames).permute(0, 3, 1, 2) / 255
+    start = state(models[0])
+    torch.testing.assert_close(start["identity_embedding"][0], base.identity_encoder(frames).mean(0), atol=1e-5, rtol=1e-4)
+    assert all(torch.equal(start[key], value) for key, value in base.state_dict().items())
+
+
+def test_generator_and_embedding_learn_and_encoders_stay(room, tmp_path):
+    models = tune(room, tmp_path)
+    before, after = state(models[0]), state(models[3])
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    assert "identity_embedding" in moved and any(key.startswith("generator.blocks") for key in moved)
+    assert not any(key.startswith(("pose_encoder", "identity_encoder")) for key in moved), "buffers included"
+    assert pd.read_csv(tmp_path / "sweep" / "curves.csv").step.tolist() == [1, 2, 3]
+
+
+def test_discriminator_starts_from_the_meta_model_with_the_person_as_label(room):
+    learner = personalise(load_person(room[0], room[1], 64), room[2], FinetuneSettings())
+    meta = load_model(room[2])[2]
+    for key, value in learner.discriminator.state_dict().items():
+        if not key.startswith("labels"):
+            assert torch.equal(value, meta[key]), key
+    learner.discriminator(torch.rand(1, 3, 64, 64), torch.tensor([0]))
+    row, identity = learner.discriminator.label_rows(torch.tensor([0])), learner.reenactor.identity_embedding
+    torch.testing.assert_close(row, identity / identity.norm(), atol=1e-4, rtol=1e-3)
+
+
+def test_batch_shrinks_when_memory_runs_out(room, tmp_path, monkeypatch, capsys):
+    real, sizes = reenact.finetune._train, []
+
+    def scarce(person, meta, run, iterations, batch_size, *rest):
+        sizes.append(batch_size)
+        if batch_size > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        real(person, meta, run, iterations, batch_size, *rest)
+
+    monkeypatch.setattr(reenact.finetune, "_train", scarce)
+    assert sorted(tune(room, tmp_path, sweep=[1], max_batch=5)) == [0, 1]
+    assert sizes[0] == 5 and sizes[-1] == 2 and sizes == sorted(sizes, reverse=True)
+
+
+def test_a_longer_sweep_goes_on_and_equals_one_run(room, tmp_path, capsys):
+    tune(room, tmp_path / "grown", sweep=[2])
+    grown = tune(room, tmp_path / "grown", sweep=[2, 4])
+    assert "resuming from step 2 of 4" in capsys.readouterr().out
+    whole = tune(room, tmp_path / "whole", sweep=[2, 4])
+    for iteration in (2, 4):
+        a, b = state(grown[iteration]), state(whole[iteration])
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_an_iteration_before_the_last_checkpoint_is_made_again(room, tmp_path):
+    tune(room, tmp_path / "late", sweep=[6], checkpoint_every=1)
+    late = tune(room, tmp_path / "late", sweep=[3, 6], checkpoint_every=1)
+    whole = tune(room, tmp_path / "whole", sweep=[3, 6], checkpoint_every=1)
+    assert all(torch.equal(a, b) for a, b in zip(state(late[3]).values(), state(whole[3]).values()))
+
+
+def test_an_avatar_cannot_be_fine_tuned(room, tmp_path):
+    avatar = tune(room, tmp_path, sweep=[1])[1]
+    with pytest.raises(UserError, match="an avatar cannot be fine-tuned; give a meta-model"):
+        tune((room[0], room[1], avatar), tmp_path / "again", sweep=[1])

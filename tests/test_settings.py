@@ -1,0 +1,88 @@
+"""Every mistake in the configuration is one clear line, found before any job starts."""
+
+import copy
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from reenact.errors import UserError
+from reenact.settings.files import config_text, repeated_keys, schema_text
+from reenact.settings.workflow import load_config
+
+SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def changed(**places):
+    """The shipped configuration with nested keys replaced; `a__b=1` is a.b = 1."""
+    values = copy.deepcopy(SHIPPED)
+    for place, value in places.items():
+        *parents, leaf = place.split("__")
+        target = values
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[leaf] = value
+    return values
+
+
+def message(values, repeated=()):
+    with pytest.raises(UserError) as error:
+        load_config(values, "config.yaml", repeated)
+    return str(error.value)
+
+
+def test_config_yaml_is_what_the_schema_writes():
+    assert config_text(load_config(SHIPPED)) == (ROOT / "config.yaml").read_text()
+
+
+def test_schema_for_editors_is_current():
+    assert schema_text() == (ROOT / "docs" / "config.schema.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (changed(finetune__sweap=[1]), "finetune.sweap: unknown key; did you mean 'sweep'?"),
+        (changed(finetune__losses__pixl=1), "finetune.losses.pixl: unknown key; did you mean 'pixel'?"),
+        (changed(identities__astronaut__medai="x"), "identities.astronaut.medai: unknown key; did you mean 'media'?"),
+        (changed(crop__size="big"), "crop.size: 'big' should be a valid integer"),
+        (changed(crop__scale=9), "crop.scale: 9 should be less than or equal to 4"),
+        (changed(crop__size=100), "crop.size: 100 must be a multiple of the model's 64 px"),
+        (changed(identities__bob={"media": "bob.mp4"}), "identities.bob.media: 'bob.mp4' does not exist"),
+        (changed(identities__bob={}), "identities.bob.media: missing"),
+        (changed(drivers={}, pairs=[], meta__clips=[], drive__driver=None), "drivers: is empty"),
+        (changed(identities__carphone={"media": "config.yaml"}), "drivers.carphone: an identity has this name too"),
+        (changed(pairs=[["astronaut", "carphne"]]), "no driver is called 'carphne'; did you mean 'carphone'?"),
+        (changed(pairs=[["asronaut", "carphone"]]), "no identity is called 'asronaut'; did you mean 'astronaut'?"),
+        (changed(finetune__sweep=[]), "finetune.sweep: [] is empty"),
+        (changed(finetune__sweep=[60, 30]), "finetune.sweep: [60, 30] must increase"),
+        (changed(finetune__sweep=[30, 30]), "finetune.sweep: [30, 30] must increase"),
+        (changed(select__choose=77), "select.choose: 77 is not in finetune.sweep"),
+        (changed(drivers__carphone__start="half"), "drivers.carphone.start: 'half' must be seconds, or a percentage"),
+        (changed(meta__source="gone.safetensors"), "meta.source: 'gone.safetensors' is neither 'train' nor an existing"),
+        (changed(meta__clips=["nobody"]), "meta.clips: no identity or driver is called 'nobody'"),
+        (changed(render__height=255), "render.height: 255 must be even"),
+    ],
+)
+def test_each_mistake_is_named(values, expected):
+    text = message(values)
+    assert expected in text and text.startswith("1 problem in config.yaml:")
+
+
+def test_all_mistakes_are_in_one_message():
+    values = changed(finetune__sweap=[1], crop__scale=9, identities__bob={"media": "bob.mp4"}, pairs=[["astronaut", "x"]])
+    text = message(values, ["drivers.carphone: stands twice"])
+    assert text.startswith("5 problems in config.yaml:") and text.count("\n") == 5
+
+
+def test_one_name_twice_is_found_in_the_text(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("drivers:\n  anna: {media: a.mp4}\n  bob: {media: b.mp4}\n  anna: {media: c.mp4}\n")
+    assert repeated_keys([file]) == [f"drivers.anna: stands twice in {file}; names must differ"]
+
+
+def test_what_the_configuration_works_out():
+    config = load_config(changed(pairs="all", drive__driver=None))
+    assert len(config.rendered_pairs()) == len(config.identities) * len(config.drivers)
+    assert config.drivers[config.cross_driver("pexels_woman")].media != config.identities["pexels_woman"].media
+    assert config.clip("astronaut").media.endswith("astronaut.png")
