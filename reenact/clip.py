@@ -18,6 +18,7 @@ from reenact.errors import UserError
 from reenact.files import written_whole
 
 TABLE = "frames.csv"
+LANDMARKS = "landmarks.npy"
 
 
 class ClipWriter:
@@ -32,6 +33,12 @@ class ClipWriter:
         # Level 1: three times faster than the default for 5 % more bytes.
         _, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         self._archive.writestr(name, data.tobytes())
+
+    def add_landmarks(self, landmarks: np.ndarray) -> None:
+        """Store the landmarks of all rows of the table: N x 68 x 2, shares of the image's side, NaN where unknown."""
+        data = io.BytesIO()
+        np.save(data, landmarks.astype(np.float32), allow_pickle=False)
+        self._archive.writestr(LANDMARKS, data.getvalue())
 
     def finish(self, table: pd.DataFrame) -> None:
         """Store the frame table. Its column `image` names the stored image of each row ('' = none)."""
@@ -71,6 +78,12 @@ class Clip:
         if pixels is None:
             raise UserError(f"{self.path}: image {name} is damaged; delete the file and run again")
         return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., ::-1])
+
+    def landmarks(self) -> np.ndarray:
+        """Landmarks of all rows: float32 N x 68 x 2, shares of the image's side; NaN where unknown."""
+        if LANDMARKS not in self._archive.namelist():
+            return np.full((len(self), 68, 2), np.nan, np.float32)
+        return np.load(io.BytesIO(self._archive.read(LANDMARKS)), allow_pickle=False)
 
     def images(self, names: list[str]) -> np.ndarray:
         """Read several images of one size: uint8, N x H x W (x 3)."""

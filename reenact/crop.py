@@ -42,12 +42,13 @@ _EYES_AND_MOUTH = np.array([7 + 9j, 17 + 9j, 12 + 18j])
 
 @dataclass(frozen=True)
 class Sighting:
-    """A face in one frame: its box (left, top, right, bottom, px), confidence and thumbnail (unit vector)."""
+    """A face in one frame: its box (left, top, right, bottom, px), confidence, thumbnail (unit vector), landmarks (68 x 2, px)."""
 
     row: int
     box: np.ndarray
     confidence: float
     thumbnail: np.ndarray
+    landmarks: np.ndarray
 
 
 @dataclass
@@ -103,10 +104,12 @@ def crop_clip(*, media: Path, frames: Path, crops: Path, settings: CropSettings)
         chosen = _choose_person(seen, table["source_time"].to_numpy(), settings.face)
     if not chosen:
         raise UserError(f"{media}: {describe_rows(table, range(len(table)))}: no face found. {_hint(settings)}")
+    marks = {int(table["index"].iloc[row]): sighting.landmarks for row, sighting in chosen.items()}
     table = _place_squares(known, table, seen, chosen, settings)
     with write_clip(crops) as clip:
         for name, image in _cut_out(known, table, settings.size):
             clip.add(name, image)
+        clip.add_landmarks(_landmarks_in_crops(table, marks))
         clip.finish(table[COLUMNS])
 
 
@@ -257,9 +260,9 @@ def _find_faces(media: Media, table: pd.DataFrame, finder: FaceFinder, min_face:
         scale = frame.height / image.shape[0]
         found = []
         for face in finder.find(image):
-            box = face.moved(scale).box
-            if box[3] - box[1] >= min_face:
-                found.append(Sighting(row, box, face.confidence, _thumbnail(grey, face)))
+            placed = face.moved(scale)
+            if placed.box[3] - placed.box[1] >= min_face:
+                found.append(Sighting(row, placed.box, face.confidence, _thumbnail(grey, face), placed.landmarks))
         faces[row] = found
     return Sightings(faces, find_cuts(changes) if media.kind == "video" else [], size)
 
@@ -422,6 +425,15 @@ def _place_squares(media: Media, table: pd.DataFrame, seen: Sightings, chosen: d
     if not (table["image"] != "").any():
         raise UserError(f"{media.path}: {describe_rows(table, range(len(table)))}: no face found. {_hint(settings)}")
     return table
+
+
+def _landmarks_in_crops(table: pd.DataFrame, marks: dict[int, np.ndarray]) -> np.ndarray:
+    """Landmarks of every row as shares of its square, N x 68 x 2; NaN where the face was not seen."""
+    result = np.full((len(table), 68, 2), np.nan)
+    for row, (index, x, y, side) in enumerate(table[["index", "x", "y", "side"]].itertuples(index=False)):
+        if int(index) in marks:
+            result[row] = to_crop(marks[int(index)], x, y, side, 1)
+    return result
 
 
 def _reason(found: list[Sighting] | None) -> str:

@@ -37,11 +37,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class Person:
-    """Training frames of one clip: `frames` uint8 N x S x S x 3, `mattes` uint8 N x S x S."""
+    """Training frames of one clip.
+
+    Attributes:
+        name: of the clip.
+        frames: uint8 N x S x S x 3.
+        mattes: uint8 N x S x S.
+        landmarks: float32 N x 68 x 2, shares of the side; NaN where unknown.
+    """
 
     name: str
     frames: np.ndarray
     mattes: np.ndarray
+    landmarks: np.ndarray
 
 
 def load_person(crops: Path, mattes: Path, size: int) -> Person:
@@ -55,10 +63,12 @@ def load_person(crops: Path, mattes: Path, size: int) -> Person:
         UserError: no usable frame, or sizes that do not divide.
     """
     clip, matte_clip = Clip(crops), Clip(mattes)
-    names = clip.table.query("image != '' and role != 'holdout'").image.tolist()
-    if not names:
+    rows = clip.table.query("image != '' and role != 'holdout'").index
+    if not len(rows):
         raise UserError(f"{crops}: no frame to train on")
-    return Person(crops.parent.name, resize_area(clip.images(names), size), resize_area(matte_clip.images(names), size))
+    names = clip.table.image[rows].tolist()
+    frames, masks = (resize_area(source.images(names), size) for source in (clip, matte_clip))
+    return Person(crops.parent.name, frames, masks, clip.landmarks()[rows])
 
 
 def sample(people: list[Person], *, seed: int, step: int, batch_size: int, identity_frames: int) -> Batch:

@@ -11,18 +11,18 @@ import pandas as pd
 import torch
 
 from reenact.checkpoint import RunFolder, fingerprint
-from reenact.data import Batch, Person, load_person, sample
+from reenact.data import Person, load_person, sample
 from reenact.files import write_text, written_whole
 from reenact.images import to_tensor
 from reenact.model import Reenactor, build_discriminator, load_model, pick_device, save_model
 from reenact.networks.architecture import PRESETS
+from reenact.pose_warmup import scale_descriptors, teach_pose
 from reenact.previews import drive_people, spread_frames, write_grid
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
 from reenact.training import Learner, pose_response, train
 
 PREVIEW_FRAMES = 8
-DESCRIPTOR_SCALE = 4.0
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,6 @@ def _train(
     people = [load_person(c, m, architecture.image_size) for c, m in zip(crops, mattes)]
     torch.manual_seed(settings.seed)
     net = Reenactor(architecture)
-    _scale_descriptors(net, sample(people, seed=settings.seed, step=0, batch_size=32, identity_frames=1))
-    learner = Learner(net, build_discriminator(architecture, len(people)), settings)
     facts = {"stage": "meta", "clips": [p.name for p in people], "settings": settings.model_dump(mode="json")}
     # More steps of the same run are not another run: `steps` stays out of the fingerprint.
     key = {**facts["settings"], "steps": None, "code": code, "preset": model_settings.preset}
@@ -94,6 +92,10 @@ def _train(
     draw = partial(
         sample, people, seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames
     )
+    if not run.latest(settings.steps):
+        teach_pose(net.pose_encoder, people, steps=settings.pose_warmup, seed=settings.seed, device=device)
+        scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=32, identity_frames=1))
+    learner = Learner(net, build_discriminator(architecture, len(people)), settings, settings.encoder_rate)
     train(
         learner,
         lambda step: draw(step=step),
@@ -107,25 +109,6 @@ def _train(
     with written_whole(outputs.curves) as temporary:
         pd.DataFrame(run.stats()).to_csv(temporary, index=False)
     save_model(outputs.model, learner.average, {**facts, "steps": settings.steps}, learner.discriminator)
-
-
-@torch.no_grad()
-def _scale_descriptors(net: Reenactor, batch: Batch) -> None:
-    """Start with embeddings of mean 0 and deviation `DESCRIPTOR_SCALE` over some frames (Salimans & Kingma, NIPS 2016).
-
-    Freshly made encoders put out nearly the same vector for every picture, and the generator, whose spectral norms
-    bound how strongly it reacts, learns to ignore them: the pose collapses.
-    """
-    # Dropout would be measured along with the frames' differences, and is the larger of the two.
-    net.pose_encoder.classifier[0].eval()
-    encoders = ((net.identity_encoder, "fc", batch.identity_frames[:, 0]), (net.pose_encoder, "classifier.1", batch.driver))
-    for encoder, head, frames in encoders:
-        values = encoder(frames)
-        layer = encoder.get_submodule(head)
-        factor = DESCRIPTOR_SCALE / values.std(0).mean().clamp_min(1e-6)
-        layer.weight.mul_(factor)
-        layer.bias.sub_(values.mean(0)).mul_(factor)
-    net.pose_encoder.classifier[0].train()
 
 
 def _mean_response(average: Reenactor, people: list[Person], device: torch.device) -> float:

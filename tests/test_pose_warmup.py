@@ -1,0 +1,68 @@
+"""The encoders' start before meta-learning."""
+
+import numpy as np
+import pytest
+import torch
+from people import COLOURS, disc
+
+from reenact.data import Person, sample
+from reenact.images import to_tensor
+from reenact.model import Reenactor
+from reenact.networks.architecture import PRESETS
+from reenact.networks.mobilenet import MobileNetV2
+from reenact.pose_warmup import BATCH, DESCRIPTOR_SCALE, MIRRORED, _draw, scale_descriptors, teach_pose
+
+
+def person(name: str) -> Person:
+    """Discs whose 'landmarks' are 68 points on their rim."""
+    frames, mattes, landmarks = [], [], []
+    angle = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+    for x in np.linspace(0.35, 0.65, 8):
+        frame, matte = disc(COLOURS[name], x, 0.5, 64)
+        frames.append(frame)
+        mattes.append(matte)
+        landmarks.append(np.stack([x + 0.25 * np.cos(angle), 0.5 + 0.25 * np.sin(angle)], 1))
+    return Person(name, np.stack(frames), np.stack(mattes), np.stack(landmarks).astype(np.float32))
+
+
+def test_mirroring_twice_is_nothing_and_swaps_the_eyes():
+    assert sorted(MIRRORED) == list(range(68)) and [MIRRORED[i] for i in MIRRORED] == list(range(68))
+    assert [MIRRORED[i] for i in (0, 8, 27, 30, 36, 45, 48, 51, 62)] == [16, 8, 27, 30, 45, 36, 54, 51, 62]
+
+
+def test_drawn_landmarks_lie_where_the_frame_shows_them():
+    frames, landmarks = _draw([(person("red"), np.arange(8))], np.random.default_rng(0))
+    assert frames.shape == (BATCH, 3, 64, 64) and landmarks.shape == (BATCH, 68, 2)
+    reddish = (frames[:, 0] - frames[:, 1]).clamp_min(0)
+    columns = (reddish.sum(1) * torch.arange(64)).sum(1) / reddish.sum((1, 2)) / 64
+    torch.testing.assert_close(columns, landmarks[..., 0].mean(1), atol=0.03, rtol=0)
+
+
+def test_the_descriptor_learns_the_place_of_the_head():
+    torch.manual_seed(0)
+    encoder, people = MobileNetV2(16, 0.25, dropout=0.0), [person("red"), person("blue")]
+    teach_pose(encoder, people, steps=40, seed=1, device=torch.device("cpu"))
+    with torch.no_grad():
+        red, blue = (encoder.train()(to_tensor(p.frames)) for p in people)
+    x = torch.linspace(-1, 1, 8)
+    for values in (red, blue):
+        fit = torch.linalg.lstsq(torch.cat([red, blue]).sub(red.mean(0)), torch.cat([x, x])[:, None]).solution
+        assert torch.corrcoef(torch.stack([(values - red.mean(0)) @ fit[:, 0], x]))[0, 1] > 0.9
+
+
+def test_frames_without_landmarks_are_not_used():
+    unknown = Person("x", np.zeros((2, 64, 64, 3), np.uint8), np.zeros((2, 64, 64), np.uint8), np.full((2, 68, 2), np.nan))
+    encoder = MobileNetV2(16, 0.25)
+    before = encoder.classifier[1].weight.clone()
+    teach_pose(encoder, [unknown], steps=5, seed=1, device=torch.device("cpu"))
+    assert torch.equal(encoder.classifier[1].weight, before)
+
+
+def test_embeddings_start_at_the_stated_scale():
+    torch.manual_seed(0)
+    net, people = Reenactor(PRESETS["small"]), [person("red"), person("green")]
+    batch = sample(people, seed=1, step=0, batch_size=16, identity_frames=1)
+    scale_descriptors(net, batch)
+    for values in (net.pose_encoder(batch.driver), net.identity_encoder(batch.identity_frames[:, 0])):
+        assert values.std(0).mean().item() == pytest.approx(DESCRIPTOR_SCALE, rel=0.02)
+        assert values.mean(0).abs().max() < 0.05
