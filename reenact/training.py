@@ -215,7 +215,5 @@ def pose_response(outputs: Tensor, targets: Tensor) -> float:
     Args:
         outputs, targets: N x 3 x H x W, one person, N driving frames.
     """
-    def spread(images: Tensor) -> Tensor:
-        return (images - images.mean(0)).abs().mean()
-
-    return (spread(outputs) / spread(targets).clamp_min(1e-6)).item()
+    spreads = [(images - images.mean(0)).abs().mean() for images in (outputs, targets)]
+    return (spreads[0] / spreads[1].clamp_min(1e-6)).item()
