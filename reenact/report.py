@@ -164,7 +164,7 @@ def _identity(found: Results, name: str, settings: ReportSettings) -> IdentityVi
         sweep=_plot(draw_sweep, pd.read_csv(table)) if table else None,
         scores=_scores(pd.read_csv(scores, dtype={"model": str}), choice) if scores else [],
         curves=_curves(found.get(f"{folder}/sweep/curves.csv")),
-        preview=_picture(found.get(f"{folder}/sweep/preview.png") or found.get(f"{folder}/sweep/previews.png")),
+        preview=_picture(found.get(f"{folder}/sweep/preview.png")),
     )
 
 

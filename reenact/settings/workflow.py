@@ -69,8 +69,8 @@ class Config(Section):
         return self.identities.get(name) or self.drivers[name]
 
     def meta_clips(self) -> list[str]:
-        """Names of the clips to meta-learn from."""
-        return self.meta.clips or list(self.identities)
+        """Names of the clips to meta-learn from; with a model from a file, those that its preview shows."""
+        return (self.meta.clips if self.meta.source == "train" else []) or list(self.identities)
 
     def rendered_pairs(self) -> list[tuple[str, str]]:
         """Identity and driver of every video."""
