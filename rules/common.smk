@@ -17,7 +17,7 @@ IDENTITIES = list(CONFIG.identities)
 CLIPS = [*CONFIG.identities, *CONFIG.drivers]
 RENDERS = [f"results/renders/{identity}/{driver}.mp4" for identity, driver in CONFIG.rendered_pairs()]
 ENVIRONMENT = "../envs/reenact.yaml"
-CORES = workflow.cores or 1
+CORES = workflow.resource_settings.cores or 1
 
 
 wildcard_constraints:
