@@ -68,6 +68,7 @@ def finetune(
 
     @find_executable_batch_size(starting_batch_size=min(settings.max_batch, len(person.frames)))
     def attempt(batch_size: int) -> RunFolder:
+        """Train with this batch size; accelerate tries a smaller one when memory runs out."""
         print(f"finetune {person.name}: {len(person.frames)} frames, batch {batch_size}, sweep {iterations}", flush=True)
         run = RunFolder(runs / f"{name}-batch{batch_size}")
         _train(person, meta, run, iterations, batch_size, place, settings)
@@ -89,6 +90,7 @@ def _train(
     facts["settings"] = settings.model_dump(mode="json")
 
     def keep(step: int, average: Reenactor) -> None:
+        """Write the model of one iteration into the run folder."""
         save_model(_kept(run, step), average, {**facts, "iteration": step})
 
     learner = personalise(person, meta, settings)

@@ -60,8 +60,9 @@ def make_meta_model(
         _train(crops, mattes, outputs, runs, pick_device(device, threads), code, settings, model_settings)
     else:
         _take(Path(settings.source), outputs)
-    people = [load_person(c, m, load_model(outputs.model)[0].architecture.image_size) for c, m in zip(crops, mattes)]
-    _write_preview(load_model(outputs.model)[0].eval(), people, outputs.preview)
+    net = load_model(outputs.model)[0].eval()
+    people = [load_person(c, m, net.architecture.image_size) for c, m in zip(crops, mattes)]
+    _write_preview(net, people, outputs.preview)
 
 
 def _take(source: Path, outputs: MetaOutputs) -> None:
@@ -95,7 +96,7 @@ def _train(
     if not run.latest(settings.steps):
         teach_pose(net.pose_encoder, people, steps=settings.pose_warmup, seed=settings.seed, device=device)
         scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=32, identity_frames=1))
-    learner = Learner(net, build_discriminator(architecture, len(people)), settings, settings.encoder_rate)
+    learner = Learner(net, build_discriminator(architecture, len(people)), settings)
     train(
         learner,
         lambda step: draw(step=step),

@@ -30,7 +30,6 @@ class Learner:
 
     Attributes:
         reenactor, discriminator: the networks; parameters that do not require a gradient stay as they are.
-        encoder_rate: learning rate of the encoders as a share of that of the generator.
         average: moving average of the reenactor.
         optimizers: of the reenactor and of the discriminator.
         step: steps made.
@@ -39,7 +38,6 @@ class Learner:
     reenactor: Reenactor
     discriminator: Discriminator
     settings: TrainingSettings
-    encoder_rate: float = 1.0
     step: int = 0
     average: Reenactor = field(init=False)
     optimizers: tuple[Optimizer, Optimizer] = field(init=False)
@@ -48,15 +46,11 @@ class Learner:
         self.average = copy.deepcopy(self.reenactor).eval().requires_grad_(False)
         s = self.settings
         kind = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}[s.optimizer]
-        parameters = {name: p for name, p in self.reenactor.named_parameters() if p.requires_grad}
-        encoders = [p for name, p in parameters.items() if "encoder" in name]
-        others = [p for name, p in parameters.items() if "encoder" not in name]
-        groups = [{"params": others, "lr": s.learning_rate}]
-        if encoders:
-            groups.append({"params": encoders, "lr": s.learning_rate * self.encoder_rate})
-        common = {"betas": (s.beta1, 0.999), "eps": 1e-5}
-        judged = kind(self.discriminator.parameters(), lr=s.discriminator_learning_rate, **common)
-        self.optimizers = (kind(groups, lr=s.learning_rate, **common), judged)
+        rates = (s.learning_rate, s.discriminator_learning_rate)
+        self.optimizers = tuple(
+            kind([p for p in net.parameters() if p.requires_grad], lr=rate, betas=(s.beta1, 0.999), eps=1e-5)
+            for net, rate in zip((self.reenactor, self.discriminator), rates)
+        )
 
     def state(self) -> dict[str, Any]:
         """Plain tensors and numbers for a checkpoint."""

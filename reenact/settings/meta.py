@@ -15,7 +15,6 @@ class MetaSettings(TrainingSettings):
     name: str = Field(default="meta", pattern=r"^[A-Za-z0-9_-]+$", description="Folder under results/meta/.")
     source: str = Field(default="train", description="train: learn from meta.clips; or the path of a model file (.safetensors).")
     clips: list[str] = Field(default=[], description="Names of identities and drivers to learn from; empty = all identities.")
-    encoder_rate: float = Field(default=1.0, ge=0, le=1, description="Learning rate of the encoders, share of learning_rate (published: 1).")
     pose_warmup: int = Field(default=0, ge=0, description="Steps before, in which the pose encoder alone learns where the landmarks are; for little data (published: none).")
     steps: int = Field(default=100_000, ge=1, description="Training steps.")
     batch_size: int = Field(default=8, ge=1, description="Samples a step; a sample is one target frame of one clip.")
