@@ -8,12 +8,16 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from reenact.clip import Clip
+
 RESULTS, DOCS = Path("results"), Path("docs")
 COLUMNS = ["identity_error", "pose_error", "motion_error", "psnr", "ssim", "perceptual", "matte_iou", "jitter", "failed"]
 NAMES = {
     "0": "0: meta-model, no fine-tuning", "mean_image": "*mean image of the person*",
     "driver_frame": "*the driver's own frame*", "real_frames": "*the true frame (floor)*",
 }  # fmt: skip
+# First and last + 1 of the 68 landmarks of each part of the face, and whether its outline closes.
+PARTS = [(0, 17, False), (17, 22, False), (22, 27, False), (27, 31, False), (31, 36, False), (36, 42, True), (42, 48, True), (48, 60, True), (60, 68, True)]
 INTRODUCTION = """\
 # Results of the demo
 
@@ -47,6 +51,19 @@ def frames(video: Path, count: int) -> list[np.ndarray]:
     return [shown[i] for i in np.linspace(0, len(shown) - 1, count).round().astype(int)]
 
 
+def outlines(crops: Path, count: int) -> list[np.ndarray]:
+    """The driver's landmarks as drawings (its frames are not ours to ship), RGB 320 x 320."""
+    landmarks = Clip(crops).landmarks()
+    pictures = []
+    for i in np.linspace(0, len(landmarks) - 1, count).round().astype(int):
+        picture = np.full((320, 320, 3), 24, np.uint8)
+        for first, last, closed in PARTS:
+            points = (landmarks[i, first:last] * 320 * 16).round().astype(np.int32)
+            cv2.polylines(picture, [points], closed, (190, 205, 220), 2, cv2.LINE_AA, shift=4)
+        pictures.append(picture)
+    return pictures
+
+
 def main() -> None:
     """Write both files."""
     parts, facts = [], {}
@@ -60,10 +77,9 @@ def main() -> None:
             parts.append(f"\nDriven by {driver} ({rows.frames.max()} frames):\n\n{table(rows, str(selected['iteration']))}")
     (DOCS / "results.md").write_text(INTRODUCTION.format(**facts) + "".join(parts))
     renders = RESULTS / "renders"
-    beside = frames(renders / "pexels_woman" / "pexels_held_out.side_by_side.mp4", 8)
-    half = beside[0].shape[1] // 2
-    rows = [[f[:, :half] for f in beside], [f[:, half:] for f in beside], frames(renders / "astronaut" / "pexels_held_out.mp4", 8)]
-    picture = np.vstack([np.hstack([cv2.resize(f, (128, 128), interpolation=cv2.INTER_AREA) for f in row]) for row in rows])
+    rows = [outlines(RESULTS / "clips" / "pexels_held_out" / "crops.zip", 8)]
+    rows += [frames(renders / identity / "pexels_held_out.mp4", 8) for identity in ("pexels_woman", "astronaut")]
+    picture = np.vstack([np.hstack([cv2.resize(f, (160, 160), interpolation=cv2.INTER_AREA) for f in row]) for row in rows])
     cv2.imwrite(str(DOCS / "demo.png"), picture[..., ::-1])
 
 

@@ -61,6 +61,7 @@ def test_schema_for_editors_is_current():
         (changed(drivers__carphone__start="half"), "drivers.carphone.start: 'half' must be seconds, or a percentage"),
         (changed(meta__source="gone.safetensors"), "meta.source: 'gone.safetensors' is neither 'train' nor an existing"),
         (changed(meta__clips=["nobody"]), "meta.clips: no identity or driver is called 'nobody'"),
+        (changed(score__descriptor_weights="gone.dat"), "score.descriptor_weights: 'gone.dat' does not exist; keep the entry"),
         (changed(render__height=255), "render.height: 255 must be even"),
     ],
 )

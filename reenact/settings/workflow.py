@@ -148,6 +148,11 @@ def _problems(config: Config) -> Iterator[str]:
         yield f"meta.source: {config.meta.source!r} is neither 'train' nor an existing model file"
     if config.finetune.sweep and config.select.choose not in ("auto", *config.finetune.sweep):
         yield f"select.choose: {config.select.choose} is not in finetune.sweep; allowed: auto, {config.finetune.sweep}"
+    if not _available(Path(config.score.descriptor_weights), config.fetch):
+        yield (
+            f"score.descriptor_weights: {config.score.descriptor_weights!r} does not exist; "
+            "keep the entry of the shipped config.yaml in fetch.files, which fetches it"
+        )
     size = config.model.image_size
     if config.crop.size % size:
         yield f"crop.size: {config.crop.size} must be a multiple of the model's {size} px (model.preset: {config.model.preset})"
@@ -157,8 +162,7 @@ def _clip_problems(key: str, name: str, clip: ClipSettings, fetch: FetchSettings
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         yield f"{key}: a name becomes a file name; use letters, digits, '-' and '_'"
     media = Path(clip.media)
-    fetched = media.is_relative_to(FETCHED) and str(media.relative_to(FETCHED)) in fetch.files
-    if not media.exists() and not fetched:
+    if not _available(media, fetch):
         yield f"{key}.media: {clip.media!r} does not exist (paths are relative to {Path.cwd()})"
     elif media.is_dir() and not any(media.iterdir()):
         yield f"{key}.media: folder {clip.media!r} is empty; put photos into it"
@@ -168,6 +172,11 @@ def _clip_problems(key: str, name: str, clip: ClipSettings, fetch: FetchSettings
             yield f"{key}.{end}: {value!r} must be seconds, or a percentage of the duration such as \"60%\""
         if isinstance(value, float) and value < 0:
             yield f"{key}.{end}: {value} must not be negative"
+
+
+def _available(path: Path, fetch: FetchSettings) -> bool:
+    """Whether a file or folder is there, or stage fetch will make it."""
+    return path.exists() or (path.is_relative_to(FETCHED) and path.relative_to(FETCHED).as_posix() in fetch.files)
 
 
 def _is_percent(text: str) -> bool:
