@@ -32,3 +32,10 @@ def resize_area(images: np.ndarray, size: int) -> np.ndarray:
     if side % size:
         raise UserError(f"crops of {side} px do not divide into {size} px; set crop.size to a multiple of {size}")
     return np.stack([cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in images])
+
+
+def resize_to(image: np.ndarray, side: int) -> np.ndarray:
+    """One square uint8 image at any other size: cubic up, area mean down."""
+    if image.shape[0] == side:
+        return image
+    return cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC if image.shape[0] < side else cv2.INTER_AREA)

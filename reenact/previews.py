@@ -10,11 +10,12 @@ from reenact.data import Person
 from reenact.files import written_whole
 from reenact.images import to_tensor, to_uint8
 from reenact.model import Reenactor
+from reenact.sequence import spread
 
 
 def spread_frames(person: Person, count: int) -> np.ndarray:
     """Up to `count` frames spread over a clip, each times its matte: uint8 N x S x S x 3."""
-    chosen = np.linspace(0, len(person.frames) - 1, min(count, len(person.frames))).round().astype(int)
+    chosen = spread(len(person.frames), count)
     masked = person.frames[chosen] * (person.mattes[chosen, ..., None] / 255.0)
     return masked.round().astype(np.uint8)
 
@@ -37,7 +38,7 @@ def drive_people(net: Reenactor, people: list[Person], drivers: np.ndarray, devi
     for person in people:
         identity = net.identity_embedding
         if identity is None:
-            chosen = np.linspace(0, len(person.frames) - 1, min(8, len(person.frames))).round().astype(int)
+            chosen = spread(len(person.frames), 8)
             identity = net.identity(to_tensor(person.frames[chosen]).to(device)[None])
         rows.append(to_uint8(net.generator(identity.expand(len(pose), -1), pose)[0]))
     return np.stack(rows)

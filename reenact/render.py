@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -15,6 +14,7 @@ from reenact.clip import Clip
 from reenact.encode import add_audio, write_video
 from reenact.errors import UserError
 from reenact.files import written_whole
+from reenact.images import resize_to
 from reenact.model import Avatar, pick_device
 from reenact.sequence import frames_of, images
 from reenact.settings.render import RenderSettings
@@ -67,7 +67,7 @@ def _render(avatar: Avatar, clip: Clip, table: pd.DataFrame, targets: tuple[Path
     outputs = avatar.drive(_kept(images(clip, table["image"].tolist()), shown), batch_size=settings.batch_size)
     with write_video(targets[0], side, side, **quality) as alone, write_video(targets[1], 2 * side, side, **quality) as beside:
         for row, (rgb, _) in zip(table.itertuples(), outputs, strict=True):
-            ours, driver = resize(rgb, side), resize(shown.popleft(), side)
+            ours, driver = resize_to(rgb, side), resize_to(shown.popleft(), side)
             alone.add(ours, row.time, row.duration)
             beside.add(np.concatenate([driver, ours], axis=1), row.time, row.duration)
 
@@ -88,10 +88,3 @@ def _add_sound(silent: Path, media: Path, table: pd.DataFrame, video: Path) -> N
 def _duration(table: pd.DataFrame) -> float:
     """End of the last frame, s."""
     return float(table["time"].iloc[-1] + table["duration"].iloc[-1])
-
-
-def resize(image: np.ndarray, side: int) -> np.ndarray:
-    """A square uint8 image at another size: cubic up, area mean down."""
-    if image.shape[0] == side:
-        return image
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC if image.shape[0] < side else cv2.INTER_AREA)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -16,7 +15,7 @@ from reenact.descriptor import DIMENSIONS, FaceDescriptor
 from reenact.errors import UserError
 from reenact.faces import FaceFinder
 from reenact.files import write_text
-from reenact.images import resize_area, to_tensor
+from reenact.images import resize_area, resize_to, to_tensor
 from reenact.networks.vgg import PerceptualNetwork, perceptual_distance
 from reenact.sequence import frames_of, spread
 from reenact.settings.score import ScoreSettings
@@ -69,7 +68,7 @@ class Measurer:
         described = spread(len(images), self._identity_frames)
         descriptors = np.full((len(described), DIMENSIONS), np.nan)
         for position, image in enumerate(images):
-            large = enlarge(image)
+            large = resize_to(image, MEASURING_SIZE)
             faces = self._finder.find(large)
             if faces:
                 landmarks[position] = faces[0].landmarks
@@ -84,14 +83,6 @@ class Measurer:
             pair = [to_tensor(images[start : start + batch_size]) for images in (output, truth)]
             values.append(perceptual_distance(self._perceptual, *pair))
         return float(torch.cat(values).mean()) if values else float("nan")
-
-
-def enlarge(image: np.ndarray) -> np.ndarray:
-    """A square uint8 image, bicubically enlarged to MEASURING_SIZE where it is smaller (area mean where larger)."""
-    if image.shape[0] == MEASURING_SIZE:
-        return image
-    larger = image.shape[0] < MEASURING_SIZE
-    return cv2.resize(image, (MEASURING_SIZE, MEASURING_SIZE), interpolation=cv2.INTER_CUBIC if larger else cv2.INTER_AREA)
 
 
 def score_avatar(

@@ -9,7 +9,7 @@ from reenact.augment import Augmentation
 from reenact.clip import Clip, write_clip
 from reenact.data import load_person, sample
 from reenact.errors import UserError
-from reenact.images import resize_area, to_tensor, to_uint8
+from reenact.images import resize_area, resize_to, to_tensor, to_uint8
 from reenact.settings.training import AugmentSettings
 
 
@@ -94,3 +94,8 @@ def test_images_to_tensors_and_back(people):
     assert np.abs(means - frames.reshape(4, 32, 2, 32, 2, 3).mean((2, 4))).max() <= 0.51
     with pytest.raises(UserError, match="64 px do not divide into 48 px"):
         resize_area(frames, 48)
+
+
+def test_resize_to_enlarges_and_reduces():
+    assert resize_to(np.zeros((64, 64, 3), np.uint8), 256).shape == (256, 256, 3)
+    assert resize_to(np.zeros((512, 512, 3), np.uint8), 256).shape == (256, 256, 3)

@@ -10,7 +10,7 @@ from person_clips import WEIGHTS, oval, portrait, swaying, write_person
 from reenact.clip import write_clip
 from reenact.errors import UserError
 from reenact.images import resize_area
-from reenact.score import COLUMNS, enlarge, score_avatar
+from reenact.score import COLUMNS, score_avatar
 from reenact.settings.score import ScoreSettings
 
 pytestmark = pytest.mark.usefixtures("descriptor_weights")
@@ -104,11 +104,6 @@ def test_cross_driving_has_no_truth(scores: pd.DataFrame) -> None:
     assert cross[["pose_error", "psnr", "ssim", "perceptual", "matte_iou"]].isna().all(axis=None)
     assert cross.loc["driver_frame", "motion_error"] == 0
     assert cross.loc["driver_frame", "identity_error"] > cross.loc[str(PERFECT), "identity_error"]
-
-
-def test_enlarge() -> None:
-    assert enlarge(np.zeros((64, 64, 3), np.uint8)).shape == (256, 256, 3)
-    assert enlarge(np.zeros((512, 512, 3), np.uint8)).shape == (256, 256, 3)
 
 
 def test_mistakes(tmp_path: Path) -> None:

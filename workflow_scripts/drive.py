@@ -13,8 +13,7 @@ def main() -> None:
     parser.add_argument("--identity-crops", type=Path, required=True, help="crops of the identity (its held-out frames drive it)")
     parser.add_argument("--driver-crops", type=Path, required=True, help="crops of another person, who drives it too")
     parser.add_argument("--driven", type=Path, required=True, help="clip file to write")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = as many as torch likes (default: 0)")
+    parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
     drive_sweep(
         sweep=arguments.sweep, identity_crops=arguments.identity_crops, driver_crops=arguments.driver_crops,

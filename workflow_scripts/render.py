@@ -15,8 +15,7 @@ def main() -> None:
     parser.add_argument("--driver-source", type=Path, required=True, help="source.json of the driver, from stage decode")
     parser.add_argument("--video", type=Path, required=True, help="mp4 to write: the avatar")
     parser.add_argument("--side-by-side", type=Path, required=True, help="mp4 to write: driver and avatar")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = as many as torch likes (default: 0)")
+    parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
     render_pair(
         model=arguments.model, driver_crops=arguments.driver_crops, driver_media=arguments.driver_media,
