@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := $(CURDIR)/.venv/bin
 READY := .venv/ready
+TESTS := .venv/ready-for-tests
 # The rules call `python`: the environment's has to come first.
 export PATH := $(BIN):$(PATH)
 
@@ -11,8 +12,12 @@ export PATH := $(BIN):$(PATH)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt --editable '.[test]'
+	$(BIN)/pip install --quiet -c constraints.txt --editable .
 	touch $(READY)
+
+$(TESTS): $(READY)
+	$(BIN)/pip install --quiet -c constraints.txt --editable '.[test]'
+	touch $(TESTS)
 
 demo: $(READY)
 	snakemake --cores all
@@ -23,7 +28,7 @@ demo: $(READY)
 	@echo "  avatars  results/avatars/<identity>/model.safetensors"
 	@echo "  report   results/report/index.html   (open it in a browser)"
 
-test: $(READY)
+test: $(TESTS)
 	ruff check .
 	pytest
 
