@@ -65,7 +65,7 @@ class Clip:
         self.path = Path(path)
         try:
             self._archive = zipfile.ZipFile(self.path)
-            self.table = pd.read_csv(io.BytesIO(self._archive.read(TABLE)), keep_default_na=False, na_values=["nan"])
+            self.table = _with_numbers(pd.read_csv(io.BytesIO(self._archive.read(TABLE)), keep_default_na=False, na_values=["nan"]))
         except (OSError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(f"{self.path}: not a readable clip file ({error}); delete it and run again") from error
 
@@ -88,3 +88,13 @@ class Clip:
     def images(self, names: list[str]) -> np.ndarray:
         """Read several images of one size: uint8, N x H x W (x 3)."""
         return np.stack([self.image(name) for name in names])
+
+
+def _with_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """The same table, with NaN for the empty cells of columns that hold numbers, as those of dropped frames are."""
+    for name in table.select_dtypes(exclude="number"):
+        empty = table[name] == ""
+        numbers = pd.to_numeric(table[name].where(~empty), errors="coerce")
+        if numbers.notna().any() and numbers.notna().equals(~empty):
+            table[name] = numbers
+    return table
