@@ -1,4 +1,4 @@
-# make demo: build the shipped config.yaml's avatars.  make test: run the tests.  Both set up .venv first.
+# make demo: build the shipped config.yaml's avatars.  make test: run the tests.  make bench: measure speed.  All set up .venv first.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := $(CURDIR)/.venv/bin
@@ -7,7 +7,7 @@ TESTS := .venv/ready-for-tests
 # The rules call `python`: the environment's has to come first.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: demo test config clean
+.PHONY: demo test config bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -35,6 +35,12 @@ test: $(TESTS)
 # Comments and defaults in config.yaml and docs/ come from the schema in reenact/settings/.
 config: $(READY)
 	python -m workflow_scripts.write_config
+
+# Speed, as ratios of one run: preprocessing against the libraries that it uses. Memory of rendering a 10-minute driver.
+bench: $(READY)
+	snakemake --cores 1 resources/media/WolfgangLanger_Pexels.mp4 resources/media/single_face.mp4
+	python benchmarks/preprocess.py
+	python benchmarks/render_memory.py
 
 clean:
 	rm -rf results logs .snakemake

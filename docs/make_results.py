@@ -1,5 +1,11 @@
-"""Write docs/results.md and docs/demo.png from the results of `make demo`: python docs/make_results.py"""
+"""Write docs/results.md (and docs/demo.png) from results: python docs/make_results.py [--people runs/five_people]
 
+Without arguments the part about the demo, from `make demo`; with --people the part about the people of a project folder
+(docs/five_people.yaml says how to make it), every avatar scored with every driver it is rendered with. Each leaves the other
+part of the page as it is.
+"""
+
+import argparse
 import json
 from pathlib import Path
 
@@ -7,11 +13,19 @@ import av
 import cv2
 import numpy as np
 import pandas as pd
+import yaml
 
 from reenact.clip import Clip
+from reenact.score_table import Plan, score_table
+from reenact.settings.score import ScoreSettings
 
 RESULTS, DOCS = Path("results"), Path("docs")
-COLUMNS = ["identity_error", "pose_error", "motion_error", "psnr", "ssim", "perceptual", "matte_iou", "jitter", "failed"]
+COLUMNS = [
+    "identity_error", "csim", "pose_error", "aligned_error", "motion_error", "mouth_correlation", "blink_correlation", "psnr", "ssim",
+    "perceptual", "matte_iou", "sharpness", "jitter", "failed",
+]  # fmt: skip
+PEOPLE_COLUMNS = ["identity_error", "csim", "pose_error", "aligned_error", "motion_error", "mouth_correlation", "sharpness", "jitter", "failed"]
+PEOPLE_HEADING = "\n# Five people, each driven by two others\n"
 NAMES = {
     "0": "0: meta-model, no fine-tuning", "mean_image": "*mean image of the person*",
     "driver_frame": "*the driver's own frame*", "real_frames": "*the true frame (floor)*",
@@ -26,11 +40,16 @@ from three clips (the woman's first 60 %, and the two drivers `single_face` and 
 driver whom the meta-model has seen*, though never with this avatar. Held-out means the last 40 % of the woman's clip,
 which no training sees. The cross driver is `carphone`, chosen because he moves (`single_face` hardly does), before any score was seen.
 
-Lower is better, but for PSNR, SSIM and matte IoU. *identity error*: 1 - mean cosine to the person's training frames.
-*pose error*: mean distance of 68 landmarks to the true frame's / outer-eye distance. *motion error*: the same after
-taking each face's own mean shape away, and here no better than that of a still picture: five minutes of meta-learning on three
-people teach the turn of the head, not mouths and eyes. *failed*: share of outputs in which no face was found; they are left out of the others.
+Lower is better, but for CSIM, the correlations, PSNR, SSIM, matte IoU and sharpness. *identity error*: 1 - mean cosine to the
+person's training frames. *pose error*: mean distance of 68 landmarks to the true frame's / outer-eye distance. *aligned error*:
+the same after the best turn, scale and shift. *motion error*: the pose error after taking each face's own mean shape away (a still
+picture scores the driver's amount of motion). *mouth*, *blink correlation*: of their opening with the driver's. PSNR, SSIM and
+perceptual distance are taken in the box of the true matte. *sharpness*: fine detail / that of the training frames. *jitter*: landmark
+acceleration / the driver's. *failed*: share of outputs in which no face was found; they are left out of the others.
 Descriptor: {descriptor}. Perceptual distance: {perceptual_network}. Differences of under about 0.01 in pose and motion error are noise of the landmarks at 64 px.
+
+The iteration is chosen on half of the held-out frames (four stretches in turn); *check* is the combined score of identity and pose
+error on the other half: 0 to 1 = from the least to the largest error of the sweep.
 """
 
 
@@ -65,18 +84,82 @@ def outlines(crops: Path, count: int) -> list[np.ndarray]:
     return pictures
 
 
+def checked(check: dict | None) -> str:
+    """The check of a choice in words."""
+    if not check:
+        return ""
+    return (
+        f"\nCheck on the frames that took no part in the choice: combined {check['combined']:.3f}, the best of the sweep there "
+        f"({check['best_iteration']}) {check['best_combined']:.3f}: {100 * check['gap']:.1f} % from the best.\n"
+    )
+
+
+def people(project: Path) -> str:
+    """The part about a project folder: its avatars, each scored with every driver that it is rendered with."""
+    config = yaml.safe_load((project / "config.yaml").read_text())
+    table, results = project / "pairs.csv", project / "results"
+    files = [(f"avatars/{i}/model.safetensors", f"clips/{i}/crops.zip", f"clips/{i}/mattes.zip", f"clips/{d}/crops.zip", f"clips/{d}/mattes.zip") for i, d in config["pairs"]]
+    names = ["model", "identity_crops", "identity_mattes", "driver_crops", "driver_mattes"]
+    pd.DataFrame([[f"results/{file}" for file in row] for row in files], columns=names).to_csv(table, index=False)
+    settings = ScoreSettings(descriptor_weights=str(project / ScoreSettings().descriptor_weights))
+    score_table(
+        table=table, scores=results / "table.csv", summary=results / "table_summary.csv", plan=Plan(baselines=True), settings=settings
+    )
+    scores = pd.read_csv(results / "table.csv", dtype={"baseline": str}, keep_default_na=True)
+    lines = [PEOPLE_HEADING, f"\nMade by the commands in docs/{project.name}.yaml: 64 px, the demo's meta-model, which saw none of them; 32 frames a row.\n"]
+    lines += [f"Descriptor: {scores['descriptor'].dropna().iloc[0]}. Metrics as above.\n"]
+    known = [name for name in PEOPLE_COLUMNS if scores[name].notna().any()]
+    lines += ["\n| avatar | iteration | check, % from the best | driven by | " + " | ".join(name.replace("_", " ") for name in known) + " |\n", "|" + " --- |" * (len(known) + 4) + "\n"]
+    for row in scores[scores["baseline"].isna()].itertuples():
+        identity, driver = Path(row.model).parent.name, Path(row.driver_crops).parent.name if row.protocol == "cross" else "itself, held out"
+        chosen = json.loads((results / "avatars" / identity / "selected.json").read_text())
+        gap = f"{100 * chosen['check']['gap']:.1f}" if chosen["check"] else "-"
+        lines.append(f"| {identity} | {chosen['iteration']} | {gap} | {driver} | {cells(row, known)} |\n")
+    summary = pd.read_csv(results / "table_summary.csv", dtype={"baseline": str})
+    for (baseline, protocol), part in summary.groupby([summary["baseline"].fillna(""), "protocol"], sort=False):
+        figures = part.set_index("metric")
+        spread = {c: "" if pd.isna(figures["deviation"][c]) else f" ± {figures['deviation'][c]:.3f}" for c in figures.index}
+        shown = [f"{figures['mean'][c]:.3f}{spread[c]}" if c in figures.index else "-" for c in known]
+        name = NAMES.get(baseline, "**mean ± deviation of the avatars**")
+        lines.append(f"| {name} | | | {'others' if protocol == 'cross' else 'itself'} | {' | '.join(shown)} |\n")
+    return "".join(lines)
+
+
+def cells(row: tuple, names: list[str]) -> str:
+    """Figures of one row, as table cells."""
+    return " | ".join("-" if pd.isna(getattr(row, name)) else f"{getattr(row, name):.3f}" for name in names)
+
+
 def main() -> None:
-    """Write both files."""
+    """Write the part that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--people", type=Path, help="project folder whose avatars and pairs are scored")
+    arguments = parser.parse_args()
+    page = DOCS / "results.md"
+    demo_part, heading, people_part = (page.read_text() if page.exists() else "").partition(PEOPLE_HEADING)
+    if arguments.people:
+        page.write_text(demo_part + people(arguments.people))
+    else:
+        page.write_text(demo() + heading + people_part)
+        picture()
+
+
+def demo() -> str:
+    """The part about the demo."""
     parts, facts = [], {}
     for folder in sorted((RESULTS / "avatars").iterdir(), reverse=True):
         scores = pd.read_csv(folder / "scores.csv", dtype={"model": str})
         selected = json.loads((folder / "selected.json").read_text())
         facts = {name: scores[name].iloc[0] for name in ("descriptor", "perceptual_network")}
-        parts.append(f"\n## {folder.name}\n\n{selected['reason']}\n")
+        parts.append(f"\n## {folder.name}\n\n{selected['reason']}\n{checked(selected['check'])}")
         for protocol, rows in scores.groupby("protocol", sort=False):
             driver = "its own held-out frames" if protocol == "self" else "another person"
             parts.append(f"\nDriven by {driver} ({rows.frames.max()} frames):\n\n{table(rows, str(selected['iteration']))}")
-    (DOCS / "results.md").write_text(INTRODUCTION.format(**facts) + "".join(parts))
+    return INTRODUCTION.format(**facts) + "".join(parts)
+
+
+def picture() -> None:
+    """Write docs/demo.png."""
     renders = RESULTS / "renders"
     rows = [outlines(RESULTS / "clips" / "pexels_held_out" / "crops.zip", 8)]
     rows += [frames(renders / identity / "pexels_held_out.mp4", 8) for identity in ("pexels_woman", "astronaut")]

@@ -1,3 +1,23 @@
 """Neural head avatars driven by latent pose descriptors (Burkov et al., CVPR 2020)."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reenact.errors import UserError
+    from reenact.public import Avatar
+
 __version__ = "0.1.0"
+__all__ = ["Avatar", "UserError", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public face when it is first asked for: the Snakefile imports this package and must not load torch."""
+    if name == "Avatar":
+        from reenact.public import Avatar
+
+        return Avatar
+    if name == "UserError":
+        from reenact.errors import UserError
+
+        return UserError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

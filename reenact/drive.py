@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from reenact.avatar import Avatar
 from reenact.clip import Clip, ClipWriter, write_clip
 from reenact.errors import UserError
-from reenact.model import Avatar, pick_device
+from reenact.images import frame_by_frame
+from reenact.model import pick_device
 from reenact.sequence import frames_of, images, runs
 from reenact.settings.drive import DriveSettings
 from reenact.sweep import sweep_models
@@ -59,7 +61,7 @@ def _choose(clip: Clip, role: str, settings: DriveSettings) -> pd.DataFrame:
 def _drive(writer: ClipWriter, avatar: Avatar, clip: Clip, table: pd.DataFrame, folder: str, batch_size: int) -> Iterator[dict]:
     """Render and store the frames of `table`; yields their rows of the driven table."""
     protocol, iteration = folder.split("/")
-    outputs = avatar.drive(images(clip, table["image"].tolist()), batch_size=batch_size)
+    outputs = frame_by_frame(avatar.drive(images(clip, table["image"].tolist()), batch_size=batch_size))
     for frame, (rgb, matte) in zip(table.itertuples(), outputs, strict=True):
         name = f"{folder}/{frame.index:06d}"
         writer.add(f"{name}.png", rgb)

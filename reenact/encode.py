@@ -1,4 +1,4 @@
-"""Writing videos: H.264 in mp4 with exact frame times, and a driver's sound beside them."""
+"""Writing videos with exact frame times: H.264/H.265 in mp4, ProRes 4444 in mov, VP9 in webm; the last two with alpha."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,32 +6,44 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import ffmpeg
-import imageio_ffmpeg
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from reenact.errors import UserError
 from reenact.files import written_whole
 
 TIME_BASE = Fraction(1, 90_000)
-"""Tick of the frame times: 11 microseconds; 24, 25, 30 and 60 frames/s and their NTSC kin are whole numbers of it."""
+"""Tick of the frame times: 11 microseconds; 24, 25, 30 and 60 frames/s and their NTSC kin are whole numbers of it.
+(webm counts milliseconds.)"""
 
-COPIED_AUDIO = ("aac", "mp3", "opus")
-"""Codecs that mp4 takes and browsers play from it; any other sound is encoded again, as AAC."""
+SOFTWARE = ("libx264", "libx265")
+NVENC_PRESETS = {"ultrafast": "p1", "veryfast": "p2", "fast": "p4", "medium": "p5", "slow": "p6"}
+QSV_PRESETS = {"ultrafast": "veryfast", "veryfast": "veryfast", "fast": "fast", "medium": "medium", "slow": "slow"}
 
-AAC_BITRATE = "160k"
+ALPHA = {
+    "prores": ("prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0", "alpha_bits": "16"}),
+    "vp9": (
+        "libvpx-vp9", "yuva420p",
+        {"b": "0", "crf": "18", "deadline": "good", "cpu-used": "4", "row-mt": "1", "auto-alt-ref": "0", "lag-in-frames": "0"},
+    ),
+}
+"""Kind of transparent video -> encoder, pixel format, options. VP9's alternative reference frames cannot carry alpha."""
 
 
 class VideoWriter:
     """Adds frames to a video that is being written; made by `write_video`. Memory does not grow with its length."""
 
-    def __init__(self, container: av.container.OutputContainer, width: int, height: int, crf: int, preset: str) -> None:
-        # No B-frames: decoding times then equal the frame times, so that every duration, the last frame's too, is
-        # stored as it is, however irregular.
-        stream = container.add_stream("libx264", options={"crf": str(crf), "preset": preset, "bf": "0"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    def __init__(
+        self, container: av.container.OutputContainer, width: int, height: int, encoder: str, pix_fmt: str, options: dict[str, str]
+    ) -> None:
+        stream = container.add_stream(encoder, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, _named(encoder, pix_fmt)
         stream.time_base = stream.codec_context.time_base = TIME_BASE
+        if encoder.startswith("hevc") or encoder == "libx265":
+            stream.codec_context.codec_tag = "hvc1"  # the one of two spellings that Apple's players know
+        if encoder == "libvpx-vp9" and pix_fmt.startswith("yuva"):
+            stream.metadata["alpha_mode"] = "1"  # browsers look for it
         # Without these tags players guess the colour matrix from the size of the picture.
         stream.codec_context.colorspace = Colorspace.ITU709
         stream.codec_context.color_range = ColorRange.MPEG
@@ -41,10 +53,16 @@ class VideoWriter:
         self._durations: dict[int, int] = {}
 
     def add(self, image: np.ndarray, time: float, duration: float) -> None:
-        """Show one uint8 H x W x 3 RGB image from `time` on for `duration`, both in s; times must increase."""
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        """Show one image from `time` on for `duration`, both in s; times must increase.
+
+        Args:
+            image: H x W x 3 uint8, RGB; or H x W x 4 uint16, RGB and alpha, straight.
+            time, duration: s.
+        """
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24" if image.shape[2] == 3 else "rgba64le")
         frame = frame.reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, src_color_range=ColorRange.JPEG, dst_color_range=ColorRange.MPEG
+            format=self._stream.pix_fmt, dst_colorspace=Colorspace.ITU709, src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
         )
         frame.pts, frame.time_base = round(time / TIME_BASE), TIME_BASE
         self._durations[frame.pts] = max(1, round((time + duration) / TIME_BASE) - frame.pts)
@@ -60,66 +78,98 @@ class VideoWriter:
             self._container.mux(packet)
 
 
+def _named(encoder: str, pix_fmt: str) -> str:
+    """What an encoder calls a pixel format: Intel's knows yuv420p only with its colours interleaved, which are stored alike."""
+    return "nv12" if encoder.endswith("qsv") and pix_fmt == "yuv420p" else pix_fmt
+
+
+def encoder_options(encoder: str, crf: int, preset: str) -> dict[str, str]:
+    """What an encoder calls the quality `crf` (0 best to 51) and the speed `preset`.
+
+    No B-frames: decoding times then equal the frame times, so that every duration, the last frame's too, is stored as it
+    is, however irregular.
+    """
+    if encoder in SOFTWARE:
+        quiet = {"x265-params": "log-level=error"} if encoder == "libx265" else {}
+        return {"crf": str(crf), "preset": preset, "bf": "0", **quiet}
+    if encoder.endswith("nvenc"):
+        return {"rc": "vbr", "cq": str(max(1, crf)), "b": "0", "preset": NVENC_PRESETS[preset], "bf": "0"}
+    if encoder.endswith("videotoolbox"):  # its scale runs from 1 to 100, best
+        return {"flags": "+qscale", "global_quality": str(118 * max(1, 100 - 2 * crf)), "bf": "0"}
+    if encoder.endswith("qsv"):
+        return {"global_quality": str(max(1, crf)), "preset": QSV_PRESETS[preset], "bf": "0"}
+    return {"rc": "cqp", "qp_i": str(crf), "qp_p": str(crf), "bf": "0"}  # amf
+
+
+def check_encoder(encoder: str, pix_fmt: str, crf: int, preset: str) -> None:
+    """Encode two small black frames, so that what this machine lacks is known before hours of rendering.
+
+    Raises:
+        UserError: the encoder is not there, does not run on this machine, or does not take `pix_fmt`.
+    """
+    hint = "set render.encoder to libx264, which runs everywhere"
+    try:
+        context = VideoCodecContext.create(encoder, "w")
+        formats = [pixels.name for pixels in context.codec.video_formats or []]
+        if formats and _named(encoder, pix_fmt) not in formats:
+            raise UserError(f"render.pix_fmt: {pix_fmt!r} is not among what {encoder} takes ({', '.join(formats)})")
+        context.width, context.height, context.pix_fmt, context.time_base = 256, 256, _named(encoder, pix_fmt), TIME_BASE
+        context.options = encoder_options(encoder, crf, preset)
+        for pts in (0, 3600):
+            frame = av.VideoFrame.from_ndarray(np.zeros((256, 256, 3), np.uint8), format="rgb24").reformat(format=context.pix_fmt)
+            frame.pts, frame.time_base = pts, TIME_BASE
+            context.encode(frame)
+        context.encode(None)
+    except av.codec.codec.UnknownCodecError:
+        raise UserError(f"render.encoder: {encoder!r} is not part of the ffmpeg of this machine's PyAV; {hint}") from None
+    except av.FFmpegError as error:
+        raise UserError(f"render.encoder: {encoder!r} does not run on this machine ({error.strerror}); {hint}") from None
+
+
 @contextmanager
-def write_video(path: Path, width: int, height: int, crf: int = 16, preset: str = "medium") -> Iterator[VideoWriter]:
-    """Write an mp4 as a whole or not at all: H.264, yuv420p, BT.709, index in front so that it starts while loading.
+def write_video(
+    path: Path, width: int, height: int, crf: int = 16, preset: str = "medium", encoder: str = "libx264", pix_fmt: str = "yuv420p"
+) -> Iterator[VideoWriter]:
+    """Write an mp4 as a whole or not at all: BT.709, index in front so that it starts while loading.
 
     Args:
         path: of the mp4.
         width, height: px, even.
-        crf: quality of x264, 0 best to 51.
-        preset: speed of x264.
+        crf: quality, 0 best to 51.
+        preset: speed, as x264 calls it.
+        encoder, pix_fmt: see `RenderSettings`.
 
     Raises:
         UserError: the file cannot be written.
     """
-    with written_whole(path) as temporary:
-        with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-            writer = VideoWriter(container, width, height, crf, preset)
-            yield writer
-            writer.finish()
+    with _written(path, "mp4", width, height, encoder, pix_fmt, encoder_options(encoder, crf, preset)) as writer:
+        yield writer
 
 
-def add_audio(*, silent: Path, media: Path, start: float, duration: float, video: Path) -> None:
-    """Copy the pictures of `silent` and the sound of `media` into `video`, written as a whole or not at all.
-
-    The sound is that of `start` to `start + duration`: copied as it is where mp4 and browsers take its codec
-    (COPIED_AUDIO; then cut between its packets, which keep their times), otherwise encoded as AAC.
+@contextmanager
+def write_alpha_video(path: Path, width: int, height: int, kind: str) -> Iterator[VideoWriter]:
+    """Write a transparent video as a whole or not at all: straight alpha, BT.709.
 
     Args:
-        silent: mp4 without sound.
-        media: file with sound.
-        start: presentation time in `media`, s, that belongs to time 0 of `silent`.
-        duration: s.
-        video: mp4 to write.
+        path: .mov for "prores", .webm for "vp9".
+        width, height: px, even.
+        kind: a key of ALPHA.
 
     Raises:
-        UserError: `media` is missing, cannot be read, or has no sound.
+        UserError: the file cannot be written.
     """
-    codec, origin = _audio_facts(media)
-    pictures = ffmpeg.input(str(silent))
-    # ffmpeg counts -ss from the file's own start, which need not be 0.
-    sound = ffmpeg.input(str(media), ss=f"{max(0.0, start - origin):.6f}", t=f"{duration:.6f}")
-    kind = {"acodec": "copy"} if codec in COPIED_AUDIO else {"acodec": "aac", "audio_bitrate": AAC_BITRATE}
-    with written_whole(video) as temporary:
-        command = ffmpeg.output(
-            pictures["v:0"], sound["a:0"], str(temporary), vcodec="copy", movflags="+faststart", map_metadata=-1, **kind
-        )
-        try:
-            command.run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True, overwrite_output=True)
-        except ffmpeg.Error as error:
-            last = error.stderr.decode(errors="replace").strip().splitlines()[-1:]
-            raise UserError(f"{media}: its sound cannot be used ({' '.join(last)}); set render.audio to none") from None
+    encoder, pix_fmt, options = ALPHA[kind]
+    with _written(path, path.suffix[1:], width, height, encoder, pix_fmt, options) as writer:
+        yield writer
 
 
-def _audio_facts(media: Path) -> tuple[str, float]:
-    """Codec of the first audio stream, and the file's start time, s."""
-    try:
-        with av.open(str(media)) as container:
-            if not container.streams.audio:
-                raise UserError(f"{media}: has no sound any more; run stage decode again, or set render.audio to none")
-            return container.streams.audio[0].codec.canonical_name, (container.start_time or 0) / av.time_base
-    except FileNotFoundError:
-        raise UserError(f"{media}: does not exist; the driver's sound is read from it (or set render.audio to none)") from None
-    except av.FFmpegError as error:
-        raise UserError(f"{media}: cannot be read ({error})") from None
+@contextmanager
+def _written(
+    path: Path, kind: str, width: int, height: int, encoder: str, pix_fmt: str, options: dict[str, str]
+) -> Iterator[VideoWriter]:
+    flags = {} if kind == "webm" else {"movflags": "+faststart"}
+    with written_whole(path) as temporary:
+        with av.open(str(temporary), "w", format=kind, options=flags) as container:
+            writer = VideoWriter(container, width, height, encoder, pix_fmt, options)
+            yield writer
+            writer.finish()

@@ -1,9 +1,12 @@
 """Between images as arrays (uint8, channels last) and as tensors (float, channels first)."""
 
+from collections.abc import Iterable, Iterator
+
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from reenact.errors import UserError
 
@@ -39,3 +42,32 @@ def resize_to(image: np.ndarray, side: int) -> np.ndarray:
     if image.shape[0] == side:
         return image
     return cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC if image.shape[0] < side else cv2.INTER_AREA)
+
+
+def fit(images: Tensor, size: int) -> Tensor:
+    """Square images, float N x C x S x S in [0, 1], at any other size: exact area mean down, cubic up (clamped).
+
+    Args:
+        images: S is any side.
+        size: side of the result, px.
+    """
+    side = images.shape[-1]
+    if side == size:
+        return images
+    if side % size == 0:
+        return functional.avg_pool2d(images, side // size)
+    if side < size:
+        return functional.interpolate(images, (size, size), mode="bicubic", align_corners=False).clamp(0, 1)
+    # Row i of `shares` says how much of output pixel i each input pixel covers.
+    step = side / size
+    begin = torch.arange(size, dtype=torch.float64)[:, None] * step
+    pixel = torch.arange(side, dtype=torch.float64)[None]
+    overlap = torch.minimum(begin + step, pixel + 1) - torch.maximum(begin, pixel)
+    shares = (overlap.clamp_min(0) / step).to(images)
+    return shares @ images @ shares.T
+
+
+def frame_by_frame(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Batches of (RGB B x 3 x S x S, matte B x 1 x S x S) in [0, 1] -> (uint8 S x S x 3, uint8 S x S) one by one."""
+    for rgb, matte in batches:
+        yield from zip(to_uint8(rgb), to_uint8(matte))

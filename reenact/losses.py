@@ -1,7 +1,15 @@
-"""Adversarial and matte losses (section 3 of the paper); the others live beside their networks."""
+"""Losses (section 3 of the paper); those on feature maps live beside their networks."""
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional
+
+from reenact.networks.vgg import PerceptualNetwork, perceptual_loss
+from reenact.networks.vgg_weights import perceptual_network
+from reenact.settings.training import TrainingSettings
+
+# Crops are 1.8 times as wide as the face box; its share is what the face network sees.
+FACE_SHARE = 1 / 1.8
 
 
 def hinge_generator(fake: Tensor) -> Tensor:
@@ -18,3 +26,57 @@ def dice(matte: Tensor, target: Tensor) -> Tensor:
     """-log of the Dice coefficient of two mattes B x 1 x H x W in [0, 1], taken over the whole batch; 0 when equal."""
     overlap = 2 * (matte * target).sum()
     return -((overlap + 1e-6) / (matte.square().sum() + target.square().sum() + 1e-6)).log()
+
+
+def published_dice(matte: Tensor, target: Tensor) -> Tensor:
+    """As the authors compute it: their target mask has three equal channels against one predicted.
+
+    The product and the target's squares so count three times, the matte's squares once: for equal mattes of 0 and 1 it
+    is -log 1.5, and soft edges are wanted sqrt(3) times too high.
+    """
+    overlap = 6 * (matte * target).sum()
+    return -((overlap + 1e-6) / (matte.square().sum() + 3 * target.square().sum() + 1e-6)).log()
+
+
+def face_region(images: Tensor) -> Tensor:
+    """The central `FACE_SHARE` of B x C x H x W, enlarged to the same size (bilinear)."""
+    zoom = torch.eye(2, 3, device=images.device) * FACE_SHARE
+    grid = functional.affine_grid(zoom.expand(len(images), 2, 3), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+class ImageLosses(nn.Module):
+    """The terms that compare the generator's output with the true frame; terms of weight 0 are left out.
+
+    Args:
+        settings: weights, form of the losses, and which perceptual networks.
+    """
+
+    def __init__(self, settings: TrainingSettings) -> None:
+        super().__init__()
+        self._weights = settings.losses
+        self._dice = published_dice if settings.losses.form == "published" else dice
+        self.described: list[str] = []
+        self.perceptual = self._network(settings, "perceptual", settings.perceptual_weights, "vgg19")
+        self.face_perceptual = self._network(settings, "face_perceptual", settings.face_perceptual_weights, "vgg16")
+
+    def _network(self, settings: TrainingSettings, term: str, weights: str | None, layout: str) -> PerceptualNetwork | None:
+        if not getattr(settings.losses, term):
+            return None
+        published = settings.losses.form == "published"
+        network, name = perceptual_network(weights, layout, width=settings.perceptual_width, published=published)
+        self.described.append(f"{term} loss: {name}")
+        return network
+
+    def forward(self, output: Tensor, matte: Tensor, target: Tensor, target_matte: Tensor) -> dict[str, Tensor]:
+        """Images B x 3 x H x W and mattes B x 1 x H x W -> terms without their weights, scalars."""
+        terms: dict[str, Tensor] = {}
+        if self.perceptual is not None:
+            terms["perceptual"] = perceptual_loss(self.perceptual, output, target)
+        if self.face_perceptual is not None:
+            terms["face_perceptual"] = perceptual_loss(self.face_perceptual, face_region(output), face_region(target))
+        if self._weights.pixel:
+            terms["pixel"] = functional.l1_loss(output, target)
+        if self._weights.dice:
+            terms["dice"] = self._dice(matte, target_matte)
+        return terms

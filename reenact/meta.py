@@ -1,6 +1,7 @@
 """Stage `meta`: one model that can be anybody (section 3 of the paper), trained here or taken from a file."""
 
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ import torch
 
 from reenact.checkpoint import RunFolder, fingerprint
 from reenact.data import Person, load_person, sample
+from reenact.errors import UserError
 from reenact.files import write_text, written_whole
 from reenact.images import to_tensor
 from reenact.model import Reenactor, build_discriminator, load_model, pick_device, save_model
@@ -66,7 +68,8 @@ def make_meta_model(
 
 
 def _take(source: Path, outputs: MetaOutputs) -> None:
-    load_model(source)
+    if not load_model(source)[2]:
+        raise UserError(f"{source}: an avatar, which is one person's; meta.source needs a meta-model")
     with written_whole(outputs.model) as temporary:
         shutil.copyfile(source, temporary)
     write_text(outputs.curves, "step\n")
@@ -89,14 +92,17 @@ def _train(
     facts = {"stage": "meta", "clips": [p.name for p in people], "settings": settings.model_dump(mode="json")}
     # More steps of the same run are not another run: `steps` stays out of the fingerprint.
     key = {**facts["settings"], "steps": None, "code": code, "preset": model_settings.preset}
-    run = RunFolder(runs / f"{settings.name}-{fingerprint(key, [*crops, *mattes])}")
+    run = RunFolder(runs / f"{settings.name}-{fingerprint(key, [*crops, *mattes, *map(Path, settings.weight_files().values())])}")
     draw = partial(
         sample, people, seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames
     )
-    if not run.latest(settings.steps):
+    fresh = not run.latest(settings.steps)
+    if fresh and not settings.start:
         teach_pose(net.pose_encoder, people, steps=settings.pose_warmup, seed=settings.seed, device=device)
         scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=32, identity_frames=1))
     learner = Learner(net, build_discriminator(architecture, len(people)), settings)
+    if fresh and settings.start:
+        _start_from(learner, Path(settings.start))
     train(
         learner,
         lambda step: draw(step=step),
@@ -110,6 +116,30 @@ def _train(
     with written_whole(outputs.curves) as temporary:
         pd.DataFrame(run.stats()).to_csv(temporary, index=False)
     save_model(outputs.model, learner.average, {**facts, "steps": settings.steps}, learner.discriminator)
+
+
+def _start_from(learner: Learner, folder: Path) -> None:
+    """Take over networks, averages and optimizers of another run's last checkpoint, from step 0 and with our settings.
+
+    The discriminator's label rows belong to that run's clips: with another number of clips they begin anew.
+    """
+    found = RunFolder(folder).latest(sys.maxsize) if folder.is_dir() else None
+    if not found:
+        raise UserError(f"meta.start: {str(folder)!r} holds no checkpoint; give a folder of results/runs/meta, or import_published's --checkpoint-out")
+    step, state = found
+    own, rows = learner.state(), "labels.parametrizations.weight.original"
+    kept = state["networks"][1][rows].shape == own["networks"][1][rows].shape
+    if not kept:
+        state["networks"][1] |= {key: value for key, value in own["networks"][1].items() if key.startswith("labels.")}
+        names = [name for name, _ in learner.discriminator.named_parameters()]
+        state["optimizers"][1]["state"].pop(names.index(rows), None)
+    for theirs, ours in zip(state["optimizers"], own["optimizers"]):
+        theirs["param_groups"] = ours["param_groups"]
+    try:
+        learner.load_state(state | {"step": 0})
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"meta.start: {str(folder)!r} is of other networks than model.preset ({str(error).splitlines()[0]})") from None
+    print(f"meta: starting from step {step} of {folder}; label rows {'kept' if kept else 'begin anew'}", flush=True)
 
 
 def _mean_response(average: Reenactor, people: list[Person], device: torch.device) -> float:

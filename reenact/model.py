@@ -1,21 +1,17 @@
 """The networks of one model together, and the model file: weights and plain-JSON facts in one safetensors file."""
 
 import json
-from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
+from reenact.devices import pick_device as pick_device  # also wanted from here by the stages
 from reenact.errors import UserError
 from reenact.files import written_whole
-from reenact.images import resize_area, to_tensor, to_uint8
 from reenact.networks.architecture import Architecture
 from reenact.networks.discriminator import Discriminator
 from reenact.networks.generator import Generator
@@ -23,22 +19,6 @@ from reenact.networks.mobilenet import MobileNetV2
 from reenact.networks.resnext import ResNeXt
 
 FORMAT = "reenact-model-1"
-
-
-def pick_device(device: str, threads: int = 0) -> torch.device:
-    """Where the networks run.
-
-    Args:
-        device: 'auto' = CUDA, Apple's MPS or the CPU, whichever is there; anything else as torch reads it.
-        threads: CPU threads of this process; 0 leaves them as they are.
-    """
-    if threads:
-        torch.set_num_threads(threads)
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 class Reenactor(nn.Module):
@@ -73,21 +53,34 @@ def build_discriminator(architecture: Architecture, labels: int) -> Discriminato
 def save_model(path: Path, reenactor: Reenactor, facts: dict[str, Any], discriminator: Discriminator | None = None) -> None:
     """Write a model file.
 
+    Without a discriminator it is for driving alone: spectral norms are folded into plain weights. With one it can be
+    trained further, and keeps the norms' own state, but not the discriminator's label rows: they belong to the clips of
+    that training, and resemble their people's identity embeddings. Checkpoints keep them.
+
     Args:
         path: of the file (.safetensors).
         reenactor: usually the moving average.
         facts: plain JSON about where the model comes from.
         discriminator: kept only in meta-models, which are trained further.
     """
-    modules = {"reenactor": reenactor} | ({"discriminator": discriminator} if discriminator else {})
-    tensors = {f"{n}.{k}": v.detach().cpu().contiguous() for n, m in modules.items() for k, v in m.state_dict().items()}
+    state = _folded_state(reenactor) if discriminator is None else reenactor.state_dict()
+    tensors = {f"reenactor.{key}": value for key, value in state.items()}
+    for key, value in discriminator.state_dict().items() if discriminator else ():
+        if not key.startswith("labels."):
+            tensors[f"discriminator.{key}"] = value
+    tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     about = {"format": FORMAT, "architecture": reenactor.architecture.to_json(), **facts}
     with written_whole(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(tensors, temporary, metadata={"reenact": json.dumps(about)})
+        temporary.chmod(mode)  # safetensors makes files that nobody else can read
 
 
 def load_model(path: Path) -> tuple[Reenactor, dict[str, Any], dict[str, Tensor]]:
     """Read a model file: the networks, its facts, and the discriminator's weights ({} where it has none).
+
+    The networks of a file without discriminator have plain weights in place of spectral norms.
 
     Raises:
         UserError: no such file, damaged, or not one of ours.
@@ -101,11 +94,13 @@ def load_model(path: Path) -> tuple[Reenactor, dict[str, Any], dict[str, Tensor]
     if about.get("format") != FORMAT:
         raise UserError(f"{path}: not a reenact model (format {about.get('format')!r}, expected {FORMAT!r})")
     del about["format"]
-    reenactor = Reenactor(
-        Architecture.from_json(about.pop("architecture"), str(path)), "reenactor.identity_embedding" in tensors
-    )
+    architecture = Architecture.from_json(about.pop("architecture"), str(path))
+    weights = _part(tensors, "reenactor")
+    reenactor = Reenactor(architecture, "identity_embedding" in weights)
+    if not any(".parametrizations." in key for key in weights):
+        fold_spectral_norms(reenactor)
     try:
-        reenactor.load_state_dict(_part(tensors, "reenactor"))
+        reenactor.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise UserError(f"{path}: weights do not fit its own architecture ({error})") from None
     return reenactor, about, _part(tensors, "discriminator")
@@ -118,62 +113,27 @@ def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 def fold_spectral_norms(module: nn.Module) -> None:
     """Replace spectrally normalised weights by plain ones, so that driving does not pay for the norms. In place."""
     for child in list(module.modules()):
-        for name in list(getattr(child, "parametrizations", {})):
-            parametrize.remove_parametrizations(child, name, leave_parametrized=True)
+        for name, plain in _plain_weights(child).items():
+            # Not remove_parametrizations: it takes the property off the class, which copies of the module share.
+            child.__class__ = type(child).__bases__[0]
+            del child.parametrizations
+            child.register_parameter(name, nn.Parameter(plain, requires_grad=False))
 
 
-class Avatar:
-    """A model ready for driving: evaluation mode, spectral norms folded.
+def _plain_weights(child: nn.Module) -> dict[str, Tensor]:
+    """The normalised weights of one module as they are in evaluation mode, {} without norms; nothing is changed."""
+    found = {}
+    for name, norm in getattr(child, "parametrizations", {}).items():
+        training = norm.training
+        norm.eval()  # in training mode, to look is to make one power iteration
+        found[name] = getattr(child, name).detach().clone()
+        norm.train(training)
+    return found
 
-    Attributes:
-        image_size: side of its images, px.
-        settings: the facts stored in the model file.
-    """
 
-    def __init__(self, reenactor: Reenactor, settings: dict[str, Any], device: torch.device) -> None:
-        self._reenactor = reenactor.to(device).eval().requires_grad_(False)
-        fold_spectral_norms(self._reenactor)
-        self._device = device
-        self.settings = settings
-        self.image_size = reenactor.architecture.image_size
-
-    @classmethod
-    def load(cls, path: Path | str, device: str = "auto") -> "Avatar":
-        """Open a model file; see `load_model` for errors."""
-        reenactor, about, _ = load_model(Path(path))
-        return cls(reenactor, about, pick_device(device))
-
-    @torch.inference_mode()
-    def identity_embedding(self, frames: Tensor) -> Tensor:
-        """Frames B x 3 x H x W, RGB in [0, 1] -> B x I; average it over the frames of one person."""
-        return self._reenactor.identity_encoder(frames.to(self._device))
-
-    @torch.inference_mode()
-    def pose_embedding(self, frames: Tensor) -> Tensor:
-        """Frames B x 3 x H x W, RGB in [0, 1] -> pose descriptors B x P."""
-        return self._reenactor.pose_encoder(frames.to(self._device))
-
-    @torch.inference_mode()
-    def render(self, pose: Tensor, identity: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Pose descriptors B x P -> RGB B x 3 x H x W times the matte, matte B x 1 x H x W, both in [0, 1].
-
-        Args:
-            pose: from `pose_embedding`.
-            identity: 1 x I or B x I; an avatar has its own, a meta-model needs it.
-
-        Raises:
-            UserError: a meta-model without `identity`.
-        """
-        identity = self._reenactor.identity_embedding if identity is None else identity
-        if identity is None:
-            raise UserError("a meta-model has no identity of its own; give render(pose, identity=...)")
-        rgb, matte = self._reenactor.generator(identity.to(pose).expand(len(pose), -1), pose)
-        return rgb.clamp(0, 1), matte
-
-    def drive(self, frames: Iterable[np.ndarray], batch_size: int = 8) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Driver crops, uint8 S x S x 3 each -> one (RGB H x W x 3, matte H x W) a frame, uint8, in the same order."""
-        source = iter(frames)
-        while batch := list(islice(source, batch_size)):
-            small = to_tensor(resize_area(np.stack(batch), self.image_size))
-            rgb, matte = self.render(self.pose_embedding(small))
-            yield from zip(to_uint8(rgb), to_uint8(matte))
+def _folded_state(module: nn.Module) -> dict[str, Tensor]:
+    """The state dict that `module` would have after `fold_spectral_norms`."""
+    state = {key: value for key, value in module.state_dict().items() if ".parametrizations." not in f".{key}"}
+    for prefix, child in module.named_modules():
+        state |= {f"{prefix}.{name}": plain for name, plain in _plain_weights(child).items()}
+    return state

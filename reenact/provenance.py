@@ -13,21 +13,23 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("reenact", "workflow_scripts")
 
 
-def code(stage: str, root: Path = ROOT) -> str:
+def code(stage: str, root: Path = ROOT, without: tuple[str, ...] = ()) -> str:
     """Hash of `workflow_scripts/<stage>.py` and of everything of ours that it imports, comments and docstrings aside.
 
     Args:
         stage: name of the stage.
         root: folder of the project.
+        without: modules (as `reenact.watch`) that do not count, nor what only they import.
 
     Returns:
         12 hex digits.
     """
     seen: dict[Path, str] = {}
     waiting = [root / "workflow_scripts" / f"{stage}.py"]
+    left_out = {root.joinpath(*name.split(".")).with_suffix(".py") for name in without}
     while waiting:
         path = waiting.pop()
-        if path not in seen:
+        if path not in seen and path not in left_out:
             seen[path], imported = _meaning(path, root)
             waiting += imported
     lines = [f"{path.relative_to(root)} {digest}" for path, digest in sorted(seen.items())]
@@ -40,7 +42,9 @@ def _meaning(path: Path, root: Path) -> tuple[str, list[Path]]:
     if path.suffix != ".py":
         return hashlib.sha256(path.read_bytes()).hexdigest(), []
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    imported = [found for node in ast.walk(tree) for found in _imports(node, root)]
+    # What a package's face imports only when asked for (`reenact.Avatar`) is no part of who imports a module of it.
+    nodes = tree.body if path.name == "__init__.py" else ast.walk(tree)
+    imported = [found for node in nodes for found in _imports(node, root)]
     imported += path.parent.glob(f"{path.stem}.*.jinja")
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

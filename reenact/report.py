@@ -28,13 +28,22 @@ TEMPLATE = "report.html.jinja"
 THUMBNAIL = 160
 """Side of the contact sheets' pictures, px; shown at half of it, so that they are sharp on fine screens."""
 
+BESIDE = ".side_by_side.mp4"
+PLAYED = (BESIDE, ".on_background.mp4", ".pasted.mp4", ".alpha.webm", ".mp4")
+"""Endings of renders that browsers play, in the order in which they are shown."""
+
 METRICS = {
     "identity_error": ("identity error", "{:.3f}", "1 − mean cosine between face descriptors of the output and of the person's training frames: lower is more like the person, and not quite 0 for the person either."),
+    "csim": ("CSIM", "{:.3f}", "cosine between the face descriptor of the output and the mean of the person's: higher is more like the person."),
     "pose_error": ("pose error", "{:.3f}", "mean distance of 68 face landmarks to those of the true frame, in outer-eye distances; only where the truth is known (self-driving). Lower is better."),
+    "aligned_error": ("aligned error", "{:.3f}", "the same after the best turn, scale and shift of each face onto the true one: what is left is expression and face shape. Lower is better."),
     "motion_error": ("motion error", "{:.3f}", "the same distance after taking each face's own mean shape away, so that it also works across people: a still picture scores the driver's amount of motion. Lower is better."),
-    "psnr": ("PSNR, dB", "{:.1f}", "pixel difference to the true frame on black. Higher is better."),
-    "ssim": ("SSIM", "{:.3f}", "structural similarity to the true frame, 1 = equal. Higher is better."),
-    "perceptual": ("perceptual", "{:.3f}", "distance to the true frame in the features of a network (LPIPS's formula without its learned weights; not comparable with LPIPS). Lower is better."),
+    "blink_correlation": ("blink", "{:.2f}", "correlation of the eyes' opening with the driver's: 1 = in step, 0 = unrelated."),
+    "mouth_correlation": ("mouth", "{:.2f}", "correlation of the mouth's opening with the driver's: 1 = in step, 0 = unrelated."),
+    "sharpness": ("sharpness", "{:.2f}", "fine detail within the matte divided by that of the person's own pictures: 1 = as sharp, below = softer."),
+    "psnr": ("PSNR, dB", "{:.1f}", "pixel difference to the true frame, on black, in the box of the true matte. Higher is better."),
+    "ssim": ("SSIM", "{:.3f}", "structural similarity to the true frame in that box, 1 = equal. Higher is better."),
+    "perceptual": ("perceptual", "{:.3f}", "distance to the true frame in that box, in the features of the network named below (only where that says LPIPS are figures comparable with LPIPS). Lower is better."),
     "matte_iou": ("matte IoU", "{:.3f}", "overlap of the output's matte with the true one, 1 = equal. Higher is better."),
     "jitter": ("jitter", "{:.2f}", "mean landmark acceleration divided by the driver's: 1 = as calm as the driver, above = trembles, 0 = stands still."),
     "failed": ("no face", "{:.0%}", "share of the output frames in which no face was found; they are left out of the other face measures."),
@@ -85,6 +94,7 @@ class IdentityView:
     name: str
     clip: ClipView | None
     videos: list[tuple[str, str, str, str]]  # driver, file, data: URI, data: URI of its first picture
+    files: list[str]  # other renders
     selected: dict[str, Any] | None
     sweep: Plot | None
     scores: list[tuple[str, str, list[str], list[tuple[str, bool, list[str]]]]]  # title, note, columns, rows (model, chosen, cells)
@@ -107,12 +117,20 @@ class Results:
         """What lies directly under `folder`, in the order given."""
         return list(dict.fromkeys(name.split("/")[1] for name in self._files if name.startswith(f"{folder}/")))
 
-    def videos(self, identity: str) -> list[tuple[str, Path]]:
-        """(driver, file) of an identity's renders: side by side, or the avatar alone where that is all there is."""
+    def renders(self, identity: str) -> tuple[list[tuple[str, Path]], list[str]]:
+        """What was rendered of an identity: (driver, file) of what browsers play, and the names of the rest.
+
+        The avatar alone is left out where it stands in a video side by side.
+        """
         prefix = f"renders/{identity}/"
         files = {name.removeprefix(prefix): path for name, path in self._files.items() if name.startswith(prefix)}
-        drivers = dict.fromkeys(name.removesuffix(".mp4").removesuffix(".side_by_side") for name in files)
-        return [(driver, files.get(f"{driver}.side_by_side.mp4") or files[f"{driver}.mp4"]) for driver in drivers]
+        played, others = [], []
+        for driver in dict.fromkeys(name.split(".")[0] for name in files):
+            own = [name for name in files if name.split(".")[0] == driver]
+            shown = [driver + suffix for suffix in PLAYED if driver + suffix in own]
+            played += [(driver, files[name]) for name in (shown[:-1] if len(shown) > 1 and shown[0].endswith(BESIDE) else shown)]
+            others += dict.fromkeys(name.split("/")[0] for name in own if name not in shown)
+        return played, others
 
 
 def build_report(*, results: Path, inputs: Sequence[Path], config: Path | str, page: Path, settings: ReportSettings) -> None:
@@ -122,7 +140,7 @@ def build_report(*, results: Path, inputs: Sequence[Path], config: Path | str, p
         results: the results folder.
         inputs: files under it (or folders of files, as a sweep) that the page shows: clips/<clip>/{source.json,crops.zip,
             mattes.zip}, meta/<name>/{curves.csv,preview.png}, avatars/<identity>/{sweep,scores.csv,sweep.csv,selected.json},
-            renders/<identity>/<driver>[.side_by_side].mp4.
+            renders/<identity>/<driver>.mp4 and its kin (`RenderSettings.targets`).
         config: the settings that made them, as YAML or JSON text or a file of it.
         page: HTML to write.
     """
@@ -159,7 +177,11 @@ def _identity(found: Results, name: str, settings: ReportSettings) -> IdentityVi
     return IdentityView(
         name=name,
         clip=_clip(found, name, settings.sheet_frames),
-        videos=[(driver, path.name, data_uri(path.read_bytes(), "video/mp4"), _poster(path)) for driver, path in found.videos(name)],
+        videos=[
+            (driver, path.name, data_uri(path.read_bytes(), f"video/{path.suffix[1:]}"), _poster(path))
+            for driver, path in found.renders(name)[0]
+        ],
+        files=found.renders(name)[1],
         selected=choice,
         sweep=_plot(draw_sweep, pd.read_csv(table)) if table else None,
         scores=_scores(pd.read_csv(scores, dtype={"model": str}), choice) if scores else [],
@@ -175,8 +197,7 @@ def _clip(found: Results, name: str, frames: int) -> ClipView:
         return ClipView(name, facts)
     clip, matte = Clip(crops), Clip(mattes) if mattes else None
     shown = clip.table[clip.table["image"].astype(str) != ""].reset_index(drop=True)
-    lost = len(clip) - len(shown)
-    facts += f" {lost} frames without a face were left out." if lost else ""
+    facts = " ".join([facts, *_lost(clip.table), *(_matted(matte.table) if matte else [])]).strip()
     known = set(matte.table["image"]) if matte else set()
     sheet = []
     for _, row in shown.iloc[spread(len(shown), frames)].iterrows():
@@ -190,11 +211,38 @@ def _clip(found: Results, name: str, frames: int) -> ClipView:
 def _facts(source: dict[str, Any]) -> str:
     """One line about a clip's media, from source.json."""
     text = f"{Path(source['media']).name}: {source['width']} × {source['height']} px, "
-    if source["kind"] == "photos":
-        return text + (f"{source['frames']} photos." if source["frames"] != 1 else "one photo.")
-    text += f"{source['frames']} frames, {source['start']:.2f} to {source['end']:.2f} s, {source['fps']:.5g} frames/s, "
-    text += "with sound." if source["audio"] else "without sound."
-    return text + (f" {source['damaged_frames']} damaged frames." if source["damaged_frames"] else "")
+    if source["kind"] != "video":
+        noun = "photo" if source["kind"] == "photos" else "crop"
+        text += f"{source['frames']} {noun}s." if source["frames"] != 1 else f"one {noun}."
+    else:
+        text += f"{source['frames']} frames, {source['start']:.2f} to {source['end']:.2f} s, {source['fps']:.5g} frames/s, "
+        text += "with sound." if source["audio"] else "without sound."
+    # What was done to the pictures; damage is counted there too.
+    return " ".join([text, *(f"{step[0].upper()}{step[1:]}." for step in source["steps"])])
+
+
+def _lost(table: pd.DataFrame) -> list[str]:
+    """What stage crop could not see, and why, from its table."""
+    found = []
+    for status, verb in (("dropped", "left out"), ("interpolated", "bridged"), ("held", "held")):
+        reasons = table["reason"][table["status"] == status].value_counts() if "reason" in table else []
+        if len(reasons):
+            why = ", ".join(f"{count} {reason}" if reason else str(count) for reason, count in reasons.items())
+            found.append(f"{reasons.sum()} of {len(table)} frames {verb} ({why}).")
+    return found
+
+
+def _matted(table: pd.DataFrame) -> list[str]:
+    """How much of the crops is the person, and where that cannot be right, from the table of stage segment."""
+    known = table["coverage"].dropna() if "coverage" in table else []
+    if not len(known):
+        return []
+    text = f"The person covers {known.mean():.0%} of the crops ({known.min():.0%} to {known.max():.0%})."
+    doubtful = table[table["warning"].astype(str) != ""] if "warning" in table else table[:0]
+    if not len(doubtful):
+        return [text]
+    first = doubtful.iloc[0]
+    return [text, f"Look at {len(doubtful)} {'matte' if len(doubtful) == 1 else 'mattes'}, the first at {first['time']:.2f} s: {first['warning']}."]
 
 
 def _thumbnail(crop: np.ndarray, matte: np.ndarray | None) -> str:

@@ -1,199 +1,159 @@
-"""Stage `segment`: mattes, that is, how much of each pixel of a crop belongs to the person in its middle."""
+"""Stage `segment`: mattes, that is, how much of each pixel of a crop belongs to the person in its middle.
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+Crops are read and segmented, and mattes finished and compressed, in several threads; a matte depends on its own crop and
+on the mattes of the frames around it, never on how many threads there are.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 
-from reenact.clip import Clip, write_clip
-from reenact.faces import quiet_stderr
+from reenact.clip import Clip, encode_png, write_clip
+from reenact.mattes import Moment, face_region, inside_frame, keep_person, neighbourhoods, sharpen_matte, smoothed
+from reenact.parallel import cpu_threads, in_order
+from reenact.segmenters import Segmenter, open_segmenter
 from reenact.settings.segment import SegmentSettings
 
-with quiet_stderr():
-    import cv2
-    import numpy as np
-    from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
-
-COLUMNS = ["index", "time", "role", "image", "coverage"]
-# Frames further apart than this many standard deviations of the smoothing do not see each other.
-_REACH = 2.5
-# Pixels that change by about this much (of 255) show something else, and are not smoothed over.
-_SAME_COLOUR = 20.0
-# The face lies within this ellipse around the middle of the crop (shares of its side), by the way crops are made.
-_FACE_WIDTH, _FACE_HEIGHT = 0.16, 0.2
+COLUMNS = ["index", "time", "role", "image", "coverage", "face_coverage", "warning"]
+# A matte that leaves out more than this share of the face has lost the person.
+LEAST_FACE = 0.5
+# Frames further apart than this, s, may differ; so may two scenes.
+NEIGHBOURS = 0.5
+_SMALL = 64
 
 
 @dataclass(frozen=True)
-class _Moment:
-    """One frame on its way through the smoothing: row of the table, time (s), raw matte, small copy of the crop."""
+class _Matte:
+    """A finished matte: row of the table, PNG, its mean, and its mean inside the face (both 0 to 1)."""
 
     row: int
-    time: float
-    matte: np.ndarray
-    small: np.ndarray
+    data: bytes
+    coverage: float
+    face_coverage: float
 
 
-class Segmenter:
-    """mediapipe's selfie segmentation (the general model, 256 x 256). Use it as a context manager."""
-
-    def __init__(self) -> None:
-        with quiet_stderr():
-            self._network = SelfieSegmentation(model_selection=0)
-            self._network.process(np.zeros((256, 256, 3), np.uint8))
-
-    def __enter__(self) -> "Segmenter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._network.close()
-
-    def matte(self, image: np.ndarray) -> np.ndarray:
-        """Matte of one picture (uint8 RGB, H x W x 3): float32, H x W, 0 background to 1 person."""
-        mask = self._network.process(np.ascontiguousarray(image)).segmentation_mask
-        return np.array(mask, np.float32).reshape(image.shape[:2])
-
-
-def segment_clip(*, crops: Path, mattes: Path, settings: SegmentSettings) -> None:
+def segment_clip(*, crops: Path, mattes: Path, settings: SegmentSettings, device: str = "auto", threads: int = 1) -> None:
     """Write one grey image (0 background to 255 person) for each crop, of the same name.
 
-    The table has the columns COLUMNS; coverage is the mean of the matte, 0 to 1. Frames without a crop have none.
+    Crops that came with a matte (column `matte` of their table) keep it as it is. The table has the columns COLUMNS:
+    coverage is the mean of the matte, face_coverage that of the part on the face, 0 to 1; warning says where one of
+    them cannot be right. Frames without a crop have none of these.
+
+    Args:
+        crops: clip of stage crop.
+        mattes: clip to write.
+        settings: see `SegmentSettings`.
+        device: of transformers' models; see `pick_device`.
+        threads: how many frames are worked on at a time; 0 = as many as there are cores.
 
     Raises:
-        UserError: the crops cannot be read.
+        UserError: the crops cannot be read, or the network cannot be had.
     """
     clip = Clip(crops)
     table = clip.table[["index", "time", "role", "image"]].copy()
-    table["coverage"] = np.nan
-    video = bool((clip.table["duration"] > 0).any())
-    with Segmenter() as segmenter, write_clip(mattes) as writer:
-        moments = _moments(clip, segmenter)
-        sigma = settings.smoothing if video else 0.0
-        for row, matte in smooth_mattes(moments, sigma):
-            final = keep_person(sharpen_matte(matte, settings.sharpen))
-            place = clip.table.iloc[row]
-            final *= inside_frame(place["x"], place["y"], place["side"], place["frame_width"], place["frame_height"], len(final))
-            writer.add(table["image"].iloc[row], np.rint(final * 255).astype(np.uint8))
-            table.loc[row, "coverage"] = float(final.mean())
+    coverage = np.full((len(table), 2), np.nan)
+    workers = cpu_threads(threads)
+    names = table["image"].astype(str).tolist()
+    rows = np.array([row for row, name in enumerate(names) if name], int)
+    with open_segmenter(settings, device=device, threads=workers) as segmenter, write_clip(mattes) as writer:
+        for matte in _mattes(clip, rows, segmenter, workers, settings):
+            writer.add_encoded(names[matte.row], matte.data)
+            coverage[matte.row] = matte.coverage, matte.face_coverage
+        table[["coverage", "face_coverage"]] = coverage.round(4)
+        table["warning"] = find_warnings(table, _scenes(clip.table), _is_video(clip.table), settings.max_jump)
         writer.finish(table[COLUMNS])
+    _report(crops, table)
 
 
-def sharpen_matte(matte: np.ndarray, contrast: float) -> np.ndarray:
-    """Raise the contrast of a matte about one half; 1 leaves it as it is. Float, H x W, 0 to 1."""
-    return np.clip((matte - 0.5) * contrast + 0.5, 0, 1)
-
-
-def keep_person(matte: np.ndarray) -> np.ndarray:
-    """Remove what is not connected to the face in the middle of the crop, and fill small holes.
+def find_warnings(table: pd.DataFrame, scenes: np.ndarray, video: bool, max_jump: float) -> list[str]:
+    """What is wrong with each matte, in words; '' where nothing seems to be.
 
     Args:
-        matte: float32, S x S, 0 to 1.
-
-    Returns:
-        The same, with soft edges kept. Without anything solid in the middle it is returned as it is.
+        table: columns time, image, coverage and face_coverage.
+        scenes: number of each row's scene.
+        video: whether neighbouring rows should look alike.
+        max_jump: largest change of the coverage from one frame to the next that is believed.
     """
-    size = matte.shape[0]
-    solid = (matte > 0.5).astype(np.uint8)
-    count, labels = cv2.connectedComponents(solid, connectivity=4)
-    middle = np.zeros_like(solid)
-    axes = round(_FACE_WIDTH * size), round(_FACE_HEIGHT * size)
-    cv2.ellipse(middle, (size // 2, size // 2), axes, 0, 0, 360, 1, -1)
-    mine = np.unique(labels[(middle & solid).astype(bool)])
-    if not len(mine):
-        return matte
-    person = np.isin(labels, mine)
-    if count - 1 > len(mine):
-        # Soft edges: a pixel goes with the nearest component.
-        far = cv2.distanceTransform((~person).astype(np.uint8), cv2.DIST_L2, 3)
-        other = cv2.distanceTransform((person | (solid == 0)).astype(np.uint8), cv2.DIST_L2, 3)
-        matte = np.where(far <= other, matte, 0)
-    return _fill_holes(matte, person, size)
+    warnings = []
+    last = None
+    for scene, frame in zip(scenes, table.itertuples(index=False)):
+        text = ""
+        if frame.image:
+            near = video and last is not None and last[0] == scene and frame.time - last[1].time <= NEIGHBOURS
+            if frame.face_coverage < LEAST_FACE:
+                text = f"only {frame.face_coverage:.0%} of the face is covered"
+            elif near and abs(frame.coverage - last[1].coverage) > max_jump:
+                text = f"coverage jumps from {last[1].coverage:.0%} to {frame.coverage:.0%}"
+            last = scene, frame
+        warnings.append(text)
+    return warnings
 
 
-def inside_frame(x: float, y: float, side: float, width: int, height: int, size: int) -> np.ndarray:
-    """1 where a crop shows its frame, falling to 0 in the padding around: a mirrored head is nobody's.
+def _mattes(clip: Clip, rows: np.ndarray, segmenter: Segmenter, workers: int, settings: SegmentSettings) -> Iterator[_Matte]:
+    """The finished mattes of some rows, in their order."""
+    table, landmarks, scenes = clip.table, clip.landmarks(), _scenes(clip.table)
+    # Plain lists: looking into a table frame by frame takes longer than a network.
+    names, times = table["image"].tolist(), table["time"].tolist()
+    given = table["matte"].astype(str).tolist() if "matte" in table else [""] * len(table)
+    places = table[["x", "y", "side", "angle", "frame_width", "frame_height"]].to_numpy().tolist()
+    sigma = settings.smoothing if _is_video(table) else 0.0
 
-    The fall is soft, over a tenth of the crop, so that a head that touches the border is not cut by a hard line.
+    def look(batch: np.ndarray) -> list[Moment]:
+        images = clip.images([names[row] for row in batch])
+        found: Sequence[np.ndarray | None] = [_given(clip, given[row], images.shape[1]) for row in batch]
+        if any(matte is None for matte in found):
+            made = segmenter.mattes(images, [face_region(images.shape[1], landmarks[row]) for row in batch])
+            found = [made[i] if matte is None else matte for i, matte in enumerate(found)]
+        small = [cv2.resize(image, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA) for image in images]
+        return [
+            Moment(int(row), times[row], int(scenes[row]), matte, tiny, bool(given[row])) for row, matte, tiny in zip(batch, found, small)
+        ]
 
-    Args:
-        x, y, side: square of the crop in the frame, px.
-        width, height: of the frame, px.
-        size: side of the crop, px.
+    def finish(seen: tuple[Moment, list[Moment]]) -> _Matte:
+        moment, near = seen
+        matte, size = moment.matte, len(moment.matte)
+        face = face_region(size, landmarks[moment.row])
+        if not moment.given:
+            matte = keep_person(sharpen_matte(smoothed(moment, near, sigma), settings.sharpen), face)
+            shown = inside_frame(*places[moment.row], size)
+            matte = matte if shown is None else matte * shown
+        pixels = np.rint(matte * 255).astype(np.uint8)
+        return _Matte(moment.row, encode_png(pixels), float(pixels.mean()) / 255, cv2.mean(pixels, face)[0] / 255)
 
-    Returns:
-        float32, size x size.
-    """
-    steps = (np.arange(size) + 0.5) * side / size
-    across = np.maximum(np.maximum(-(x + steps), x + steps - width), 0)
-    down = np.maximum(np.maximum(-(y + steps), y + steps - height), 0)
-    shares = [np.clip(1 - beyond / (0.1 * side), 0, 1) for beyond in (down, across)]
-    return np.minimum(shares[0][:, None], shares[1][None, :]).astype(np.float32)
-
-
-def smooth_mattes(moments: Iterable[_Moment], sigma: float) -> Iterator[tuple[int, np.ndarray]]:
-    """Smooth mattes over frames that are close in time, where the picture did not change; one matte a moment.
-
-    Args:
-        moments: in order of time.
-        sigma: standard deviation, s; 0 passes every matte on as it is.
-
-    Yields:
-        Row and matte (float32, H x W). At most the frames within the smoothing's reach are held in memory.
-    """
-    reach = _REACH * sigma
-    window: deque[_Moment] = deque()
-    waiting: deque[_Moment] = deque()
-    for moment in moments:
-        while waiting and moment.time - waiting[0].time > reach:
-            yield waiting[0].row, _smoothed(waiting.popleft(), window, sigma)
-            # What no waiting frame can see any more is let go.
-            oldest = waiting[0].time if waiting else moment.time
-            while window and window[0].time < oldest - reach:
-                window.popleft()
-        window.append(moment)
-        waiting.append(moment)
-        if sigma <= 0:
-            yield moment.row, moment.matte
-            window.clear()
-            waiting.clear()
-    while waiting:
-        yield waiting[0].row, _smoothed(waiting.popleft(), window, sigma)
+    batches = [rows[i:i + segmenter.batch_size] for i in range(0, len(rows), segmenter.batch_size)]
+    moments = chain.from_iterable(in_order(look, batches, workers))
+    yield from in_order(finish, neighbourhoods(moments, sigma), workers)
 
 
-def _smoothed(moment: _Moment, window: Iterable[_Moment], sigma: float) -> np.ndarray:
-    total = moment.matte.copy()
-    weights = np.ones_like(total)
-    for other in window:
-        away = abs(other.time - moment.time)
-        if other.row == moment.row or away > _REACH * sigma:
-            continue
-        change = cv2.absdiff(moment.small, other.small).max(axis=2).astype(np.float32)
-        change = cv2.GaussianBlur(change, (0, 0), 1.0) / _SAME_COLOUR
-        weight = np.exp(-0.5 * (away / sigma) ** 2 - change**2)
-        weight = cv2.resize(weight, total.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        total += weight * other.matte
-        weights += weight
-    return total / weights
+def _given(clip: Clip, name: str, size: int) -> np.ndarray | None:
+    """The matte that came with a crop, float32, size x size; None if there was none."""
+    if not name:
+        return None
+    matte = clip.image(name).astype(np.float32) / 255
+    return matte if len(matte) == size else cv2.resize(matte, (size, size), interpolation=cv2.INTER_AREA)
 
 
-def _moments(clip: Clip, segmenter: Segmenter) -> Iterator[_Moment]:
-    table: pd.DataFrame = clip.table
-    for row in np.flatnonzero((table["image"] != "").to_numpy()):
-        image = clip.image(table["image"].iloc[row])
-        small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
-        yield _Moment(int(row), float(table["time"].iloc[row]), segmenter.matte(image), small)
+def _is_video(table: pd.DataFrame) -> bool:
+    return bool((table["duration"] > 0).any())
 
 
-def _fill_holes(matte: np.ndarray, person: np.ndarray, size: int) -> np.ndarray:
-    """Fill holes of the person that are small (less than 0.4 % of the crop) or lie in the face."""
-    count, labels, stats, centres = cv2.connectedComponentsWithStats((~person).astype(np.uint8), connectivity=4)
-    filled = matte
-    for number in range(1, count):
-        left, top, width, height, area = stats[number]
-        if left == 0 or top == 0 or left + width == size or top + height == size:
-            continue
-        away = (centres[number] / size - 0.5) / (_FACE_WIDTH, _FACE_HEIGHT)
-        if area < 0.004 * size * size or np.linalg.norm(away) < 1:
-            filled = np.where(labels == number, 1, filled).astype(np.float32)
-    return filled
+def _scenes(table: pd.DataFrame) -> np.ndarray:
+    """Number of each row's scene; all the same where stage crop does not tell them."""
+    return table["scene"].to_numpy(int) if "scene" in table else np.zeros(len(table), int)
+
+
+def _report(crops: Path, table: pd.DataFrame) -> None:
+    """One line about the clip for the log, and one for every warning."""
+    known = table["coverage"].dropna()
+    if not len(known):
+        print(f"segment: {crops}: no crops, no mattes", flush=True)
+        return
+    doubtful = (table["warning"] != "").sum()
+    print(f"segment: mattes of {len(known)} crops, covering {known.min():.0%} to {known.max():.0%} of them; {doubtful} doubtful", flush=True)
+    for row in table[table["warning"] != ""].itertuples(index=False):
+        print(f"warning: frame {row.index} at {row.time:.3f} s: {row.warning}", flush=True)

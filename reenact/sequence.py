@@ -51,6 +51,40 @@ def runs(indices: list[int], most: int) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["row", "run"]).astype(int)
 
 
+SELECT, CHECK = "select", "check"
+"""Parts of a stretch: frames on which an iteration is chosen, and frames on which the choice is checked."""
+
+
+def parts(count: int) -> list[str]:
+    """The part that each of `count` frames in order of time belongs to.
+
+    Four stretches in turn, so that both parts see early and late frames, and neighbours of one part are hardly ever in
+    the other. Fewer than 16 frames are all for selection: there is nothing to check on.
+    """
+    if count < 16:
+        return [SELECT] * count
+    return [(SELECT, CHECK)[4 * i // count % 2] for i in range(count)]
+
+
+def shown_frames(clip: Clip, role: str, most: int, part: str | None = None) -> pd.DataFrame:
+    """The frames of a clip that avatars are shown: those with this role, all of them or short runs (`runs`).
+
+    Args:
+        clip: crops.
+        role: holdout or drive.
+        most: most frames.
+        part: SELECT or CHECK; None = both.
+
+    Returns:
+        Rows of the clip's table with the columns `run` and `part`.
+    """
+    table = frames_of(clip, role)
+    table = table.assign(part=parts(len(table)))
+    table = table if part is None else table[table["part"] == part].reset_index(drop=True)
+    chosen = runs(table["index"].tolist(), most)
+    return table.iloc[chosen["row"]].assign(run=chosen["run"].to_numpy()).reset_index(drop=True)
+
+
 def images(clip: Clip, names: list[str]) -> Iterator[np.ndarray]:
     """The images of `names` one by one: uint8 H x W (x 3). Memory does not grow with their number."""
     for name in names:

@@ -1,19 +1,20 @@
-"""Finding faces over time, and following one person through a clip.
+"""Finding faces over time, and linking those of one person to a track.
 
 Of every face only its box, landmarks and a thumbnail of 24 x 24 px are kept. Coordinates are continuous: pixel i of a
 frame covers [i, i + 1).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from reenact.errors import UserError
-from reenact.faces import Face, FaceFinder, overlap
-from reenact.media import Frame, Media, read_frames
+from reenact.detectors import Detector
+from reenact.faces import Face, overlap
+from reenact.media import Frame, Media, listed_frames
+from reenact.parallel import Shared, in_order
 
 # Longer side of the pictures that faces are looked for in, px. The networks see 192 px of it at most.
 DETECT_SIDE = 640
@@ -24,23 +25,48 @@ STRIDE = 0.2
 # is above 0.84 in 99 % of frames; of two people, at the most alike of 60 x 60 frames, below 0.84 in 99 % of pairs.
 LINK_OVERLAP, LINK_LIKENESS, LINK_SECONDS = 0.2, 0.6, 0.5
 SAME_PERSON = 0.9
+# A face that was covered for a while, and is seen again at its place in the same view while nobody else was there, need be
+# alike only this much: expressions change meanwhile.
+RETURN_LIKENESS, RETURN_SECONDS = 0.5, 3.0
 # A cut: the 16 x 16 picture changes by this much (mean, of 255), and far more than in the frames around.
 CUT_CHANGE, CUT_RATIO = 16.0, 4.0
 
 # Where eyes (their middles) and mouth lie in the 24 x 24 px thumbnail that likeness is measured on.
 _THUMBNAIL = 24
 _EYES_AND_MOUTH = np.array([7 + 9j, 17 + 9j, 12 + 18j])
+# Sharpness is measured on faces of this size, px, so that it is the same for a small sharp face and a large soft one.
+_SHARPNESS_SIDE = 96
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """A face in one frame: its box (left, top, right, bottom, px), confidence, thumbnail (unit vector), landmarks (68 x 2, px)."""
+    """A face in one frame.
+
+    Attributes:
+        row: of the frame table.
+        box: left, top, right, bottom, px.
+        confidence: of the detector, 0 to 1.
+        thumbnail: unit vector.
+        landmarks: 68 x 2, px.
+        sharpness: see `face_sharpness`.
+    """
 
     row: int
     box: np.ndarray
     confidence: float
     thumbnail: np.ndarray
     landmarks: np.ndarray
+    sharpness: float = 0.0
+
+    @property
+    def middle(self) -> np.ndarray:
+        """Of the box, px."""
+        return (self.box[:2] + self.box[2:]) / 2
+
+    @property
+    def area(self) -> float:
+        """Of the box, px^2."""
+        return float((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
 
 
 @dataclass
@@ -68,65 +94,135 @@ class Sightings:
         faces: for every row of the frame table the faces of that frame; None if it was not looked at.
         cuts: rows that begin a new scene.
         size: width and height of each row's frame, px, N x 2.
+        too_low: for every row the height of the highest face that was left out as too low, px; 0 if there was none.
+        origin: time of the first frame of the file, s.
+        views: 16 x 16 px grey copies of the frames that were looked at, uint8, N x 16 x 16.
     """
 
     faces: list[list[Sighting] | None]
     cuts: list[int]
     size: np.ndarray
+    too_low: np.ndarray
+    origin: float = 0.0
+    views: np.ndarray | None = None
+
+    @property
+    def scene(self) -> np.ndarray:
+        """Number of the scene of each row, from 0."""
+        return np.searchsorted(self.cuts, np.arange(len(self.faces)), side="right")
 
 
 # ---- finding faces ------------------------------------------------------------------------------------------
 
 
-def find_faces(media: Media, table: pd.DataFrame, finder: FaceFinder, min_face: int) -> Sightings:
+def find_faces(media: Media, table: pd.DataFrame, detectors: list[Detector], min_face: int, threads: int = 1) -> Sightings:
     """Look for faces in the frames that the table lists: in all used ones, and every STRIDE seconds between them.
 
     Args:
         media: what the table was made of.
         table: frame table of stage `decode`.
-        finder: finds the faces.
+        detectors: find the faces; each is used by one thread at a time.
         min_face: faces less high than this are left out, px of the frame.
+        threads: how many look for faces at once; what is found does not depend on it.
     """
     faces: list[list[Sighting] | None] = [None] * len(table)
-    size = np.zeros((len(table), 2))
-    changes = np.zeros(len(table))
+    size, changes, too_low = np.zeros((len(table), 2)), np.zeros(len(table)), np.zeros(len(table))
+    views = np.zeros((len(table), 16, 16), np.uint8)
+    origin: list[float] = []
+    shared = Shared(detectors)
+
+    def look(frames: list[tuple[int, Frame]]) -> list[tuple[int, np.ndarray, list[Sighting]]]:
+        images = [frame.pixels(DETECT_SIDE) for _, frame in frames]
+        found = shared.use(lambda detector: detector.find_all(images))
+        return [(row, *_sighted(row, frame, image, seen)) for (row, frame), image, seen in zip(frames, images, found)]
+
+    listed = _remembered(listed_frames(media, table, origin), size)
+    wanted = _looked_at(listed, table["role"].tolist())
     before = None
-    looked_at = -np.inf
-    for row, frame in listed_frames(media, table):
-        size[row] = frame.width, frame.height
-        if table["role"].iloc[row] == "unused" and frame.time - looked_at < STRIDE:
-            continue
-        looked_at = frame.time
-        image = frame.pixels(DETECT_SIDE)
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        small = cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA).astype(float)
-        changes[row] = 0.0 if before is None else np.abs(small - before).mean()
-        before = small
-        scale = frame.height / image.shape[0]
-        found = []
-        for face in finder.find(image):
-            placed = face.moved(scale)
-            if placed.box[3] - placed.box[1] >= min_face:
-                found.append(Sighting(row, placed.box, face.confidence, _thumbnail(grey, face), placed.landmarks))
-        faces[row] = found
-    return Sightings(faces, find_cuts(changes) if media.kind == "video" else [], size)
+    for batch in in_order(look, _batches(wanted, detectors[0].batch), threads):
+        for row, small, found in batch:
+            changes[row] = 0.0 if before is None else scene_change(views[before], small)
+            before, views[row] = row, small
+            heights = [sighting.box[3] - sighting.box[1] for sighting in found]
+            faces[row] = [sighting for sighting, height in zip(found, heights) if height >= min_face]
+            too_low[row] = max([height for height in heights if height < min_face], default=0.0)
+    cuts = find_cuts(changes) if media.kind == "video" else []
+    return Sightings(faces, cuts, size, too_low, origin[0] if origin else 0.0, views)
 
 
-def listed_frames(media: Media, table: pd.DataFrame) -> Iterator[tuple[int, Frame]]:
-    """The frames that the table lists, each with its row; reading ends with the last of them.
+def _sighted(row: int, frame: Frame, image: np.ndarray, found: list[Face]) -> tuple[np.ndarray, list[Sighting]]:
+    """A tiny grey copy of the picture, and its faces in the coordinates of the frame."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (16, 16), interpolation=cv2.INTER_AREA)
+    scale = frame.height / image.shape[0]
+    sightings = []
+    for face in found:
+        placed = face.moved(scale)
+        thumbnail, sharpness = _thumbnail(grey, face), face_sharpness(grey, face.box)
+        sightings.append(Sighting(row, placed.box, face.confidence, thumbnail, placed.landmarks, sharpness))
+    return small, sightings
 
-    Raises:
-        UserError: the media lack some of them.
+
+def scene_change(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean difference of two small grey pictures, of 255; too little for a cut where they show one view."""
+    change = float(cv2.absdiff(a, b).mean())
+    return min(change, CUT_CHANGE) if same_view(a, b) else change
+
+
+def same_view(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two small grey pictures show one place: two fifths of what is not black (bars) are as they were.
+
+    A face that fills half of the picture, and moves, leaves that much.
     """
-    rows = {int(index): row for row, index in enumerate(table["index"])}
-    found = 0
-    for frame in read_frames(media):
-        if frame.index in rows:
-            found += 1
-            yield rows[frame.index], frame
-            if found == len(rows):
-                return
-    raise UserError(f"{media.path}: {len(rows) - found} frames of its table are not in it; it has changed, run decode again")
+    lit = np.maximum(a, b) > 24
+    return bool(lit.any() and (cv2.absdiff(a, b)[lit] <= 4).mean() >= 0.4)
+
+
+def _remembered(listed: Iterable[tuple[int, Frame]], size: np.ndarray) -> Iterator[tuple[int, Frame]]:
+    for row, frame in listed:
+        size[row] = frame.width, frame.height
+        yield row, frame
+
+
+def _looked_at(listed: Iterable[tuple[int, Frame]], roles: list[str]) -> Iterator[tuple[int, Frame]]:
+    """The frames that are used, and others every STRIDE seconds."""
+    last = -np.inf
+    for row, frame in listed:
+        if roles[row] != "unused" or frame.time - last >= STRIDE:
+            last = frame.time
+            yield row, frame
+
+
+def _batches(items: Iterable[tuple[int, Frame]], size: int) -> Iterator[list[tuple[int, Frame]]]:
+    batch: list[tuple[int, Frame]] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def face_sharpness(grey: np.ndarray, box: np.ndarray) -> float:
+    """How much fine detail a face has, whatever its size, light and contrast: 0 = none.
+
+    The variance of the Laplacian as a share of that of the picture, on the face box brought to 96 x 96 px.
+
+    Args:
+        grey: uint8, H x W.
+        box: left, top, right, bottom, px.
+    """
+    height, width = grey.shape
+    left, top = max(0, int(box[0])), max(0, int(box[1]))
+    right, bottom = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
+    if right - left < 2 or bottom - top < 2:
+        return 0.0
+    part = grey[top:bottom, left:right]
+    reduce = part.shape[0] > _SHARPNESS_SIDE
+    face = cv2.resize(part, (_SHARPNESS_SIDE, _SHARPNESS_SIDE), interpolation=cv2.INTER_AREA if reduce else cv2.INTER_CUBIC)
+    detail = float(cv2.Laplacian(face, cv2.CV_32F).var())
+    return detail / max(float(face.var()), 1.0)
 
 
 def find_cuts(changes: np.ndarray) -> list[int]:
@@ -168,13 +264,16 @@ def _thumbnail(grey: np.ndarray, face: Face) -> np.ndarray:
 # ---- linking them -------------------------------------------------------------------------------------------
 
 
-def link(faces: list[list[Sighting] | None], times: np.ndarray, cuts: list[int]) -> list[Track]:
+def link(
+    faces: list[list[Sighting] | None], times: np.ndarray, cuts: list[int], views: np.ndarray | None = None,
+) -> list[Track]:
     """Link the faces of neighbouring frames by overlap and likeness, then tracks of the same person by likeness.
 
     Args:
         faces: the faces of each row; None where it was not looked at.
         times: of each row, s.
         cuts: rows that begin a new scene; across them place says nothing, and likeness must be that of one person.
+        views: small grey copies of the rows' frames; without them nobody returns from behind a hand by place alone.
     """
     scene = np.searchsorted(cuts, np.arange(len(faces)), side="right")
     finished: list[Track] = []
@@ -197,7 +296,15 @@ def link(faces: list[list[Sighting] | None], times: np.ndarray, cuts: list[int])
                 track.sightings.append(sighting)
                 taken |= {id(track), id(sighting)}
         running += [Track([sighting]) for sighting in found or [] if id(sighting) not in taken]
-    return _join(finished + running, times, scene)
+    alone = np.array([len(found or []) <= 1 for found in faces])
+
+    def returns(a: Sighting, b: Sighting) -> bool:
+        """Whether the face of `b` is that of `a`, covered for a while."""
+        near = times[b.row] - times[a.row] <= RETURN_SECONDS and overlap(a.box, b.box) >= LINK_OVERLAP
+        still = views is not None and scene[a.row] == scene[b.row] and same_view(views[a.row], views[b.row])
+        return bool(near and still and alone[a.row:b.row + 1].all())
+
+    return _join(finished + running, times, scene, returns)
 
 
 def likeness(a: Sighting, b: Sighting) -> float:
@@ -205,7 +312,7 @@ def likeness(a: Sighting, b: Sighting) -> float:
     return float(a.thumbnail.astype(np.float32) @ b.thumbnail.astype(np.float32))
 
 
-def _join(tracks: list[Track], times: np.ndarray, scene: np.ndarray) -> list[Track]:
+def _join(tracks: list[Track], times: np.ndarray, scene: np.ndarray, returns: Callable[[Sighting, Sighting], bool]) -> list[Track]:
     """Tracks of one person joined to one: never seen in one frame together, and alike or filling a gap. Longest first."""
     people: list[Track] = []
     galleries: list[np.ndarray] = []
@@ -214,6 +321,7 @@ def _join(tracks: list[Track], times: np.ndarray, scene: np.ndarray) -> list[Tra
         gallery, own = track.gallery(), track.rows
         alike = [float((gallery @ g.T).max()) if not (own & r) else -1.0 for g, r in zip(galleries, rows)]
         alike = [1.0 if a > -1 and _fills_gap(p, track, times, scene) else a for p, a in zip(people, alike)]
+        alike = [1.0 if a >= RETURN_LIKENESS and _comes_back(p, track, returns) else a for p, a in zip(people, alike)]
         best = int(np.argmax(alike)) if alike else -1
         if best >= 0 and alike[best] >= SAME_PERSON:
             people[best].sightings = sorted(people[best].sightings + track.sightings, key=lambda sighting: sighting.row)
@@ -239,52 +347,9 @@ def _fills_gap(person: Track, track: Track, times: np.ndarray, scene: np.ndarray
     )
 
 
-# ---- one person ---------------------------------------------------------------------------------------------
-
-
-def choose_person(seen: Sightings, times: np.ndarray, face: str) -> dict[int, Sighting]:
-    """The sightings, by row, of the one person who is followed; empty if there is nobody.
-
-    Args:
-        seen: what `find_faces` found.
-        times: of each row, s.
-        face: setting `crop.face`, "largest" or "most_central".
-    """
-    people = link(seen.faces, times, seen.cuts)
-    if not people:
-        return {}
-    longest = max(len(person.sightings) for person in people)
-    chosen = max(people, key=lambda person: _rank(person, seen.size, face, longest))
-    return {sighting.row: sighting for sighting in chosen.sightings}
-
-
-def choose_in_photos(seen: Sightings, face: str) -> dict[int, Sighting]:
-    """One face a photo, by row: the largest or the most central; photos without a face are left out.
-
-    Args:
-        seen: what `find_faces` found.
-        face: setting `crop.face`, "largest" or "most_central".
-    """
-    chosen = {}
-    for row, found in enumerate(seen.faces):
-        if found:
-            central = min(found, key=lambda sighting: _eccentricity(sighting, seen.size[row]))
-            chosen[row] = central if face == "most_central" else max(found, key=lambda s: (s.box[2] - s.box[0]) * (s.box[3] - s.box[1]))
-    return chosen
-
-
-def _rank(person: Track, size: np.ndarray, face: str, longest: int) -> float:
-    """How well a person fits the setting `face`; -inf for those who are hardly there beside the `longest` track (sightings)."""
-    boxes = np.stack([sighting.box for sighting in person.sightings])
-    if face == "most_central":
-        # Somebody who passes through the middle for a moment is not meant.
-        if len(boxes) < longest / 4:
-            return -np.inf
-        return -float(np.mean([_eccentricity(s, size[s.row]) for s in person.sightings]))
-    return float(((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sum())
-
-
-def _eccentricity(sighting: Sighting, size: np.ndarray) -> float:
-    """Distance of a face from the middle of its frame, in frame heights."""
-    middle = (sighting.box[:2] + sighting.box[2:]) / 2
-    return float(np.linalg.norm(middle - size / 2) / size[1])
+def _comes_back(person: Track, track: Track, returns: Callable[[Sighting, Sighting], bool]) -> bool:
+    """Whether a track begins where the person was last seen, or ends where the person is seen next."""
+    first, last = track.sightings[0], track.sightings[-1]
+    before = next((s for s in reversed(person.sightings) if s.row < first.row), None)
+    after = next((s for s in person.sightings if s.row > last.row), None)
+    return (before is not None and returns(before, first)) or (after is not None and returns(last, after))

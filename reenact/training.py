@@ -17,10 +17,9 @@ from reenact.augment import Augmentation
 from reenact.checkpoint import RunFolder
 from reenact.data import Batch
 from reenact.errors import UserError
-from reenact.losses import dice, hinge_discriminator, hinge_generator
+from reenact.losses import ImageLosses, hinge_discriminator, hinge_generator
 from reenact.model import Reenactor
 from reenact.networks.discriminator import Discriminator, feature_distance
-from reenact.networks.vgg import PerceptualNetwork, perceptual_loss
 from reenact.settings.training import TrainingSettings
 
 
@@ -72,8 +71,7 @@ class Learner:
     def update_average(self) -> None:
         """One step of the moving average; buffers are copied, as published."""
         for mean, new in zip(self.average.parameters(), self.reenactor.parameters()):
-            if new.requires_grad:
-                mean.lerp_(new, 1 - self.settings.ema)
+            mean.lerp_(new, 1 - self.settings.ema)
         for mean, new in zip(self.average.buffers(), self.reenactor.buffers()):
             mean.copy_(new)
 
@@ -87,7 +85,7 @@ def train(
     steps: int,
     resume_at_most: int | None = None,
     keep: Sequence[int] = (),
-    on_keep: Callable[[int, Reenactor], None] = lambda step, average: None,
+    on_keep: Callable[[int, Reenactor], bool | None] = lambda step, average: None,
     measure: Callable[[Reenactor], dict[str, float]] = lambda average: {},
     device: torch.device,
     title: str = "training",
@@ -105,7 +103,7 @@ def train(
         steps: number of the last step.
         resume_at_most: checkpoints past this step are not used.
         keep, on_keep: after each of these steps `on_keep(step, average)` is called; it is called again for
-            steps past the checkpoint when a run is resumed.
+            steps past the checkpoint when a run is resumed. True from it ends the training.
         measure: more statistics about the average, taken at checkpoints.
         device: where to train.
         title: for the progress line.
@@ -122,65 +120,99 @@ def train(
         print(f"{title}: resuming from step {learner.step} of {steps} ({run.path})", flush=True)
     run.start_stats(learner.step)
     augment = Augmentation(settings.augment).to(device)
-    perceptual = PerceptualNetwork(settings.perceptual_width).to(device)
+    image_losses = ImageLosses(settings).to(device)
+    for line in image_losses.described:
+        print(f"{title}: {line}", flush=True)
 
     for step in tqdm(range(learner.step + 1, steps + 1), initial=learner.step, total=steps, desc=title, mininterval=5):
         started = time.monotonic()
         torch.manual_seed(settings.seed * 1_000_003 + step)
         batch = augment(batches(step).to(device))
-        losses, output = generator_step(learner, batch, perceptual)
-        losses |= discriminator_step(learner, batch, output)
+        losses = training_step(learner, batch, image_losses)
         _check_finite(losses, step, batch, names)
         learner.update_average()
         learner.step = step
-        if step in keep:
-            on_keep(step, learner.average)
-        at_checkpoint = step % settings.checkpoint_every == 0 or step == steps
+        enough = step in keep and bool(on_keep(step, learner.average))
+        at_checkpoint = step % settings.checkpoint_every == 0 or step == steps or enough
         extra = measure(learner.average) if at_checkpoint else {}
         run.add_stats({"step": step, **losses, **extra, "seconds": time.monotonic() - started})
         if at_checkpoint:
             run.save(step, learner.state())
+        if enough:
+            return
 
 
-def generator_step(
-    learner: Learner, batch: Batch, perceptual: PerceptualNetwork
-) -> tuple[dict[str, float], Tensor]:
-    """One update of encoders and generator. Returns every weighted loss term, and the output B x 3 x H x W, detached."""
-    net, judge, weights = learner.reenactor, learner.discriminator, learner.settings.losses
-    identity = net.identity(batch.identity_frames) if net.identity_embedding is None else net.identity_embedding
-    output, matte = net.generator(identity.expand(len(batch.driver), -1), net.pose_encoder(batch.driver))
+@dataclass(frozen=True)
+class Verdict:
+    """What the discriminator says about one batch, from one state of its weights.
+
+    Attributes:
+        fake_score, fake_maps: of the generator's output, for the generator: gradients reach the image, not the weights.
+        real_maps: of the targets, without gradient.
+        loss: of the discriminator.
+    """
+
+    fake_score: Tensor
+    fake_maps: list[Tensor]
+    real_maps: list[Tensor]
+    loss: Tensor
+
+
+def judge_batch(judge: Discriminator, output: Tensor, target: Tensor, rows: Tensor) -> Verdict:
+    """Three passes in the authors' order, each of which moves the spectral norms on by one power iteration.
+
+    Args:
+        judge: the discriminator.
+        output, target: B x 3 x H x W.
+        rows: of the batch's labels, B x features; as published, only the true images teach them.
+    """
     judge.requires_grad_(False)
-    terms: dict[str, Tensor] = {}
-    if weights.adversarial or weights.feature_matching:
-        score, fake_maps = judge(output, batch.label)
-        with torch.no_grad():
-            real_maps = judge(batch.target, batch.label)[1]
-        terms["adversarial"] = hinge_generator(score)
-        terms["feature_matching"] = feature_distance(fake_maps, real_maps)
-    if weights.perceptual:
-        terms["perceptual"] = perceptual_loss(perceptual, output, batch.target)
-    if weights.embedding_match and net.identity_embedding is None:
-        terms["embedding_match"] = functional.l1_loss(identity, judge.label_rows(batch.label))
-    if weights.pixel:
-        terms["pixel"] = functional.l1_loss(output, batch.target)
-    if weights.dice:
-        terms["dice"] = dice(matte, batch.matte)
+    fake_score, fake_maps = judge(output, rows.detach())
     judge.requires_grad_(True)
-    weighted = {name: value * getattr(weights, name) for name, value in terms.items()}
-    _update(learner.optimizers[0], torch.stack(list(weighted.values())).sum())
-    return {name: value.item() for name, value in weighted.items()}, output.detach()
+    fake, _ = judge(output.detach(), rows.detach())
+    real, real_maps = judge(target, rows)
+    return Verdict(fake_score, fake_maps, [m.detach() for m in real_maps], hinge_discriminator(fake, real))
 
 
-def discriminator_step(learner: Learner, batch: Batch, output: Tensor) -> dict[str, float]:
-    """One update of the discriminator on the targets and the generator's output. Returns its loss."""
-    weights = learner.settings.losses
-    if not (weights.adversarial or weights.feature_matching):
-        return {}
-    fake, _ = learner.discriminator(output, batch.label)
-    real, _ = learner.discriminator(batch.target, batch.label)
-    loss = hinge_discriminator(fake, real)
-    _update(learner.optimizers[1], loss)
-    return {"discriminator": loss.item()}
+def weighted_losses(learner: Learner, batch: Batch, image_losses: ImageLosses) -> tuple[dict[str, Tensor], Tensor | None]:
+    """One forward pass of all networks.
+
+    Returns:
+        Every weighted loss term of encoders and generator; and the discriminator's loss, None where its terms have no weight.
+    """
+    net, judge, weights = learner.reenactor, learner.discriminator, learner.settings.losses
+    personal, loss = net.identity_embedding is not None, None
+    if personal:
+        identity = net.identity_embedding.expand(len(batch.driver), -1)
+    else:
+        embeddings = net.identity_encoder(batch.identity_frames.flatten(0, 1)).unflatten(0, batch.identity_frames.shape[:2])
+        identity = embeddings.mean(1)
+    output, matte = net.generator(identity, net.pose_encoder(batch.driver))
+    terms = image_losses(output, matte, batch.target, batch.matte)
+    rows = judge.label_rows(batch.label)
+    if weights.adversarial or weights.feature_matching:
+        verdict = judge_batch(judge, output, batch.target, rows)
+        terms["adversarial"] = hinge_generator(verdict.fake_score)
+        terms["feature_matching"] = feature_distance(verdict.fake_maps, verdict.real_maps)
+        loss = verdict.loss
+    if weights.embedding_match and not personal:
+        matched = embeddings[:, 0] if weights.form == "published" else identity
+        terms["embedding_match"] = functional.l1_loss(matched, rows.detach())
+    return {name: value * getattr(weights, name) for name, value in terms.items()}, loss
+
+
+def training_step(learner: Learner, batch: Batch, image_losses: ImageLosses) -> dict[str, float]:
+    """One update of encoders and generator, and one of the discriminator, from one forward pass.
+
+    Returns:
+        Every weighted loss term of the generator's side, and the discriminator's loss as `discriminator`.
+    """
+    terms, judge_loss = weighted_losses(learner, batch, image_losses)
+    _update(learner.optimizers[0], torch.stack(list(terms.values())).sum())
+    if judge_loss is not None:
+        _update(learner.optimizers[1], judge_loss)
+        terms["discriminator"] = judge_loss
+    return {name: value.item() for name, value in terms.items()}
 
 
 def _update(optimizer: Optimizer, loss: Tensor) -> None:

@@ -15,7 +15,12 @@ except UserError as error:
 
 IDENTITIES = list(CONFIG.identities)
 CLIPS = [*CONFIG.identities, *CONFIG.drivers]
-RENDERS = [f"results/renders/{identity}/{driver}.mp4" for identity, driver in CONFIG.rendered_pairs()]
+RENDERED = CONFIG.render.targets("results/renders/{identity}/{driver}")
+RENDERS = [
+    path.format(identity=identity, driver=driver)
+    for identity, driver in CONFIG.rendered_pairs()
+    for path in RENDERED.values()
+]
 ENVIRONMENT = "../envs/reenact.yaml"
 CORES = workflow.resource_settings.cores or 1
 
@@ -26,9 +31,20 @@ wildcard_constraints:
     driver=r"[A-Za-z0-9_-]+",
 
 
-def section(name):
-    """Settings of one section as YAML text for a stage's --settings."""
-    return getattr(CONFIG, name).model_dump_json()
+def section(name, only=None, without=None):
+    """Settings of one section as YAML text for a stage's --settings; those that are left out stay at their defaults."""
+    return getattr(CONFIG, name).model_dump_json(include=only, exclude=without)
+
+
+def marked(outputs):
+    """Outputs of a pair as Snakemake wants them: folders marked, and videos for its own report."""
+    labels = {"identity": "{identity}", "driver": "{driver}"}
+    return {
+        kind: directory(path)
+        if kind == "frames"
+        else report(path, category="Videos", labels=labels | {"kind": kind.replace("_", " ")})
+        for kind, path in outputs.items()
+    }
 
 
 def media(wildcards):
@@ -51,6 +67,12 @@ def clip_flags(wildcards):
     flags = [f"--role={'identity' if wildcards.clip in CONFIG.identities else 'driver'}"]
     flags += [f"--{end}={getattr(clip, end)}" for end in ("start", "end") if getattr(clip, end) is not None]
     return flags + ([f"--holdout={clip.holdout}"] if hasattr(clip, "holdout") else [])
+
+
+def face_flag(wildcards):
+    """Params function: whom to follow in a clip, as a flag, where the clip says so itself."""
+    face = CONFIG.clip(wildcards.clip).face
+    return [] if face is None else [f"--face={face}"]
 
 
 def cross_driver(stage_file):

@@ -13,12 +13,15 @@ rule crop:
         "results/benchmarks/crop/{clip}.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: min(2, CORES)
     resources:
-        mem_mb=1500,
+        mem_mb=2500,
+        gpu=int(CONFIG.crop.detector == "face-alignment"),
     params:
         code=code("crop"),
         settings=section("crop"),
+        face=face_flag,
+        device=CONFIG.device,
     shell:
-        "python -m workflow_scripts.crop --media {input.media:q} --frames {input.frames:q}"
-        " --crops {output.crops:q} --settings {params.settings:q} > {log:q} 2>&1"
+        "python -m workflow_scripts.crop --media {input.media:q} --frames {input.frames:q} --crops {output.crops:q}"
+        " --device {params.device} --threads {threads} --settings {params.settings:q} {params.face:q} > {log:q} 2>&1"

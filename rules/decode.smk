@@ -14,7 +14,7 @@ rule decode:
         "results/benchmarks/decode/{clip}.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: min(2, CORES)
     resources:
         mem_mb=1000,
     params:
@@ -23,4 +23,4 @@ rule decode:
         flags=clip_flags,
     shell:
         "python -m workflow_scripts.decode --media {input.media:q} --frames {output.frames:q}"
-        " --source {output.source:q} {params.flags:q} --settings {params.settings:q} > {log:q} 2>&1"
+        " --source {output.source:q} --threads {threads} {params.flags:q} --settings {params.settings:q} > {log:q} 2>&1"

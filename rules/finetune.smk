@@ -1,4 +1,5 @@
 # finetune: crops and mattes of one person + the meta-model -> a model at every iteration of the sweep.
+# The sweep is watched on a few frames: it ends after a clear turn, and goes on once where its last iteration is the best.
 # Checkpoints lie in results/runs/finetune/, which is no output: a killed run goes on from there.
 
 
@@ -7,6 +8,10 @@ rule finetune:
         crops="results/clips/{identity}/crops.zip",
         mattes="results/clips/{identity}/mattes.zip",
         meta=rules.meta.output.model,
+        driver_crops=cross_driver("crops.zip"),
+        driver_mattes=cross_driver("mattes.zip"),
+        descriptor=CONFIG.score.descriptor_weights,
+        perceptual=list(CONFIG.finetune.weight_files().values()),
     output:
         sweep=directory("results/avatars/{identity}/sweep"),
     log:
@@ -21,9 +26,12 @@ rule finetune:
         gpu=1,
     params:
         code=code("finetune"),
-        settings=section("finetune"),
+        settings=section("finetune", without={"choose"}),
+        score=section("score", only={"descriptor", "descriptor_weights", "descriptor_licence", "min_confidence"}),
+        select=section("select", only={"identity_weight"}),
         device=CONFIG.device,
     shell:
         "python -m workflow_scripts.finetune --crops {input.crops:q} --mattes {input.mattes:q} --meta {input.meta:q}"
+        " --driver-crops {input.driver_crops:q} --driver-mattes {input.driver_mattes:q}"
         " --sweep-folder {output.sweep:q} --runs results/runs/finetune --device {params.device} --threads {threads}"
-        " --settings {params.settings:q} > {log:q} 2>&1"
+        " --settings {params.settings:q} --score-settings {params.score:q} --select-settings {params.select:q} > {log:q} 2>&1"

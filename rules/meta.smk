@@ -1,14 +1,13 @@
-# meta: crops and mattes of many clips -> one model that can be anybody.
+# meta: crops and mattes of many clips -> one model that can be anybody; or takes it from a file.
 # Checkpoints lie in results/runs/meta/, which is no output: a killed run goes on from there.
-
-META = f"results/meta/{CONFIG.meta.name}"
 
 
 rule meta:
     input:
         crops=expand("results/clips/{clip}/crops.zip", clip=CONFIG.meta_clips()),
         mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.meta_clips()),
-        source=[] if CONFIG.meta.source == "train" else CONFIG.meta.source,
+        source=[] if META_SOURCE == "train" else META_SOURCE,
+        perceptual=list(CONFIG.meta.weight_files().values()),
     output:
         model=f"{META}/model.safetensors",
         curves=f"{META}/curves.csv",
@@ -27,8 +26,9 @@ rule meta:
         code=code("meta"),
         settings=section("meta"),
         model=section("model"),
+        source=META_SOURCE,
         device=CONFIG.device,
     shell:
         "python -m workflow_scripts.meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
         " --curves {output.curves:q} --preview {output.preview:q} --runs results/runs/meta --device {params.device}"
-        " --threads {threads} --settings {params.settings:q} --model-settings {params.model:q} > {log:q} 2>&1"
+        " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q} > {log:q} 2>&1"

@@ -1,23 +1,16 @@
-# render: one avatar follows one driver -> the avatar alone, and side by side with the driver.
+# render: one avatar follows one driver -> the outputs that render.outputs names, beside each other.
 
 
 rule render:
     input:
         model="results/avatars/{identity}/model.safetensors",
+        identity_crops="results/clips/{identity}/crops.zip",
         crops="results/clips/{driver}/crops.zip",
         media=media,
         source="results/clips/{driver}/source.json",
+        files=[str(path) for path in CONFIG.render.files().values()],
     output:
-        video=report(
-            "results/renders/{identity}/{driver}.mp4",
-            category="Videos",
-            labels={"identity": "{identity}", "driver": "{driver}", "kind": "avatar"},
-        ),
-        side_by_side=report(
-            "results/renders/{identity}/{driver}.side_by_side.mp4",
-            category="Videos",
-            labels={"identity": "{identity}", "driver": "{driver}", "kind": "side by side"},
-        ),
+        **marked(RENDERED),
     log:
         "logs/render/{identity}/{driver}.log",
     benchmark:
@@ -33,6 +26,7 @@ rule render:
         settings=section("render"),
         device=CONFIG.device,
     shell:
-        "python -m workflow_scripts.render --model {input.model:q} --driver-crops {input.crops:q}"
-        " --driver-media {input.media:q} --driver-source {input.source:q} --video {output.video:q}"
-        " --side-by-side {output.side_by_side:q} --device {params.device} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+        "python -m workflow_scripts.render --model {input.model:q} --identity-crops {input.identity_crops:q}"
+        " --driver-crops {input.crops:q} --driver-media {input.media:q} --driver-source {input.source:q}"
+        " --stem results/renders/{wildcards.identity}/{wildcards.driver} --device {params.device} --threads {threads}"
+        " --settings {params.settings:q} > {log:q} 2>&1"

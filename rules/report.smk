@@ -12,7 +12,6 @@ rule report:
             file=["scores.csv", "sweep.csv", "selected.json"],
         ),
         renders=RENDERS,
-        side_by_side=[video.replace(".mp4", ".side_by_side.mp4") for video in RENDERS],
     output:
         page="results/report/index.html",
     log:

@@ -11,6 +11,7 @@ rule score:
         descriptor=CONFIG.score.descriptor_weights,
     output:
         scores="results/avatars/{identity}/scores.csv",
+        frame_scores="results/avatars/{identity}/frame_scores.csv",
     log:
         "logs/score/{identity}.log",
     benchmark:
@@ -26,4 +27,4 @@ rule score:
     shell:
         "python -m workflow_scripts.score --driven {input.driven:q} --identity-crops {input.crops:q}"
         " --identity-mattes {input.mattes:q} --driver-crops {input.driver_crops:q} --driver-mattes {input.driver_mattes:q}"
-        " --scores {output.scores:q} --settings {params.settings:q} > {log:q} 2>&1"
+        " --scores {output.scores:q} --frame-scores {output.frame_scores:q} --settings {params.settings:q} > {log:q} 2>&1"

@@ -12,12 +12,14 @@ rule segment:
         "results/benchmarks/segment/{clip}.tsv"
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: min(2, CORES)
     resources:
-        mem_mb=1500,
+        mem_mb=2500,
+        gpu=int(CONFIG.segment.network == "transformers"),
     params:
         code=code("segment"),
         settings=section("segment"),
+        device=CONFIG.device,
     shell:
         "python -m workflow_scripts.segment --crops {input.crops:q} --mattes {output.mattes:q}"
-        " --settings {params.settings:q} > {log:q} 2>&1"
+        " --device {params.device} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"

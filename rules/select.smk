@@ -4,6 +4,7 @@
 rule select:
     input:
         scores="results/avatars/{identity}/scores.csv",
+        frame_scores="results/avatars/{identity}/frame_scores.csv",
         sweep="results/avatars/{identity}/sweep",
     output:
         model="results/avatars/{identity}/model.safetensors",
@@ -22,7 +23,8 @@ rule select:
     params:
         code=code("select"),
         settings=section("select"),
+        choose=CONFIG.finetune.choose,
     shell:
-        "python -m workflow_scripts.select --scores {input.scores:q} --sweep {input.sweep:q} --model {output.model:q}"
+        "python -m workflow_scripts.select --scores {input.scores:q} --frame-scores {input.frame_scores:q} --sweep {input.sweep:q} --model {output.model:q}"
         " --table {output.table:q} --plot {output.plot:q} --selected {output.selected:q}"
-        " --settings {params.settings:q} > {log:q} 2>&1"
+        " --choose {params.choose} --settings {params.settings:q} > {log:q} 2>&1"

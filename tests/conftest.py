@@ -38,3 +38,12 @@ def demo_media() -> Callable[..., Path]:
 def descriptor_weights(demo_media: Callable[..., Path]) -> Path:
     """Weights of the face descriptor, fetched as the workflow does."""
     return demo_media("dlib_face_recognition_resnet_model_v1.dat", "weights")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder beside the tree with material that is too large, or not ours, to ship; tests that need it are skipped elsewhere."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs ../shared")
+    return folder

@@ -10,7 +10,8 @@ from videos import texture, write_video
 
 from reenact.decode import decode_clip, identity_roles
 from reenact.errors import UserError
-from reenact.settings.decode import DecodeSettings
+from reenact.settings.decode import DecodeSettings, read_time
+from reenact.video import AFTER_DAMAGE
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def decode(media, folder, role="identity", start=None, end=None, holdout=0.0, ma
 
 def test_driver_lists_every_frame(video, tmp_path):
     table, source = decode(video, tmp_path, role="driver")
-    assert list(table.columns) == ["index", "time", "source_time", "duration", "role", "sharpness"]
+    assert list(table.columns) == ["index", "time", "source_time", "duration", "role", "sharpness", "change", "reason", "notes"]
     assert list(table["index"]) == list(range(50)) and set(table["role"]) == {"drive"}
     np.testing.assert_allclose(table["source_time"], np.arange(50) / 25, atol=1e-6)
     np.testing.assert_allclose(table["duration"], 0.04, atol=1e-4)
@@ -73,9 +74,49 @@ def test_selection_is_spread_and_sharp(video, tmp_path):
     assert not any(index % 3 == 0 for index in train["index"]), "a blurred frame was chosen"
 
 
+def frame_table(count, **columns):
+    """A table as `identity_roles` wants it: sharp, distinct frames at 25 frames/s, but for the given columns."""
+    plain = {"time": np.arange(count) / 25, "duration": 0.04, "sharpness": 100.0, "change": 9.0, "notes": ""}
+    return pd.DataFrame({**plain, **columns}, index=range(count))
+
+
 def test_few_frames_are_all_used():
-    roles = identity_roles(np.arange(5) * 0.1, np.full(5, 0.1), np.ones(5), 0.0, 5)
-    assert list(roles) == ["train"] * 5
+    roles, reasons = identity_roles(frame_table(5), 0.0, DecodeSettings(max_frames=5))
+    assert list(roles) == ["train"] * 5 and list(reasons) == [""] * 5
+
+
+def test_blurred_repeated_and_suspect_frames_are_set_aside():
+    sharpness, change, notes = np.full(100, 100.0), np.full(100, 9.0), np.full(100, "", object)
+    sharpness[20:24], change[50:55], notes[70:72] = 30.0, 0.2, AFTER_DAMAGE
+    table = frame_table(100, sharpness=sharpness, change=change, notes=notes)
+    roles, reasons = identity_roles(table, 0.1, DecodeSettings())
+    assert list(np.flatnonzero(roles == "unused")) == [20, 21, 22, 23, 50, 51, 52, 53, 54, 70, 71]
+    assert reasons[20] == "blurred (0.30 of the frames around)" and reasons[50] == "like the frame before" and reasons[70] == AFTER_DAMAGE
+    assert list(roles[90:]) == ["holdout"] * 10
+    # Off is off, and a clip of which nothing else is left is used as it is.
+    roles, _ = identity_roles(frame_table(100, sharpness=sharpness, change=change), 0.0, DecodeSettings(min_sharpness=0, min_change=0))
+    assert set(roles) == {"train"}
+    assert set(identity_roles(frame_table(9, change=0.1), 0.0, DecodeSettings())[0]) == {"train"}
+
+
+def test_repeated_frames_are_found_in_a_video(tmp_path):
+    """Every frame shown three times, as after a conversion from 10 to 30 frames/s."""
+    path = write_video(tmp_path / "v.mp4", [texture(96, 128, n // 3) for n in range(30)], rate=30)
+    table, _ = decode(path, tmp_path)
+    assert list(table["index"][table["role"] == "train"]) == list(range(0, 30, 3))
+    assert list(table["reason"][:4]) == ["", "like the frame before", "like the frame before", ""]
+
+
+def test_photos_are_spread_over_the_folder(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for n in range(12):
+        cv2.imwrite(str(folder / f"{n}.png"), texture(48, 64, n))
+    cv2.imwrite(str(folder / "3b.png"), texture(48, 64, 3))  # the same photo again, right after 3.png
+    table, _ = decode(folder, tmp_path, max_frames=4)
+    assert list(table["index"]) == list(range(13)) and table["reason"][4] == "like the frame before"
+    used = table["index"][table["role"] == "train"]
+    assert len(used) == 4 and used.iloc[0] < 4 and used.iloc[-1] > 8
 
 
 def test_photos_are_all_trained_on(tmp_path):
@@ -105,3 +146,11 @@ def test_driver_must_be_a_video(tmp_path):
     cv2.imwrite(str(tmp_path / "photo.png"), texture(48, 64))
     with pytest.raises(UserError, match=r"photo\.png: a driver must be a video"):
         decode(tmp_path / "photo.png", tmp_path, role="driver")
+
+
+@pytest.mark.parametrize("value, expected", [
+    (12.5, (12.5, False)), ("12.5", (12.5, False)), (0, (0.0, False)), ("1:30", (90.0, False)), ("1:02:03.5", (3723.5, False)),
+    ("60%", (60.0, True)), ("101%", None), ("-1", None), (-1.0, None), ("soon", None), ("", None), ("1:", None),
+])
+def test_ends_of_stretches(value, expected):
+    assert read_time(value) == expected

@@ -1,20 +1,17 @@
-"""Encoding: frame counts, times and durations as given; the right stretch of sound, in step with the pictures."""
+"""Encoding: frame counts, times and durations as given, in every container; encoders that are not there."""
 
+import sys
+from contextlib import nullcontext
 from pathlib import Path
+from typing import get_args
 
 import av
-import ffmpeg
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from reenact.encode import add_audio, write_video
+from reenact.encode import check_encoder, encoder_options, write_alpha_video, write_video
 from reenact.errors import UserError
-
-BEEP = 2.0
-"""Where the clapper's beep starts in its file, s."""
-
-FORMATS = [("mp4", "aac"), ("mp3.mkv", "libmp3lame"), ("webm", "libopus"), ("mov", "pcm_s16le"), ("avi", "libmp3lame"), ("ts", "aac")]
+from reenact.settings.render import Encoder
 
 
 def picture(step: int) -> np.ndarray:
@@ -36,30 +33,6 @@ def read(path: Path) -> tuple[list[float], float, list[np.ndarray]]:
         stream = container.streams.video[0]
         frames = list(container.decode(stream))
         return [frame.time for frame in frames], float(stream.duration * stream.time_base), [f.to_ndarray(format="rgb24") for f in frames]
-
-
-def beep(path: Path) -> tuple[float, float]:
-    """Start of the beep and end of the sound, s, on the file's own clock (Opus and AAC delays are in the frame times)."""
-    with av.open(str(path)) as container:
-        loud, end = [], 0.0
-        for frame in container.decode(audio=0):
-            level = np.abs(frame.to_ndarray().astype(np.float64))
-            if not frame.format.is_planar:
-                level = level.reshape(1, -1)[:, :: frame.layout.nb_channels]
-            scale = 1.0 if frame.format.name.startswith("flt") else 32768.0
-            loud += [frame.time + i / frame.sample_rate for i in np.flatnonzero(level.max(axis=0) / scale > 0.02)]
-            end = frame.time + frame.samples / frame.sample_rate
-        return (loud[0] if loud else float("nan")), end
-
-
-def clapper(path: Path, codec: str) -> None:
-    """3 s: black with a silent sound, at BEEP a white frame and a beep of 40 ms."""
-    flash = ffmpeg.input("color=black:s=64x64:r=25:d=3", f="lavfi").filter("drawbox", color="white", t="fill", enable=f"between(t,{BEEP - 0.01},{BEEP + 0.02})")
-    sound = ffmpeg.input("sine=1000:r=48000:d=3", f="lavfi").filter("volume", volume=0, enable=f"not(between(t,{BEEP},{BEEP + 0.04}))")
-    command = ffmpeg.output(flash, sound, str(path), vcodec="mpeg4", acodec=codec) if path.suffix != ".webm" else ffmpeg.output(
-        flash, sound, str(path), vcodec="libvpx", acodec=codec
-    )
-    command.run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True, overwrite_output=True)
 
 
 def test_constant_rate(tmp_path: Path) -> None:
@@ -98,38 +71,62 @@ def test_an_error_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("suffix", "codec"), FORMATS)
-@pytest.mark.parametrize("start", [0.0, 1.0])
-def test_sound_in_step(tmp_path: Path, suffix: str, codec: str, start: float) -> None:
-    media, silent, video = tmp_path / f"clap.{suffix}", tmp_path / "silent.mp4", tmp_path / "out.mp4"
-    clapper(media, codec)
-    with av.open(str(media)) as container:
-        shown = [(frame.time, frame.to_ndarray(format="gray").mean()) for frame in container.decode(video=0)]
-    first = min(time for time, _ in shown if time >= shown[0][0] + start - 1e-6)
-    flash = next(time for time, level in shown if level > 128) - first
-    write(silent, [step / 25 for step in range(60)], 1 / 25)
-    add_audio(silent=silent, media=media, start=first, duration=60 / 25, video=video)
-    heard, end = beep(video)
-    assert heard == pytest.approx(flash, abs=0.02), "within half a frame"
-    assert end == pytest.approx(min(60 / 25, 3 - start), abs=0.05)
-    times, duration, _ = read(video)
-    assert times == pytest.approx([step / 25 for step in range(60)], abs=1e-3)
-    assert duration == pytest.approx(60 / 25, abs=1e-3)
+@pytest.mark.parametrize(("encoder", "codec", "pix_fmt"), [("libx265", "hevc", "yuv420p10le"), ("libx264", "h264", "yuv444p")])
+def test_other_encoders_and_pixels(tmp_path: Path, encoder: str, codec: str, pix_fmt: str) -> None:
+    times = [0, 0.1, 0.15, 0.4]
+    with write_video(tmp_path / "a.mp4", 96, 64, preset="ultrafast", encoder=encoder, pix_fmt=pix_fmt) as writer:
+        for step, time in enumerate(times):
+            writer.add(picture(step), time, 0.1)
+    found, duration, _ = read(tmp_path / "a.mp4")
+    assert found == pytest.approx(times, abs=1e-4) and duration == pytest.approx(0.5, abs=1e-3)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.codec.canonical_name, context.pix_fmt) == (codec, pix_fmt)
 
 
-def test_codecs_are_copied_where_they_can_be(tmp_path: Path) -> None:
-    write(tmp_path / "silent.mp4", [0, 0.5], 0.5)
-    for suffix, codec, expected in [("mp4", "aac", "aac"), ("avi", "libmp3lame", "mp3"), ("mov", "pcm_s16le", "aac")]:
-        clapper(tmp_path / f"c.{suffix}", codec)
-        add_audio(silent=tmp_path / "silent.mp4", media=tmp_path / f"c.{suffix}", start=0, duration=1, video=tmp_path / "o.mp4")
-        with av.open(str(tmp_path / "o.mp4")) as container:
-            assert container.streams.audio[0].codec.canonical_name == expected
+def transparent(step: int) -> np.ndarray:
+    """Straight alpha: one colour everywhere, opaque to the left, half in the middle, clear to the right."""
+    image = np.empty((64, 96, 4), np.uint16)
+    image[..., :3] = np.array([200, 30 + 10 * step, 60]) * 257
+    image[..., 3] = np.repeat([65535, 32768, 0], 32)
+    return image
 
 
-def test_sound_that_cannot_be_had(tmp_path: Path) -> None:
-    write(tmp_path / "silent.mp4", [0, 0.5], 0.5)
-    (tmp_path / "text.mp4").write_text("not a video")
-    for media, message in [("absent.mp4", "does not exist"), ("silent.mp4", "no sound"), ("text.mp4", "cannot be read")]:
-        with pytest.raises(UserError, match=message):
-            add_audio(silent=tmp_path / "silent.mp4", media=tmp_path / media, start=0, duration=1, video=tmp_path / "o.mp4")
-    assert not (tmp_path / "o.mp4").exists()
+@pytest.mark.parametrize(("kind", "suffix", "tick"), [("prores", ".mov", 1e-4), ("vp9", ".webm", 6e-4)])
+def test_transparent_videos_are_straight_and_exact(tmp_path: Path, kind: str, suffix: str, tick: float) -> None:
+    times = [0.0, *np.cumsum([1001 / 30000, 0.1, 1 / 24, 0.0417]).tolist()]
+    path = tmp_path / f"a{suffix}"
+    with write_alpha_video(path, 96, 64, kind) as writer:
+        for step, (time, duration) in enumerate(zip(times, [*np.diff(times), 0.3])):
+            writer.add(transparent(step), time, duration)
+    with av.open(str(path)) as container:
+        assert (container.duration or 0) / av.time_base == pytest.approx(times[-1] + 0.3, abs=2 * tick)
+        stream = container.streams.video[0]
+        # ffmpeg's own decoder of VP9 leaves alpha out.
+        decoder = stream.codec_context if kind == "prores" else av.codec.CodecContext.create("libvpx-vp9", "r")
+        frames = [frame for packet in container.demux(stream) for frame in decoder.decode(packet)]
+        assert [float(f.pts * stream.time_base) for f in frames] == pytest.approx(times, abs=tick)
+    for step, frame in enumerate(frames):
+        assert frame.format.name.startswith("yuva")
+        seen = frame.reformat(format="rgba64le", src_colorspace="ITU709").to_ndarray() / 65535
+        wanted = transparent(step) / 65535
+        assert np.abs(seen[..., 3] - wanted[..., 3])[:, [5, 16, 48, 80, 90]].max() < 0.02
+        assert np.abs(seen[..., :3] - wanted[..., :3]).max() < 0.05, "colour is not multiplied by alpha, nor lost where it is clear"
+
+
+def test_encoders_that_are_not_there() -> None:
+    check_encoder("libx264", "yuv420p", 16, "medium")
+    with pytest.raises(UserError, match=r"render.encoder: 'h264_videotoolbox' .*libx264") if sys.platform != "darwin" else nullcontext():
+        check_encoder("h264_videotoolbox", "yuv420p", 16, "medium")
+    with pytest.raises(UserError, match=r"render.pix_fmt: 'yuv411p' .*libx264 takes .*yuv420p"):
+        check_encoder("libx264", "yuv411p", 16, "medium")
+
+
+@pytest.mark.parametrize("encoder", get_args(Encoder))
+def test_every_encoder_that_may_be_named_runs_or_says_why(encoder: str) -> None:
+    for preset in ("ultrafast", "veryfast", "fast", "medium", "slow"):
+        assert encoder_options(encoder, 0, preset)["bf"] == "0"
+    try:
+        check_encoder(encoder, "yuv420p", 16, "medium")
+    except UserError as error:
+        assert encoder not in ("libx264", "libx265") and "set render.encoder to libx264" in str(error)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from videos import texture
 
-from reenact.faces import IBUG_68, MESH_POINTS, FaceFinder, overlap, quiet_stderr
+from reenact.faces import _RIGID, _STRAIGHT_HEAD, IBUG_68, MESH_POINTS, FaceFinder, head_angles, overlap, quiet_stderr
 from reenact.media import probe, read_frames
 
 
@@ -73,3 +73,21 @@ def test_libraries_are_quiet_unless_they_fail(capfd):
         os.write(2, b"the reason")
         raise RuntimeError
     assert capfd.readouterr().err == "the reason"
+
+
+@pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 0, 0), (30, 0, 0), (-50, 10, 0), (20, -25, 40), (0, 30, -160)])
+def test_head_angles_of_a_turned_head(yaw, pitch, roll):
+    a, b, c = np.radians([yaw, pitch, roll])
+    about_y = np.array([[np.cos(a), 0, -np.sin(a)], [0, 1, 0], [np.sin(a), 0, np.cos(a)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(b), np.sin(b)], [0, -np.sin(b), np.cos(b)]])
+    about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    marks = np.zeros((68, 2))
+    marks[list(_RIGID)] = 100 + 50 * (_STRAIGHT_HEAD @ (about_z @ about_y @ about_x).T)[:, :2]
+    np.testing.assert_allclose(head_angles(marks), [yaw, pitch, roll], atol=0.1)
+    if yaw and not roll:  # to the picture's right: there the nose is, seen from the middle of the eyes
+        assert np.sign(marks[30, 0] - marks[[36, 45], 0].mean()) == np.sign(yaw)
+
+
+def test_mirrored_picture_mirrors_the_angles(finder, astronaut):
+    (face,), (mirrored,) = finder.find(astronaut), finder.find(np.ascontiguousarray(astronaut[:, ::-1]))
+    np.testing.assert_allclose(head_angles(mirrored.landmarks), head_angles(face.landmarks) * [-1, 1, -1], atol=3)

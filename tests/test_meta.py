@@ -7,7 +7,8 @@ from people import write_person
 
 from reenact.errors import UserError
 from reenact.meta import MetaOutputs, make_meta_model
-from reenact.model import load_model
+from reenact.model import Reenactor, load_model, save_model
+from reenact.networks.architecture import PRESETS
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
 
@@ -57,3 +58,20 @@ def test_a_model_file_is_taken_as_it_is(clips, tmp_path):
     assert taken.model.read_bytes() == made.model.read_bytes()
     with pytest.raises(UserError, match=r"gone\.safetensors: not a readable model"):
         make(clips, tmp_path / "x", source="gone.safetensors")
+
+
+def test_training_may_start_from_another_run(clips, tmp_path, capsys):
+    first = make(clips, tmp_path / "first", steps=1)
+    (run,) = (tmp_path / "first" / "runs").iterdir()
+    second = make(clips[:1], tmp_path / "second", steps=1, seed=2, start=str(run))
+    assert "starting from step 1 of" in (printed := capsys.readouterr().out) and "label rows begin anew" in printed
+    before, after = (load_model(made.model)[0].generator.tail_conv.parametrizations.weight.original for made in (first, second))
+    assert 0 < (before - after).abs().max() < 1e-3
+    with pytest.raises(UserError, match=r"meta\.start: 'gone' holds no checkpoint"):
+        make(clips, tmp_path / "x", steps=1, start="gone")
+
+
+def test_an_avatar_is_no_meta_model(clips, tmp_path):
+    save_model(tmp_path / "a.safetensors", Reenactor(PRESETS["small"], personal=True), {})
+    with pytest.raises(UserError, match=r"an avatar, which is one person's; meta\.source needs a meta-model"):
+        make(clips, tmp_path / "x", source=str(tmp_path / "a.safetensors"))

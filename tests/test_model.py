@@ -1,14 +1,14 @@
-"""The model file and the avatar that is driven from it."""
+"""The model file: what it keeps for training on, and plain weights where it is for driving alone."""
 
+import copy
 import json
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from reenact.errors import UserError
-from reenact.model import Avatar, Reenactor, build_discriminator, load_model, save_model
+from reenact.model import Reenactor, build_discriminator, fold_spectral_norms, load_model, pick_device, save_model
 from reenact.networks.architecture import PRESETS
 
 
@@ -20,49 +20,50 @@ def nets():
     return net.eval()
 
 
-@pytest.fixture
-def file(nets, tmp_path):
-    save_model(tmp_path / "model.safetensors", nets, {"iteration": 7}, build_discriminator(nets.architecture, 2))
-    return tmp_path / "model.safetensors"
-
-
-def test_round_trip(nets, file):
-    again, about, judge = load_model(file)
-    assert about == {"iteration": 7} and again.architecture == nets.architecture
-    assert all(torch.equal(a, b) for a, b in zip(nets.state_dict().values(), again.state_dict().values(), strict=True))
-    build_discriminator(nets.architecture, 2).load_state_dict(judge)
-
-
-def test_avatar_without_spectral_norms_gives_the_same_picture(nets, file):
-    avatar, frames = Avatar.load(file, "cpu"), torch.rand(3, 3, 64, 64)
-    rgb, matte = avatar.render(avatar.pose_embedding(frames))
+def picture(net):
+    """What a personal network makes of three frames, RGB and matte in one tensor."""
+    frames = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        expected, expected_matte = nets.generator(nets.identity_embedding.expand(3, -1), nets.pose_encoder(frames))
-    torch.testing.assert_close(rgb, expected.clamp(0, 1), atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(matte, expected_matte, atol=1e-5, rtol=1e-4)
-    assert not any("parametrizations" in name for name in avatar._reenactor.state_dict())
+        return torch.cat(net.generator(net.identity_embedding.expand(3, -1), net.pose_encoder(frames)), 1)
 
 
-def test_driving_streams_and_does_not_depend_on_the_batch_size(file):
-    avatar = Avatar.load(file, "cpu")
-    frames = np.random.default_rng(0).integers(0, 255, (5, 128, 128, 3), dtype=np.uint8)
-    one_by_one = list(avatar.drive(iter(frames), batch_size=1))
-    together = list(avatar.drive(frames, batch_size=4))
-    assert len(one_by_one) == len(together) == 5
-    assert one_by_one[0][0].shape == (64, 64, 3) and one_by_one[0][1].shape == (64, 64)
-    for (a, matte_a), (b, matte_b) in zip(one_by_one, together):
-        assert np.abs(a.astype(int) - b).max() <= 1 and np.abs(matte_a.astype(int) - matte_b).max() <= 1
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(value, second[key]) for key, value in first.items())
 
 
-def test_meta_model_needs_an_identity(tmp_path):
-    net = Reenactor(PRESETS["small"]).eval()
-    save_model(tmp_path / "meta.safetensors", net, {})
-    avatar, frames = Avatar.load(tmp_path / "meta.safetensors", "cpu"), torch.rand(2, 3, 64, 64)
-    pose = avatar.pose_embedding(frames)
-    with pytest.raises(UserError, match="a meta-model has no identity of its own"):
-        avatar.render(pose)
-    identity = avatar.identity_embedding(frames).mean(0, keepdim=True)
-    assert avatar.render(pose, identity)[0].shape == (2, 3, 64, 64)
+def test_a_model_with_discriminator_keeps_what_training_needs(nets, tmp_path):
+    judge = build_discriminator(nets.architecture, 2)
+    save_model(tmp_path / "m.safetensors", nets, {"iteration": 7}, judge)
+    again, about, weights = load_model(tmp_path / "m.safetensors")
+    assert about == {"iteration": 7} and again.architecture == nets.architecture
+    assert same(nets.state_dict(), again.state_dict())
+    assert same(weights, {k: v for k, v in judge.state_dict().items() if not k.startswith("labels.")})
+
+
+def test_a_model_without_has_plain_weights_and_gives_the_same_picture(nets, tmp_path):
+    save_model(tmp_path / "m.safetensors", nets, {})
+    again = load_model(tmp_path / "m.safetensors")[0].eval()
+    assert not any("parametrizations" in key for key in again.state_dict())
+    torch.testing.assert_close(picture(again), picture(nets), atol=1e-5, rtol=1e-5)
+    save_model(tmp_path / "again.safetensors", again, {})
+    assert same(load_model(tmp_path / "again.safetensors")[0].state_dict(), again.state_dict())
+
+
+def test_saving_leaves_the_network_and_its_copies_as_they_are(nets, tmp_path):
+    training, average = copy.deepcopy(nets).train(), copy.deepcopy(nets)
+    before = {key: value.clone() for key, value in training.state_dict().items()}
+    for net in (training, average):
+        save_model(tmp_path / "m.safetensors", net, {})
+    assert same(before, training.state_dict()) and training.generator.tail_conv.training
+    fold_spectral_norms(average)
+    training.generator(training.identity_embedding, torch.zeros(1, 64))[0].sum().backward()
+    assert training.generator.tail_conv.parametrizations.weight.original.grad is not None
+
+
+def test_the_file_may_be_read_by_whoever_may_read_others(nets, tmp_path):
+    save_model(tmp_path / "m.safetensors", nets, {})
+    (tmp_path / "other").touch()
+    assert (tmp_path / "m.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
 def test_files_that_are_not_models_are_refused(tmp_path):
@@ -74,3 +75,11 @@ def test_files_that_are_not_models_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", metadata={"reenact": json.dumps({"format": "x"})})
     with pytest.raises(UserError, match=r"other\.safetensors: not a reenact model \(format 'x'"):
         load_model(tmp_path / "other.safetensors")
+
+
+def test_devices():
+    assert pick_device("cpu") == torch.device("cpu")
+    with pytest.raises(UserError, match="device: 'gpu'; allowed: auto, cpu, cuda"):
+        pick_device("gpu")
+    with pytest.raises(UserError, match="device: 'cuda:99' is not there"):
+        pick_device("cuda:99")

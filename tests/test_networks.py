@@ -37,7 +37,7 @@ def test_shapes_and_ranges(small):
     rgb, matte = net.generator(identity, pose)
     assert rgb.shape == (2, 3, 64, 64) and matte.shape == (2, 1, 64, 64)
     assert 0 <= matte.min() and matte.max() <= 1
-    score, maps = judge(rgb, torch.tensor([0, 2]))
+    score, maps = judge(rgb, judge.label_rows(torch.tensor([0, 2])))
     assert score.shape == (2,) and [m.shape[-1] for m in maps] == [32, 16, 8, 4, 4]
     assert all(m.min() >= 0 for m in maps[:-1]) and maps[-1].min() < 0
 
@@ -46,7 +46,7 @@ def test_gradients_reach_every_parameter(small):
     net, judge = small
     frames = torch.rand(2, 2, 3, 64, 64)
     rgb, matte = net.generator(net.identity(frames), net.pose_encoder(frames[:, 0]))
-    (judge(rgb, torch.tensor([0, 1]))[0].sum() + matte.mean() + rgb.square().mean()).backward()
+    (judge(rgb, judge.label_rows(torch.tensor([0, 1])))[0].sum() + matte.mean() + rgb.square().mean()).backward()
     for module in (net, judge):
         assert [n for n, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
@@ -63,7 +63,6 @@ def test_output_depends_on_pose_and_on_identity(small):
 def test_one_row_of_labels_has_unit_length():
     judge = build_discriminator(PRESETS["small"], 1)
     judge.labels.weight = torch.full((1, 256), 3.0)
-    judge(torch.rand(1, 3, 64, 64), torch.tensor([0]))
     assert judge.label_rows(torch.tensor([0])).norm().item() == pytest.approx(1, abs=1e-4)
 
 

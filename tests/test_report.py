@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from person_clips import swaying, write_person
 
 from reenact.encode import write_video
 from reenact.previews import write_grid
-from reenact.report import build_report
+from reenact.report import _lost, _matted, build_report
 from reenact.score import COLUMNS
 from reenact.select import select_model
 from reenact.settings.report import ReportSettings
@@ -61,11 +62,16 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for p in ("self", "cross") for m in ("mean_image", "0", "30", "60")
     ]
     pd.DataFrame(rows).reindex(columns=COLUMNS).to_csv(avatar / "scores.csv", index=False)
+    frames = [
+        {"model": m, "protocol": p, "part": part, "run": run, "index": 8 * run + i, "failed": 0, "identity_error": 0.1 + 0.001 * i, "pose_error": 0.1, "motion_error": 0.05}
+        for p in ("self", "cross") for m in ("0", "30", "60") for run, part in enumerate(("select", "check")) for i in range(8)
+    ]
+    pd.DataFrame(frames).to_csv(avatar / "frame_scores.csv", index=False)
     for iteration in (0, 30, 60):
         (avatar / "sweep" / f"{iteration:06d}.safetensors").write_text("x" * 1000)
     select_model(
-        scores=avatar / "scores.csv", sweep=avatar / "sweep", model=avatar / "model.safetensors", table=avatar / "sweep.csv",
-        plot=avatar / "sweep.png", selected=avatar / "selected.json", settings=SelectSettings(choose=60),
+        scores=avatar / "scores.csv", frame_scores=avatar / "frame_scores.csv", sweep=avatar / "sweep", model=avatar / "model.safetensors", table=avatar / "sweep.csv",
+        plot=avatar / "sweep.png", selected=avatar / "selected.json", wanted=60, settings=SelectSettings(),
     )
     curves = pd.DataFrame({"step": range(1, 61), "adversarial": np.linspace(1, 0, 60), "dice": 0.5, "seconds": 1.0})
     (root / "meta" / "small").mkdir(parents=True)
@@ -100,7 +106,7 @@ def test_everything_is_there(results: Path, tmp_path: Path) -> None:
     assert page.tags.count("video") == 1, "side by side only: the avatar alone is in it"
     assert text.count("<tr class=\"chosen\">") == 2, "in both protocols"
     assert page.tags.count("figure") == 1 + 5 + 5
-    assert "Chosen iteration: 60 (your choice)" in text
+    assert "Chosen iteration: 60 (your choice)" in text and "took no part in the choice" in text
     for expected in ("Two people", "dlib ResNet-29 v1", "VGG-19", "mean image", "0, not fine-tuned", "woman.mp4: 640 × 360 px, 14 frames", "25%",
                      "losses.pixel", "held out", "finetune"):
         assert expected in text, expected
@@ -129,7 +135,29 @@ def test_only_what_is_given_is_shown(results: Path, tmp_path: Path) -> None:
     assert "woman" in build(results, tmp_path / "index.html", [results / "clips" / "woman" / "crops.zip"])
 
 
+def test_every_kind_of_render_is_shown_or_named(results: Path, tmp_path: Path) -> None:
+    folder = results / "renders" / "woman"
+    shutil.copy(folder / "man.mp4", folder / "man.pasted.mp4")
+    (folder / "man.alpha.mov").write_text("")
+    (folder / "man.frames").mkdir()
+    for name in ("000000.png", "times.csv"):
+        (folder / "man.frames" / name).write_text("")
+    given = [folder / f"man{suffix}" for suffix in (".mp4", ".side_by_side.mp4", ".pasted.mp4", ".alpha.mov", ".frames")]
+    text = build(results, tmp_path / "index.html", given)
+    assert Page(text).tags.count("video") == 2
+    assert "Also in results/renders/woman: man.alpha.mov, man.frames." in text
+    assert Page(build(results, tmp_path / "index.html", given[2:])).tags.count("video") == 1
+
+
 def test_an_imported_meta_model_has_no_curves(results: Path, tmp_path: Path) -> None:
     (results / "meta" / "bought").mkdir()
     (results / "meta" / "bought" / "curves.csv").write_text("step\n")
     assert "Not trained here" in build(results, tmp_path / "index.html", [results / "meta" / "bought" / "curves.csv"])
+
+
+def test_lost_frames_and_doubtful_mattes_are_named() -> None:
+    crops = pd.DataFrame({"status": ["tracked", "dropped", "dropped", "held"], "reason": ["", "no face", "blurred", "no face"]})
+    assert _lost(crops) == ["2 of 4 frames left out (1 no face, 1 blurred).", "1 of 4 frames held (1 no face)."]
+    mattes = pd.DataFrame({"time": [0.0, 0.5], "coverage": [0.4, 0.2], "warning": ["", "coverage jumps from 40% to 20%"]})
+    assert _matted(mattes) == ["The person covers 30% of the crops (20% to 40%).", "Look at 1 matte, the first at 0.50 s: coverage jumps from 40% to 20%."]
+    assert _lost(crops[:1]) == _matted(mattes[:0]) == []

@@ -10,7 +10,7 @@ from person_clips import WEIGHTS, oval, portrait, swaying, write_person
 from reenact.clip import write_clip
 from reenact.errors import UserError
 from reenact.images import resize_area
-from reenact.score import COLUMNS, score_avatar
+from reenact.score import COLUMNS, FRAME_COLUMNS, score_avatar
 from reenact.settings.score import ScoreSettings
 
 pytestmark = pytest.mark.usefixtures("descriptor_weights")
@@ -52,9 +52,11 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     pretend(folder / "driven.zip", {"self": (masked(held_out), 3), "cross": (masked(held_out), 0)})
     score_avatar(
         driven=folder / "driven.zip", identity_crops=person[0], identity_mattes=person[1], driver_crops=driver[0],
-        driver_mattes=driver[1], scores=folder / "scores.csv", settings=SETTINGS,
+        driver_mattes=driver[1], scores=folder / "scores.csv", frame_scores=folder / "frame_scores.csv", settings=SETTINGS,
     )
-    return pd.read_csv(folder / "scores.csv", dtype={"model": str}).set_index(["protocol", "model"])
+    table = pd.read_csv(folder / "scores.csv", dtype={"model": str}).set_index(["protocol", "model"])
+    table.attrs["frames"] = pd.read_csv(folder / "frame_scores.csv", dtype={"model": str})
+    return table
 
 
 def test_one_row_for_every_model_and_baseline(scores: pd.DataFrame) -> None:
@@ -64,13 +66,15 @@ def test_one_row_for_every_model_and_baseline(scores: pd.DataFrame) -> None:
     ]
     assert ["model", "protocol", *scores.columns] == ["model", "protocol", *COLUMNS[2:]]
     assert (scores["frames"] == 10).all()
-    assert scores["descriptor"].unique().tolist() == ["dlib ResNet-29 v1"]
+    assert scores["descriptor"].unique().tolist() == ["dlib ResNet-29 v1 (public domain)"]
 
 
 def test_the_truth_scores_as_the_truth(scores: pd.DataFrame) -> None:
     perfect, real = scores.loc[("self", str(PERFECT))], scores.loc[("self", "real_frames")]
     assert (perfect["pose_error"], perfect["motion_error"], perfect["perceptual"]) == (0, 0, 0)
     assert (perfect["psnr"], perfect["ssim"], perfect["matte_iou"], perfect["jitter"]) == (100, 1, 1, 1)
+    assert perfect["aligned_error"] == pytest.approx(0, abs=1e-9) and perfect["mouth_correlation"] == pytest.approx(1) and perfect["csim"] > 0.95
+    assert perfect["sharpness"] == pytest.approx(1, abs=0.15), "the same person, other frames"
     assert perfect["identity_error"] == real["identity_error"] < 0.05
 
 
@@ -82,6 +86,8 @@ def test_a_still_picture_does_not_follow(scores: pd.DataFrame) -> None:
         assert row["pose_error"] > 0.03
         assert row["identity_error"] < 0.06, "but it looks like the person"
         assert row["psnr"] < 40
+        assert row["mouth_correlation"] == 0
+    assert scores.loc[("self", "mean_image"), "sharpness"] < 0.8
 
 
 def test_a_frame_late_is_worse_than_in_time_and_better_than_still(scores: pd.DataFrame) -> None:
@@ -97,6 +103,15 @@ def test_no_face_is_counted_and_not_averaged(scores: pd.DataFrame) -> None:
     assert blank[["identity_error", "pose_error", "motion_error", "jitter"]].isna().all()
     assert blank["matte_iou"] == 0
     assert scores.loc[("self", str(PERFECT)), "failed"] == 0
+
+
+def test_errors_by_frame_average_to_the_scores(scores: pd.DataFrame) -> None:
+    frames = scores.attrs["frames"]
+    assert list(frames) == FRAME_COLUMNS
+    means = frames.groupby(["protocol", "model"])[["identity_error", "pose_error", "motion_error", "failed"]].mean()
+    for name in means:
+        pd.testing.assert_series_equal(means[name], scores[name].reindex(means.index), check_names=False, check_dtype=False, rtol=1e-4, atol=1e-6)
+    assert set(frames["part"]) == {"select"}, "ten frames are too few to set some aside"
 
 
 def test_cross_driving_has_no_truth(scores: pd.DataFrame) -> None:
@@ -116,6 +131,6 @@ def test_mistakes(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message):
             score_avatar(
                 driven=tmp_path / "driven.zip", identity_crops=person[0], identity_mattes=person[1], driver_crops=driver[0],
-                driver_mattes=driver[1], scores=tmp_path / "s.csv", settings=SETTINGS,
+                driver_mattes=driver[1], scores=tmp_path / "s.csv", frame_scores=tmp_path / "f.csv", settings=SETTINGS,
             )
     assert not (tmp_path / "s.csv").exists()

@@ -9,8 +9,10 @@ import pytest
 from skimage import io
 
 from reenact.errors import UserError
-from reenact.select import METRICS, by_iteration, choose, combine, select_model
+from reenact.metrics import METRICS
+from reenact.select import by_iteration, select_model
 from reenact.settings.select import SelectSettings
+from reenact.tradeoff import check, choose, judge, turned
 
 SWEEP = [0, 30, 60, 125, 230, 400]
 IDENTITY = [0.30, 0.20, 0.14, 0.11, 0.105, 0.104]  # falls, then flattens
@@ -29,12 +31,31 @@ def scores(identity: list[float] = IDENTITY, pose: list[float] | None = POSE, sw
             values |= {name.removeprefix(f"{protocol}_"): v[step] for name, v in other.items() if name.startswith(protocol)}
             rows.append({"model": str(iteration), "protocol": protocol, **values})
     rows.append({"model": "mean_image", "protocol": "cross", "identity_error": 0.01, "motion_error": 0.3})
-    return pd.DataFrame(rows).reindex(columns=["model", "protocol", *METRICS])
+    return pd.DataFrame(rows).reindex(columns=["model", "protocol", *METRICS, "descriptor"]).assign(descriptor="dlib")
+
+
+def by_frame(table: pd.DataFrame, noise: float = 0.0, seed: int = 0) -> pd.DataFrame:
+    """Frames whose errors vary about those of the table, those of one frame alike for all models (and apart by `noise`)."""
+    random, parts = np.random.default_rng(seed), []
+    for protocol in ("self", "cross"):
+        hard = random.normal(0, 0.02, 64)
+        for row in table[table["protocol"] == protocol].itertuples():
+            errors = random.normal(0, noise, (3, 64))
+            errors -= errors.reshape(3, 2, 2, 16)[:, :, 0].mean(axis=(1, 2))[:, None, None].reshape(3, 1)  # means stay those of the table
+            values = {name: getattr(row, name) + hard + error for name, error in zip(("identity_error", "pose_error", "motion_error"), errors)}
+            parts.append(pd.DataFrame({
+                "model": row.model, "protocol": protocol, "part": (["select"] * 16 + ["check"] * 16) * 2, "run": np.arange(64) // 8,
+                "index": range(64), "failed": 0, **values,
+            }))  # fmt: skip
+    return pd.concat(parts)
+
+
+def judged(table: pd.DataFrame, noise: float = 0.0, **settings: object) -> pd.DataFrame:
+    return judge(by_iteration(table), by_frame(table, noise), SelectSettings(**settings))
 
 
 def auto(table: pd.DataFrame, **settings: object) -> int:
-    chosen = SelectSettings(**settings)
-    return choose(combine(by_iteration(table), chosen), chosen).iteration
+    return choose(judged(table, **settings)).iteration
 
 
 def test_the_turn_of_the_curve_is_chosen() -> None:
@@ -79,8 +100,9 @@ def test_trembling_failing_and_unmeasured_iterations_are_left_out() -> None:
 
 
 def test_photos_are_judged_by_cross_driving() -> None:
-    table = combine(by_iteration(scores(pose=None)), SelectSettings())
-    assert table["pose_error"].tolist() == table["cross_motion_error"].tolist()
+    table = judged(scores(pose=None))
+    part = by_frame(scores(pose=None)).query("part == 'select' and protocol == 'cross'").groupby("model")["motion_error"].mean()
+    assert table["pose_error"].tolist() == pytest.approx([part[str(i)] for i in SWEEP])
     assert auto(scores(pose=None)) in (60, 125)
 
 
@@ -104,10 +126,11 @@ def sweep(tmp_path: Path) -> Path:
     return tmp_path / "sweep"
 
 
-def run(folder: Path, table: pd.DataFrame, **settings: object) -> dict:
+def run(folder: Path, table: pd.DataFrame, wanted: int | str = "auto", **settings: object) -> dict:
     table.to_csv(folder / "scores.csv", index=False)
+    by_frame(table).to_csv(folder / "frame_scores.csv", index=False)
     select_model(
-        scores=folder / "scores.csv", sweep=folder / "sweep", model=folder / "model.safetensors", table=folder / "sweep.csv",
+        scores=folder / "scores.csv", frame_scores=folder / "frame_scores.csv", wanted=wanted, sweep=folder / "sweep", model=folder / "model.safetensors", table=folder / "sweep.csv",
         plot=folder / "sweep.png", selected=folder / "selected.json", settings=SelectSettings(**settings),
     )
     return json.loads((folder / "selected.json").read_text())
@@ -116,8 +139,9 @@ def run(folder: Path, table: pd.DataFrame, **settings: object) -> dict:
 def test_files(tmp_path: Path, sweep: Path) -> None:
     report = run(tmp_path, scores(cross_jitter=[1, 7, 1, 1, 1, 1]))
     assert (report["iteration"], report["chosen_by"]) == (125, "auto")
-    assert report["scores"]["identity_error"] == 0.11
-    assert report["reason"].startswith("Iteration 125 has the best balance of 4 iterations: identity error 0.110 (driven by another person)")
+    assert report["scores"]["cross_identity_error"] == 0.11
+    assert report["descriptor"] == "dlib"
+    assert report["reason"].startswith("Iteration 125 has the best balance of 4 iterations: identity error 0.1")
     assert report["reason"].endswith("left out: 30 (jitter 7.0 x the driver's).")
     assert (tmp_path / "model.safetensors").read_text() == "model 125"
     table = pd.read_csv(tmp_path / "sweep.csv")
@@ -128,14 +152,61 @@ def test_files(tmp_path: Path, sweep: Path) -> None:
 
 
 def test_the_user_overrules(tmp_path: Path, sweep: Path) -> None:
-    report = run(tmp_path, scores(), choose=230)
+    report = run(tmp_path, scores(), wanted=230)
     assert (report["iteration"], report["chosen_by"]) == (230, "user")
-    assert "select.choose" in report["reason"]
+    assert "finetune.choose" in report["reason"]
     assert (tmp_path / "model.safetensors").read_text() == "model 230"
-    with pytest.raises(UserError, match=r"select\.choose: 100 is not .*allowed: auto, 0, 30, 60, 125, 230, 400"):
-        run(tmp_path, scores(), choose=100)
+    with pytest.raises(UserError, match=r"finetune\.choose: .* 100; allowed: auto, 0, 30, 60, 125, 230, 400"):
+        run(tmp_path, scores(), wanted=100)
 
 
 def test_the_user_may_choose_what_could_not_be_judged(tmp_path: Path, sweep: Path) -> None:
-    assert run(tmp_path, scores(), choose=0)["iteration"] == 0
-    assert run(tmp_path, scores(identity=[np.nan] * 6), choose=60)["iteration"] == 60
+    assert run(tmp_path, scores(), wanted=0)["iteration"] == 0
+    assert run(tmp_path, scores(identity=[np.nan] * 6), wanted=60)["iteration"] == 60
+
+
+def test_the_choice_is_checked_on_frames_that_it_did_not_see() -> None:
+    table = scores()
+    frames = by_frame(table)
+    honest = judge(by_iteration(table), frames, SelectSettings())
+    assert check(honest, 125)["best_iteration"] == 125 and check(honest, 125)["gap"] == 0
+    # Frames kept for the check that tell another story move the check and not the choice.
+    other = frames["part"].eq("check") & frames["model"].eq("30")
+    frames.loc[other, ["identity_error", "pose_error"]] -= 0.3
+    changed = judge(by_iteration(table), frames, SelectSettings())
+    assert choose(changed) == choose(honest)
+    assert check(changed, 125)["best_iteration"] == 30 and check(changed, 125)["gap"] > 0.2
+    assert check(judge(by_iteration(table), frames[frames["part"] == "select"], SelectSettings()), 125) is None
+
+
+def test_what_noise_cannot_tell_apart_is_a_tie_for_the_fewer_iterations() -> None:
+    pose = [0.12, 0.10, 0.10, 0.115, 0.125, 0.20]
+    identity = [0.30, 0.20, 0.14, 0.13, 0.0835, 0.083]
+    sure, unsure = judged(scores(identity, pose)), judged(scores(identity, pose), noise=0.05)
+    assert (choose(sure).iteration, choose(unsure).iteration) == (230, 125)
+    assert "better by no more than noise, so the fewest iterations win" in choose(unsure).reason
+    assert sure.loc[4, "wins"] == 1 > unsure["wins"].max()
+    assert unsure["identity_spread"].max() > 5 * sure["identity_spread"].max()
+
+
+def test_an_empty_sweep_is_the_model_without_fine_tuning(tmp_path: Path, sweep: Path) -> None:
+    report = run(tmp_path, scores(sweep=[0]))
+    assert (report["iteration"], report["check"]) == (0, None)
+    assert "not fine-tuned" in report["reason"]
+
+
+@pytest.mark.parametrize(
+    ("pose", "after"),
+    [
+        ([0.2, 0.10, 0.15, 0.3, 0.4], 4),  # both sides get worse: two clearly worse points follow the best
+        ([0.2, 0.18, 0.16, 0.14, 0.12], None),
+        ([0.2, 0.14, 0.10, 0.17, 0.09], None),  # one bad point between good ones
+    ],
+)
+def test_a_sweep_ends_after_a_clear_turn(pose: list[float], after: int | None) -> None:
+    identity = [0.3, 0.2, 0.21, 0.26, 0.3] if after else [0.3, 0.2, 0.19, 0.185, 0.18]
+    sweep = [0, 30, 60, 125, 230]
+    past = [
+        turned(judged(scores(identity[:count], pose[:count], sweep[:count]))) for count in range(1, 6)
+    ]
+    assert past.index(True) + 1 == after if after else not any(past)

@@ -103,6 +103,32 @@ def test_it_learns_identity_and_pose(people, tmp_path):
     assert without_pose > 3 * error
 
 
+def test_radam_is_the_authors(people):
+    """Their file is the original RAdam; torch's is the same mathematics: five steps of plain descent, then rectified."""
+    settings = SETTINGS.model_copy(update={"optimizer": "radam"})
+    optimizer = new_learner(settings).optimizers[0]
+    assert isinstance(optimizer, torch.optim.RAdam)
+    torch.manual_seed(0)
+    start, rate, beta1, beta2 = torch.randn(20, dtype=torch.float64), 2e-3, 0.5, 0.999
+    ours, theirs = start.clone().requires_grad_(), start.clone()
+    optimizer = torch.optim.RAdam([ours], lr=rate, betas=(beta1, beta2), eps=1e-5)
+    mean, square, longest = torch.zeros_like(start), torch.zeros_like(start), 2 / (1 - beta2) - 1
+    for step in range(1, 13):
+        gradient = torch.randn(20, dtype=torch.float64)
+        mean, square = beta1 * mean + (1 - beta1) * gradient, beta2 * square + (1 - beta2) * gradient**2
+        length = longest - 2 * step * beta2**step / (1 - beta2**step)
+        scale = rate / (1 - beta1**step)
+        assert (length >= 5) == (step > 5)
+        if length >= 5:
+            rectified = (1 - beta2**step) * (length - 4) / (longest - 4) * (length - 2) / length * longest / (longest - 2)
+            theirs = theirs - scale * rectified**0.5 * mean / (square.sqrt() + 1e-5)
+        else:
+            theirs = theirs - scale * mean
+        ours.grad = gradient
+        optimizer.step()
+        torch.testing.assert_close(ours.detach(), theirs, rtol=1e-12, atol=1e-12)
+
+
 def test_pose_response():
     targets = torch.rand(4, 3, 8, 8)
     assert pose_response(targets, targets) == pytest.approx(1)

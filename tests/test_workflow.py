@@ -31,7 +31,7 @@ TOY = {
     "drive": {"frames": 9, "driver": "carphone"},
     "model": {"preset": "small"},
     "meta": {"clips": ["pexels_woman", "astronaut"], "steps": 3, "batch_size": 2, "perceptual_width": 0.1, "identity_frames": 1},
-    "finetune": {"sweep": [1, 2], "perceptual_width": 0.1, "max_batch": 2, "checkpoint_every": 1},
+    "finetune": {"sweep": [1, 2], "extend": False, "perceptual_width": 0.1, "max_batch": 2, "checkpoint_every": 1},
     "score": {"identity_frames": 3, "reference_frames": 3},
 }
 
@@ -142,7 +142,7 @@ def test_sweep_changes_finetune_and_what_follows(project, configured):
 
 
 def test_choosing_by_hand_trains_nothing(project, configured):
-    configured(select={"choose": 2})
+    configured(finetune=TOY["finetune"] | {"choose": 2})
     assert project.planned() == {"select", "render", "report"}
 
 

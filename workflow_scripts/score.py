@@ -15,10 +15,12 @@ def main() -> None:
     parser.add_argument("--driver-crops", type=Path, required=True, help="crops of the other person who drove")
     parser.add_argument("--driver-mattes", type=Path, required=True, help="mattes of the other person who drove")
     parser.add_argument("--scores", type=Path, required=True, help="CSV to write")
+    parser.add_argument("--frame-scores", type=Path, required=True, help="CSV to write: errors by frame")
     arguments, (settings,) = parser.parse()
     score_avatar(
         driven=arguments.driven, identity_crops=arguments.identity_crops, identity_mattes=arguments.identity_mattes,
-        driver_crops=arguments.driver_crops, driver_mattes=arguments.driver_mattes, scores=arguments.scores, settings=settings,
+        driver_crops=arguments.driver_crops, driver_mattes=arguments.driver_mattes, scores=arguments.scores, frame_scores=arguments.frame_scores,
+        settings=settings,
     )
 
 

@@ -11,8 +11,11 @@ def main() -> None:
     parser = StageParser(__doc__, SegmentSettings)
     parser.add_argument("--crops", type=Path, required=True, help="clip file of stage crop")
     parser.add_argument("--mattes", type=Path, required=True, help="clip file to write")
+    parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
-    segment_clip(crops=arguments.crops, mattes=arguments.mattes, settings=settings)
+    segment_clip(
+        crops=arguments.crops, mattes=arguments.mattes, settings=settings, device=arguments.device, threads=arguments.threads,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

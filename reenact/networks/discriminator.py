@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
 from reenact.networks.generator import CONV_EPS, normed_conv
+from reenact.networks.spectral_norm import spectral_norm
 
 
 class DiscriminatorBlock(nn.Module):
@@ -45,14 +45,15 @@ class Discriminator(nn.Module):
         downs = [DiscriminatorBlock(i, o, downsample=True) for i, o in zip([channels, *widths], widths)]
         self.blocks = nn.ModuleList([*downs, DiscriminatorBlock(features, features, downsample=False)])
         self.linear = spectral_norm(nn.Linear(features, 1), eps=CONV_EPS)
-        self.labels = spectral_norm(nn.Embedding(labels, features), eps=CONV_EPS)
+        # In fine-tuning the authors replace the embedding by one row, under a norm of torch's default eps.
+        self.labels = spectral_norm(nn.Embedding(labels, features), eps=CONV_EPS if labels > 1 else 1e-12)
 
     def label_rows(self, label: Tensor) -> Tensor:
         """Spectrally normalised rows of the label embedding: B -> B x features."""
         return functional.embedding(label, self.labels.weight)
 
-    def forward(self, image: Tensor, label: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """image B x 3 x H x W, label B (int) -> score B, feature maps (stem and every block)."""
+    def forward(self, image: Tensor, rows: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """image B x 3 x H x W, label rows B x features -> score B, feature maps (stem and every block)."""
         x = functional.avg_pool2d(self.stem(image) + self.stem_skip(image), 2)
         maps = []
         for block in self.blocks:
@@ -61,7 +62,7 @@ class Discriminator(nn.Module):
             x = block(x)
         maps.append(x)
         h = functional.relu(x).sum((2, 3))
-        return self.linear(h)[:, 0] + (h * self.label_rows(label)).sum(1), maps
+        return self.linear(h)[:, 0] + (h * rows).sum(1), maps
 
 
 def feature_distance(fake: list[Tensor], real: list[Tensor]) -> Tensor:

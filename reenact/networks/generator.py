@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
+
+from reenact.networks.spectral_norm import spectral_norm
 
 CONV_EPS = 1e-4
 
@@ -92,7 +93,7 @@ class Generator(nn.Module):
         it is clamped only where it leaves the model (`Avatar.render`).
         """
         *affines, tail = self.projector(torch.cat([identity, pose], 1)).split(self._sizes, 1)
-        x = self.constant.expand(len(pose), -1, -1, -1)
+        x = self.constant.expand(pose.shape[0], -1, -1, -1)
         for block, affine in zip(self.blocks, affines):
             x = block(x, affine)
         x = torch.tanh(self.tail_conv(functional.relu(self.tail_norm(x, tail))))

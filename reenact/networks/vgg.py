@@ -1,31 +1,63 @@
-"""Perceptual network: VGG-19 up to relu5_1 with average pooling (Johnson et al., ECCV 2016; section 3 of the paper).
+"""Perceptual networks: VGG up to the 13th convolution with average pooling (Johnson et al., ECCV 2016; section 3 of the paper).
 
 The embedded default has fixed random weights: depth and structure alone already give a useful loss
 (Liu et al., *A Generic Perceptual Loss for Modeling Structured Output Dependencies*, CVPR 2021), and no
-pretrained weights can be counted on without internet.
+pretrained weights can be counted on without internet. `vgg_weights` opens files of real ones.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Output channels of the convolutions up to conv5_1; 0 is a 2 x 2 pooling.
-LAYOUT = (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512)
+# Output channels of the convolutions up to the 13th (relu5_1 of VGG-19, relu5_3 of VGG-16); 0 is a 2 x 2 pooling.
+LAYOUTS = {
+    "vgg19": (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512),
+    "vgg16": (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512),
+}
+
+
+@dataclass(frozen=True)
+class InputScale:
+    """What is done to images in [0, 1] before the first convolution: (x - mean) / deviation, in RGB or BGR order."""
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+    bgr: bool = False
+
+
+def _bytes(mean: tuple[float, float, float]) -> InputScale:
+    """Caffe's convention: BGR of 0 to 255, less the training set's mean."""
+    return InputScale(tuple(m / 255 for m in mean), (1 / 255, 1 / 255, 1 / 255), bgr=True)
+
+
+RANDOM = InputScale((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+TORCHVISION = InputScale((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CAFFE_MEAN = (103.939, 116.779, 123.680)
+CAFFE = _bytes(CAFFE_MEAN)
+VGGFACE = _bytes((93.5940, 104.7624, 129.1863))
+# The authors feed ((x + 1) / 2 - mean) * 255 although x is in [0, 1], and Caffe's BGR means to RGB images:
+# half of the contrast, none of it below 127.5. Here in the form (x - mean) / deviation.
+PUBLISHED = InputScale(tuple(2 * m / 255 - 1 for m in CAFFE_MEAN), (2 / 255, 2 / 255, 2 / 255))
 
 
 class PerceptualNetwork(nn.Module):
-    """Frozen VGG-19 with random weights that depend on `seed` alone.
+    """Frozen VGG with random weights that depend on `seed` alone; real ones are loaded into `convs`.
 
     Args:
         width: multiplier of all channels.
         seed: of the weights.
+        layout: vgg19 or vgg16.
+        scale: of the input.
     """
 
-    def __init__(self, width: float = 1.0, seed: int = 0) -> None:
+    def __init__(self, width: float = 1.0, seed: int = 0, layout: str = "vgg19", scale: InputScale = RANDOM) -> None:
         super().__init__()
         random = torch.Generator().manual_seed(seed)
+        self.layout, self.scale = LAYOUTS[layout], scale
         convs, channels = [], 3
-        for outputs in LAYOUT:
+        for outputs in self.layout:
             if not outputs:
                 continue
             conv = nn.Conv2d(channels, max(1, round(outputs * width)), 3, padding=1)
@@ -34,13 +66,15 @@ class PerceptualNetwork(nn.Module):
             convs.append(conv)
             channels = conv.out_channels
         self.convs = nn.ModuleList(convs)
+        self.register_buffer("mean", torch.tensor(scale.mean)[:, None, None])
+        self.register_buffer("deviation", torch.tensor(scale.deviation)[:, None, None])
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """B x 3 x H x W in [0, 1], H and W at least 16 -> the 13 rectified maps relu1_1 to relu5_1."""
-        x, maps = (x - 0.5) / 0.25, []
-        convs = iter(self.convs)
-        for outputs in LAYOUT:
+        """B x 3 x H x W in [0, 1], H and W at least 16 -> the 13 rectified maps."""
+        x = ((x.flip(1) if self.scale.bgr else x) - self.mean) / self.deviation
+        maps, convs = [], iter(self.convs)
+        for outputs in self.layout:
             if not outputs:
                 x = functional.avg_pool2d(x, 2)
                 continue

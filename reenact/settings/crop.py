@@ -1,10 +1,52 @@
 """Settings of stage `crop`."""
 
-from typing import ClassVar, Literal
+import re
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from reenact.settings.base import Section
+
+_POINT = re.compile(r"(?P<x>\d+(\.\d+)?%?)\s*,\s*(?P<y>\d+(\.\d+)?%?)(\s+at\s+(?P<t>\d+(\.\d+)?))?")
+_FACES = 'must be largest, most_central, a number (people are counted from 0, from left to right), or a point such as "420,180 at 2.5"'
+
+
+def face_point(face: str) -> tuple[str, str, float] | None:
+    """x and y (px, or per cent of the frame) and time (s) of a setting such as "420,180 at 2.5"; None if it is none."""
+    match = _POINT.fullmatch(face.strip())
+    return (match["x"], match["y"], float(match["t"] or 0)) if match else None
+
+
+def _check_face(face: str) -> str:
+    if face not in ("largest", "most_central") and not face.isdigit() and not face_point(face):
+        raise ValueError(_FACES)
+    return face
+
+
+FaceChoice = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if isinstance(value, int) and not isinstance(value, bool) else value),
+    AfterValidator(_check_face),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["largest", "most_central", 0, "420,180 at 2.5"]}),
+]
+
+
+class FaceAlignmentSettings(Section):
+    """How the package face-alignment is used, where `detector` chooses it."""
+
+    section: ClassVar[str] = "crop.face_alignment"
+
+    boxes: Literal["sfd", "blazeface", "dlib", "retinaface", "scrfd", "yunet"] = Field(
+        default="sfd", description="Its detector (published: sfd, that is S3FD). dlib needs no weights; retinaface needs torchvision, scrfd onnxruntime.")
+    weights: str = Field(default="", description="Folder with its weights under their own names; empty = the package downloads them once.")
+    batch_size: int = Field(default=8, ge=1, description="Pictures, and faces, that its networks see at once.")
+
+
+class NoFaceSettings(Section):
+    """What becomes of a frame in which the person's face is not found."""
+
+    identities: Literal["drop", "hold", "interpolate", "fail"] = Field(default="drop", description="Of identities: drop, hold, interpolate or fail.")
+    drivers: Literal["hold", "interpolate", "fail"] = Field(default="interpolate", description="Of drivers, which keep all their frames: hold, interpolate or fail.")
 
 
 class CropSettings(Section):
@@ -14,8 +56,19 @@ class CropSettings(Section):
 
     size: int = Field(default=256, ge=32, le=1024, description="Side of the stored crops, px. A power-of-two multiple of the model's image size.")
     scale: float = Field(default=1.8, ge=1.0, le=4.0, description="Side of the square / longer side of the face box (published: 1.8).")
+    geometry: Literal["smooth", "published", "ffhq"] = Field(
+        default="smooth", description="smooth: squares to fractions of a pixel; published: whole pixels, as the published code; ffhq: turned upright by eyes and mouth.")
     smoothing: float = Field(default=0.15, ge=0.0, le=5.0, description="Standard deviation of the box smoothing over time, s; 0 = none.")
-    face: Literal["largest", "most_central"] = Field(default="largest", description="Which person is followed when there are several.")
+    face: FaceChoice = Field(
+        default="largest",
+        description='Who is followed: largest, most_central, a number (from left to right, from 0), or "x,y at t" (px or %, and s); a clip may have its own.')
+    detector: Literal["mediapipe", "face-alignment"] = Field(default="mediapipe", description="mediapipe (embedded) or face-alignment (published; downloads its weights).")
+    face_alignment: FaceAlignmentSettings = Field(default=FaceAlignmentSettings())
     min_confidence: float = Field(default=0.5, ge=0.0, le=1.0, description="Least confidence of a face detection.")
     min_face: int = Field(default=24, ge=8, description="Faces lower than this are ignored, px.")
-    max_gap: float = Field(default=2.0, ge=0.0, description="Longest stretch of a driver without its face that is bridged, s.")
+    no_face: NoFaceSettings = Field(default=NoFaceSettings())
+    short_gap: float = Field(default=0.5, ge=0.0, description="Longest stretch without the face that no_face: interpolate interpolates, s; longer ones are held.")
+    max_gap: float = Field(default=2.0, ge=0.0, description="Longest stretch without the face that is held or interpolated, s; a longer one is an error.")
+    min_sharpness: float = Field(default=0.0, ge=0.0, description="Frames of identities whose face is less sharp are dropped (column sharpness; 0 = none).")
+    max_cut_off: float = Field(default=0.3, ge=0.0, le=1.0, description="Frames of identities with more than this share of the face box outside of the frame are dropped.")
+    max_yaw: float = Field(default=75.0, ge=0.0, le=180.0, description="Frames of identities whose head is turned further to a side are dropped, degrees.")

@@ -15,10 +15,22 @@ class FinetuneSettings(TrainingSettings):
     sweep: list[int] | None = Field(
         default=None,
         description="Iterations at which a model is kept and judged; null = about the published guide, "
-        "125 for one photo to 230 for more than 30 frames.",
+        "125 for one photo to 230 for more than 30 frames; [] = none, the meta-model is driven as it is.",
+    )
+    stop_early: bool = Field(
+        default=True, description="Leave out the rest of the sweep once two kept models in a row are clearly worse than the best.",
+    )
+    extend: bool = Field(default=True, description="Go on to 1.5 times the last iteration, once, where the last is the best.")
+    choose: Literal["auto"] | int = Field(
+        default="auto", description="Iteration that becomes the avatar (0 = not fine-tuned), or auto; a change trains nothing again.",
     )
     max_batch: int = Field(default=8, ge=1, description="Batch size = min(max_batch, frames); reduced when memory runs out.")
     optimizer: Literal["adam", "radam"] = Field(default="radam", description="Optimizer of both sides; betas (beta1, 0.999), eps 1e-5.")
+    pose_encoder: Literal["frozen", "published"] = Field(
+        default="frozen",
+        description="published: as the authors left it, dropout on and batch norms following the person's frames, so that "
+        "drivers are seen through drifted statistics; frozen: as the meta-model has it.",
+    )
     learning_rate: float = Field(default=5e-4, gt=0, description="Learning rate of generator and identity embedding.")
     discriminator_learning_rate: float = Field(default=8e-4, gt=0, description="Learning rate of the discriminator.")
     ema: float = Field(default=0.972, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
@@ -26,8 +38,6 @@ class FinetuneSettings(TrainingSettings):
     @field_validator("sweep")
     @classmethod
     def _increasing(cls, sweep: list[int] | None) -> list[int] | None:
-        if sweep is not None and not sweep:
-            raise ValueError("is empty; give at least one iteration, or null for the published guide")
-        if sweep is not None and (sweep[0] < 1 or sorted(set(sweep)) != sweep):
+        if sweep and (sweep[0] < 1 or sorted(set(sweep)) != sweep):
             raise ValueError("must increase and start at 1 or later, e.g. [30, 60, 125, 230]")
         return sweep

@@ -13,7 +13,15 @@ class MetaSettings(TrainingSettings):
     section: ClassVar[str] = "meta"
 
     name: str = Field(default="meta", pattern=r"^[A-Za-z0-9_-]+$", description="Folder under results/meta/.")
-    source: str = Field(default="train", description="train: learn from meta.clips; or the path of a model file (.safetensors).")
+    source: str = Field(
+        default="train",
+        description="train: learn from meta.clips; or the path of a meta-model: a model file (.safetensors) or a checkpoint "
+        "of the published code (.pth, with model.preset: published).",
+    )
+    start: str | None = Field(
+        default=None,
+        description="Begin training with the last checkpoint of another run: its folder, or import_published's --checkpoint-out; null = at random.",
+    )
     clips: list[str] = Field(default=[], description="Names of identities and drivers to learn from; empty = all identities.")
     pose_warmup: int = Field(default=0, ge=0, description="Steps before, in which the pose encoder alone learns where the landmarks are; for little data (published: none).")
     steps: int = Field(default=100_000, ge=1, description="Training steps.")

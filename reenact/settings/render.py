@@ -1,22 +1,76 @@
-"""Settings of stage `render`."""
+"""Settings of stage `render`, and what its outputs are called."""
 
+import re
+from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from reenact.settings.base import Section
 
+Output = Literal["avatar", "side_by_side", "alpha", "frames", "on_background", "pasted"]
+Encoder = Literal[
+    "libx264", "libx265", "h264_nvenc", "hevc_nvenc", "h264_videotoolbox", "hevc_videotoolbox", "h264_qsv", "h264_amf"
+]
+
+
+class PoseFilterSettings(Section):
+    """What is done to the driver's pose descriptors on their way to the generator."""
+
+    smoothing: Literal["none", "one_euro", "savgol"] = Field(
+        default="none", description="none; one_euro: calm where slow, prompt where fast; savgol: Savitzky-Golay, without delay of its own."
+    )
+    cutoff: float = Field(default=2.0, gt=0, description="one_euro: cutoff of a still pose, Hz; lower is calmer.")
+    beta: float = Field(default=1.0, ge=0, description="one_euro: how much the cutoff rises with speed (Hz per driver's deviation/s).")
+    window: int = Field(default=9, ge=3, le=301, description="savgol: frames that each pose is fitted over, odd.")
+    order: int = Field(default=2, ge=0, le=5, description="savgol: degree of the fitted polynomial, below the window.")
+    intensity: float = Field(default=1.0, ge=0, le=3, description="Strength of the motion: poses are scaled about the driver's mean pose.")
+
+    @field_validator("window")
+    @classmethod
+    def _odd(cls, window: int) -> int:
+        if window % 2 == 0:
+            raise ValueError("must be odd: as many frames before as after")
+        return window
+
+    @field_validator("order")
+    @classmethod
+    def _below_window(cls, order: int, info: ValidationInfo) -> int:
+        if order >= info.data.get("window", order + 1):
+            raise ValueError(f"must be below the window ({info.data['window']} frames)")
+        return order
+
 
 class RenderSettings(Section):
-    """The videos: H.264 in mp4, plays in a browser."""
+    """The videos of each avatar and driver."""
 
     section: ClassVar[str] = "render"
 
+    outputs: list[Output] = Field(
+        default=["avatar", "side_by_side"], min_length=1,
+        description=(
+            "Any of avatar (.mp4), side_by_side (.mp4: the person, the driver, the avatar), alpha (transparent video), frames (folder of PNGs "
+            "with alpha and times.csv), on_background (.mp4), pasted (.mp4: in the driver's frame)."
+        ),
+    )
     height: int = Field(default=256, ge=64, le=2160, description="Height of the videos, px, even; frames are enlarged to it.")
     batch_size: int = Field(default=8, ge=1, description="Frames rendered at once.")
-    crf: int = Field(default=16, ge=0, le=51, description="Quality of x264, 0 best to 51 worst.")
-    preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = Field(default="medium", description="Speed of x264 against file size.")
-    audio: Literal["driver", "none"] = Field(default="driver", description="The driver's sound, or none.")
+    encoder: Encoder = Field(default="libx264", description="Encoder of the .mp4 files; nvenc, videotoolbox, qsv and amf need their hardware.")
+    crf: int = Field(default=16, ge=0, le=51, description="Quality of the encoder, 0 best to 51 worst.")
+    preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = Field(default="medium", description="Speed of the encoder against file size.")
+    pix_fmt: Literal["yuv420p", "yuv444p", "yuv420p10le"] = Field(default="yuv420p", description="Pixels of the .mp4 files; yuv420p alone plays everywhere.")
+    alpha: Literal["prores", "vp9"] = Field(default="prores", description="Transparent video: prores (4444, .mov, for editors) or vp9 (.webm, for browsers).")
+    background: str = Field(default="#00b140", description='Behind on_background: "#rrggbb", an image, or a video (repeated where it is shorter).')
+    feather: float = Field(default=0.08, ge=0, le=0.5, description="Width of pasted's soft seam along the square, share of its side.")
+    audio: str = Field(default="driver", min_length=1, description="The driver's sound (driver), none, or a file, from its beginning.")
+    pose: PoseFilterSettings = Field(default=PoseFilterSettings(), description="The driver's motion.")
+
+    @field_validator("outputs")
+    @classmethod
+    def _once(cls, outputs: list[str]) -> list[str]:
+        if len(set(outputs)) < len(outputs):
+            raise ValueError("names an output twice")
+        return outputs
 
     @field_validator("height")
     @classmethod
@@ -24,3 +78,31 @@ class RenderSettings(Section):
         if height % 2:
             raise ValueError("must be even: H.264 with yuv420p needs it")
         return height
+
+    @field_validator("background")
+    @classmethod
+    def _colour(cls, background: str) -> str:
+        if background.startswith("#") and not re.fullmatch(r"#[0-9a-fA-F]{6}", background):
+            raise ValueError('is no colour; write "#rrggbb" (in quotes), or the path of an image or video')
+        return background
+
+    def targets(self, stem: str) -> dict[str, str]:
+        """Output -> its path; `stem` is the path without suffix. `frames` is a folder, the others are files."""
+        suffixes = {
+            "avatar": ".mp4",
+            "side_by_side": ".side_by_side.mp4",
+            "alpha": ".alpha.mov" if self.alpha == "prores" else ".alpha.webm",
+            "frames": ".frames",
+            "on_background": ".on_background.mp4",
+            "pasted": ".pasted.mp4",
+        }
+        return {output: stem + suffixes[output] for output in self.outputs}
+
+    def files(self) -> dict[str, Path]:
+        """Setting -> the file that it names and that rendering reads."""
+        found = {}
+        if "on_background" in self.outputs and not self.background.startswith("#"):
+            found["background"] = Path(self.background)
+        if self.audio not in ("driver", "none"):
+            found["audio"] = Path(self.audio)
+        return found

@@ -1,21 +1,37 @@
 """Settings that meta-learning and fine-tuning share."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reenact.settings.base import Section
+
+# The weights that belong to form `published`, where they differ from ours: its VGGs put out several hundred.
+PUBLISHED_WEIGHTS = {"perceptual": 3e-2, "face_perceptual": 6e-3}
 
 
 class LossWeights(Section):
     """Weight of each loss term; 0 switches it off and saves its cost."""
 
+    form: Literal["ours", "published"] = Field(
+        default="ours",
+        description="published: matte, embedding and perceptual losses to the authors' number, quirks included; "
+        "weights left out of the file are then theirs: perceptual 3e-2, face_perceptual 6e-3.",
+    )
     adversarial: float = Field(default=1.0, ge=0, description="Hinge adversarial loss.")
     feature_matching: float = Field(default=10.0, ge=0, description="L1 between discriminator features of output and target.")
-    perceptual: float = Field(default=1.0, ge=0, description="L1 between features of output and target in the embedded random VGG-19.")
+    perceptual: float = Field(default=1.0, ge=0, description="L1 between VGG-19 features of output and target.")
+    face_perceptual: float = Field(default=0.0, ge=0, description="The same on the middle of the image, where the face is, with VGGFace (VGG-16).")
     dice: float = Field(default=1.0, ge=0, description="Dice loss of the matte.")
     embedding_match: float = Field(default=1e-2, ge=0, description="L1 between identity embedding and the discriminator's row; meta only.")
     pixel: float = Field(default=0.0, ge=0, description="L1 between output and target (published: none).")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_of_the_form(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("form") == "published":
+            return PUBLISHED_WEIGHTS | values
+        return values
 
 
 class AugmentSettings(Section):
@@ -38,6 +54,24 @@ class TrainingSettings(Section):
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
     seed: int = Field(default=1, ge=0, description="Everything random follows from it and the step number.")
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints; a killed run goes on from the last.")
-    perceptual_width: float = Field(default=1.0, gt=0, le=1, description="Share of VGG-19's channels in the perceptual network.")
+    perceptual_weights: str | None = Field(
+        default=None,
+        description="VGG-19 of the perceptual loss: null = embedded, with fixed random weights; torchvision = torch hub's, "
+        "downloaded once; or the path of a weights file (torchvision's or the authors' vgg19-d01eb7cb.pth).",
+    )
+    face_perceptual_weights: str | None = Field(
+        default=None,
+        description="VGGFace of the face perceptual loss: null = a VGG-16 with fixed random weights; or a path (vgg_face_weights.pth).",
+    )
+    perceptual_width: float = Field(default=1.0, gt=0, le=1, description="Share of the channels in perceptual networks with random weights.")
     losses: LossWeights = Field(default=LossWeights(), description="Loss weights.")
     augment: AugmentSettings = Field(default=AugmentSettings(), description="Augmentation.")
+
+    def weight_files(self) -> dict[str, str]:
+        """Setting -> path of each file of perceptual weights that the losses use."""
+        files = {"perceptual": self.perceptual_weights, "face_perceptual": self.face_perceptual_weights}
+        return {
+            f"{term}_weights": path
+            for term, path in files.items()
+            if path not in (None, "torchvision") and getattr(self.losses, term)
+        }

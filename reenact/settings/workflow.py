@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError
 
 from reenact.errors import UserError
 from reenact.settings.base import Section, explain, report
-from reenact.settings.crop import CropSettings
-from reenact.settings.decode import DecodeSettings
+from reenact.settings.crop import CropSettings, FaceChoice
+from reenact.settings.decode import DecodeSettings, read_time
 from reenact.settings.drive import DriveSettings
 from reenact.settings.fetch import FetchSettings
 from reenact.settings.finetune import FinetuneSettings
@@ -22,6 +22,7 @@ from reenact.settings.report import ReportSettings
 from reenact.settings.score import ScoreSettings
 from reenact.settings.segment import SegmentSettings
 from reenact.settings.select import SelectSettings
+from reenact.sweep import extension
 
 FETCHED = Path("resources")
 
@@ -29,9 +30,10 @@ FETCHED = Path("resources")
 class ClipSettings(Section):
     """Where the frames of a clip come from."""
 
-    media: str = Field(min_length=1, description="A video, an image, or a folder of images.")
-    start: float | str | None = Field(default=None, description='Begin here: seconds, or "60%" of the duration; null = the beginning.')
+    media: str = Field(min_length=1, description="A video, an image, a folder of images, or a folder of crops (images-cropped/<identity>, masks beside it).")
+    start: float | str | None = Field(default=None, description='Begin here: seconds from the first frame, "1:30", or "60%" of the duration; null = the beginning.')
     end: float | str | None = Field(default=None, description="End here, likewise; null = the end.")
+    face: FaceChoice | None = Field(default=None, description='Who is followed where several people are seen, as crop.face; null = crop.face.')
 
 
 class IdentitySettings(ClipSettings):
@@ -72,6 +74,10 @@ class Config(Section):
         """Names of the clips to meta-learn from; with a model from a file, those that its preview shows."""
         return (self.meta.clips if self.meta.source == "train" else []) or list(self.identities)
 
+    def imported_checkpoint(self) -> str | None:
+        """The checkpoint of the published code that `meta.source` names, if it names one."""
+        return self.meta.source if Path(self.meta.source).suffix in (".pth", ".pt", ".ckpt") else None
+
     def rendered_pairs(self) -> list[tuple[str, str]]:
         """Identity and driver of every video."""
         if self.pairs == "all":
@@ -79,8 +85,9 @@ class Config(Section):
         return [tuple(pair) for pair in self.pairs]
 
     def cross_driver(self, identity: str) -> str:
-        """The driver for the cross-driving scores of an identity: another person's video."""
-        others = [n for n, d in self.drivers.items() if d.media != self.identities[identity].media]
+        """The driver for the cross-driving scores of an identity: another video, one that it is rendered with where there is one."""
+        rendered = [driver for name, driver in self.rendered_pairs() if name == identity]
+        others = [n for n in [*rendered, *self.drivers] if self.drivers[n].media != self.identities[identity].media]
         return self.drive.driver or (others or list(self.drivers))[0]
 
 
@@ -146,13 +153,26 @@ def _problems(config: Config) -> Iterator[str]:
         yield from _unknown("drive.driver", config.drive.driver, config.drivers, "driver")
     if config.meta.source != "train" and not Path(config.meta.source).is_file():
         yield f"meta.source: {config.meta.source!r} is neither 'train' nor an existing model file"
-    if config.finetune.sweep and config.select.choose not in ("auto", *config.finetune.sweep):
-        yield f"select.choose: {config.select.choose} is not in finetune.sweep; allowed: auto, {config.finetune.sweep}"
+    if config.imported_checkpoint() and config.model.preset != "published":
+        yield (
+            f"meta.source: {config.meta.source!r} is a checkpoint of the published code, whose networks need "
+            f"model.preset: published (it is {config.model.preset})"
+        )
+    sweep = config.finetune.sweep
+    if sweep is not None and config.finetune.choose not in ("auto", 0, *sweep, *([extension(sweep)] if sweep else [])):
+        yield f"finetune.choose: {config.finetune.choose} is not in finetune.sweep; allowed: auto, 0, {', '.join(map(str, sweep))}"
     if not _available(Path(config.score.descriptor_weights), config.fetch):
         yield (
             f"score.descriptor_weights: {config.score.descriptor_weights!r} does not exist; "
             "keep the entry of the shipped config.yaml in fetch.files, which fetches it"
         )
+    for section in (config.meta, config.finetune):
+        for key, file in section.weight_files().items():
+            if not _available(Path(file), config.fetch):
+                yield f"{section.section}.{key}: {file!r} does not exist; null takes the embedded network with random weights"
+    for key, file in config.render.files().items():
+        if not _available(file, config.fetch):
+            yield f"render.{key}: {str(file)!r} does not exist (paths are relative to {Path.cwd()})"
     size = config.model.image_size
     if config.crop.size % size:
         yield f"crop.size: {config.crop.size} must be a multiple of the model's {size} px (model.preset: {config.model.preset})"
@@ -166,22 +186,18 @@ def _clip_problems(key: str, name: str, clip: ClipSettings, fetch: FetchSettings
         yield f"{key}.media: {clip.media!r} does not exist (paths are relative to {Path.cwd()})"
     elif media.is_dir() and not any(media.iterdir()):
         yield f"{key}.media: folder {clip.media!r} is empty; put photos into it"
-    for end in ("start", "end"):
-        value = getattr(clip, end)
-        if isinstance(value, str) and not _is_percent(value):
-            yield f"{key}.{end}: {value!r} must be seconds, or a percentage of the duration such as \"60%\""
-        if isinstance(value, float) and value < 0:
-            yield f"{key}.{end}: {value} must not be negative"
+    ends = {end: read_time(value) for end in ("start", "end") if (value := getattr(clip, end)) is not None}
+    for end, known in ends.items():
+        if known is None:
+            yield f"{key}.{end}: {getattr(clip, end)!r} must be seconds, or a percentage of the duration such as \"60%\", or such as \"1:30\""
+    start, end = ends.get("start"), ends.get("end")
+    if start and end and start[1] == end[1] and end[0] <= start[0]:
+        yield f"{key}.end: {clip.end!r} must be later than its start, {clip.start!r}"
 
 
 def _available(path: Path, fetch: FetchSettings) -> bool:
     """Whether a file or folder is there, or stage fetch will make it."""
     return path.exists() or (path.is_relative_to(FETCHED) and path.relative_to(FETCHED).as_posix() in fetch.files)
-
-
-def _is_percent(text: str) -> bool:
-    number = text.removesuffix("%")
-    return text.endswith("%") and number.replace(".", "", 1).isdigit() and float(number) <= 100
 
 
 def _unknown(key: str, name: str, known: Any, kind: str) -> Iterator[str]:

@@ -1,0 +1,181 @@
+"""An avatar (or a meta-model) opened for driving by face crops. `reenact.Avatar` (module `public`) also follows videos."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reenact.errors import UserError
+from reenact.images import fit, to_tensor
+from reenact.model import Reenactor, fold_spectral_norms, load_model, pick_device
+
+# Cubic enlargement and video colours overshoot a little; more than this is another range.
+RANGE_MARGIN = 0.02
+
+Source = Tensor | Iterable[np.ndarray]
+
+
+class Avatar:
+    """A model ready for driving: evaluation mode, spectral norms folded.
+
+    Attributes:
+        image_size: side of its images, px.
+        identity_dim, pose_dim: lengths of its embeddings, I and P below.
+        personal: whether it is one person's avatar; a meta-model (False) must be told whom to show.
+        settings: the facts stored in the model file.
+    """
+
+    def __init__(self, reenactor: Reenactor, settings: dict[str, Any], device: torch.device) -> None:
+        self._reenactor = reenactor.to(device).eval().requires_grad_(False)
+        fold_spectral_norms(self._reenactor)
+        self._device = device
+        self.settings = settings
+        self.image_size = reenactor.architecture.image_size
+        self.identity_dim = reenactor.architecture.identity_dim
+        self.pose_dim = reenactor.architecture.pose_dim
+        self.personal = reenactor.identity_embedding is not None
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "auto") -> "Avatar":
+        """Open a model file: an avatar, or a meta-model, trained or imported.
+
+        Args:
+            path: of the file (.safetensors).
+            device: auto, cpu, cuda, cuda:N or mps.
+
+        Raises:
+            UserError: no such file, damaged, not a model of ours, or no such device.
+        """
+        reenactor, about, _ = load_model(Path(path))
+        return cls(reenactor, about, pick_device(device))
+
+    @torch.no_grad()
+    def identity_embedding(self, frames: Tensor) -> Tensor:
+        """What a person looks like; average it over several frames of the person.
+
+        Args:
+            frames: B x 3 x H x H, float, RGB in [0, 1], cropped as the training data; any H.
+
+        Returns:
+            B x I.
+
+        Raises:
+            UserError: other shape, type or range.
+        """
+        return self._reenactor.identity_encoder(self._frames(frames))
+
+    @torch.no_grad()
+    def pose_embedding(self, frames: Tensor) -> Tensor:
+        """What a face does: pose descriptors.
+
+        Args:
+            frames: B x 3 x H x H, float, RGB in [0, 1], cropped as the training data; any H.
+
+        Returns:
+            B x P.
+
+        Raises:
+            UserError: other shape, type or range.
+        """
+        return self._reenactor.pose_encoder(self._frames(frames))
+
+    @torch.no_grad()
+    def render(self, pose: Tensor, identity: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Pictures of the person in these poses.
+
+        Args:
+            pose: B x P, from `pose_embedding`.
+            identity: I, 1 x I or B x I, from `identity_embedding`; an avatar has its own, a meta-model needs it.
+
+        Returns:
+            RGB B x 3 x S x S, already multiplied by the matte, and matte B x 1 x S x S; both in [0, 1].
+
+        Raises:
+            UserError: a meta-model without `identity`, or other shapes.
+        """
+        if pose.ndim != 2 or pose.shape[1] != self.pose_dim:
+            raise UserError(f"pose: shape {tuple(pose.shape)}; pose descriptors are B x {self.pose_dim}")
+        pose = pose.to(self._device, torch.float32)
+        rgb, matte = self._reenactor.generator(self._identity(identity, len(pose)), pose)
+        return rgb.clamp(0, 1), matte
+
+    def drive(
+        self,
+        source: Source,
+        identity: Tensor | None = None,
+        batch_size: int = 8,
+        adjust: Callable[[Tensor], Tensor] | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Follow a driver, batch by batch; memory does not grow with the driver's length.
+
+        Args:
+            source: face crops: a tensor N x 3 x H x H in [0, 1], or any iterable of uint8 arrays H x H x 3.
+            identity: I or 1 x I; a meta-model needs it.
+            batch_size: frames at once.
+            adjust: changes the pose descriptors, b x P -> b x P; called batch by batch, in order.
+
+        Returns:
+            Yields RGB b x 3 x S x S and matte b x 1 x S x S, as `render` does, in the order of the frames.
+
+        Raises:
+            UserError: a meta-model without `identity`; other shapes, types or ranges.
+        """
+        if batch_size < 1:
+            raise UserError(f"batch_size: {batch_size} must be at least 1")
+        self._identity(identity, 1)
+        return self._drive(source, identity, batch_size, adjust)
+
+    def _drive(
+        self,
+        source: Tensor | Iterable[np.ndarray],
+        identity: Tensor | None,
+        batch_size: int,
+        adjust: Callable[[Tensor], Tensor] | None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        batches = source.split(batch_size) if isinstance(source, Tensor) else _batches(source, batch_size, self.image_size)
+        for batch in batches:
+            pose = self.pose_embedding(batch)
+            yield self.render(pose if adjust is None else adjust(pose), identity)
+
+    def _identity(self, given: Tensor | None, count: int) -> Tensor:
+        """The identity for `count` pictures: `given`, or the avatar's own."""
+        identity = self._reenactor.identity_embedding if given is None else given
+        if identity is None:
+            raise UserError(
+                "a meta-model has no identity of its own; give identity=avatar.identity_embedding(frames).mean(0), "
+                "with frames of the person"
+            )
+        rows = identity if identity.ndim == 2 else identity[None]
+        if rows.ndim != 2 or rows.shape[1] != self.identity_dim or len(rows) not in (1, count):
+            raise UserError(f"identity: shape {tuple(identity.shape)}; needed: 1 x {self.identity_dim}, or a row for each pose")
+        return rows.to(self._device, torch.float32).expand(count, -1)
+
+    def _frames(self, frames: Tensor) -> Tensor:
+        """Checked frames at the model's size, on its device."""
+        if not isinstance(frames, Tensor) or frames.ndim != 4 or frames.shape[1] != 3 or frames.shape[2] != frames.shape[3]:
+            shape = tuple(frames.shape) if hasattr(frames, "shape") else type(frames).__name__
+            raise UserError(f"frames: {shape}; needed: a tensor B x 3 x H x H (square crops, RGB, channels first)")
+        if not frames.is_floating_point():
+            raise UserError(f"frames: type {frames.dtype}; needed: floating point in [0, 1], e.g. frames.float() / 255")
+        frames = frames.to(self._device, torch.float32)
+        if frames.numel():
+            least, most = (value.item() for value in frames.aminmax())
+            if not (least >= -RANGE_MARGIN and most <= 1 + RANGE_MARGIN):
+                raise UserError(f"frames: values from {least:.3g} to {most:.3g}; needed: RGB in [0, 1]")
+        return fit(frames, self.image_size)
+
+
+def _batches(source: Iterable[np.ndarray], batch_size: int, size: int) -> Iterator[Tensor]:
+    """uint8 crops of any sides -> float batches b x 3 x size x size in [0, 1]."""
+    frames = iter(source)
+    while batch := list(islice(frames, batch_size)):
+        for frame in batch:
+            good = isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
+            if not good or frame.shape[0] != frame.shape[1]:
+                found = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+                raise UserError(f"frames: {found}; needed: a tensor N x 3 x H x H, or uint8 arrays H x H x 3")
+        yield torch.cat([fit(to_tensor(frame[None]), size) for frame in batch])

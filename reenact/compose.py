@@ -1,0 +1,203 @@
+"""Putting the avatar's picture together with other pictures: straight alpha, backgrounds, the driver's own frame.
+
+Pictures of the avatar are float32, S x S x 3 in [0, 1], already multiplied by their matte (S x S), as the generator
+makes them. Coordinates of frames are continuous: pixel i covers [i, i + 1).
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from reenact.clip import Clip
+from reenact.crop_geometry import to_frame
+from reenact.errors import UserError
+from reenact.media import Media, probe, read_frames
+from reenact.sequence import frames_of
+
+THIN = 1 / 4
+"""Mattes thinner than this say too little about the colour under them: there it comes from the surroundings."""
+
+
+def enlarge(image: np.ndarray, side: int) -> np.ndarray:
+    """A square float image (S x S or S x S x 3, in [0, 1]) at another size: cubic up (clipped), area mean down."""
+    if image.shape[0] == side:
+        return image
+    kernel = cv2.INTER_CUBIC if image.shape[0] < side else cv2.INTER_AREA
+    return np.clip(cv2.resize(image, (side, side), interpolation=kernel), 0, 1)
+
+
+def to_bytes(image: np.ndarray) -> np.ndarray:
+    """float in [0, 1] -> uint8."""
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def straight(rgb: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """Picture and matte as one image with straight (not multiplied) alpha: uint16, S x S x 4.
+
+    The colour is divided by the matte. Where that is thin (THIN) its quotient is mostly noise, so the colour fades into
+    that of the surroundings, which also fills the outside: codecs that halve the resolution of colour, and editors
+    that scale, then mix in no black.
+
+    Args:
+        rgb: S x S x 3, times the matte.
+        matte: S x S.
+    """
+    safe = matte[..., None]
+    around, weight, width = np.zeros_like(rgb), np.zeros_like(safe), max(1.0, 0.004 * len(matte))
+    for _ in range(3):  # near colours first; wider and wider rings where there are none near
+        share = cv2.GaussianBlur(matte, (0, 0), width)[..., None]
+        mean = cv2.GaussianBlur(rgb, (0, 0), width) / np.maximum(share, 1e-6)
+        sure = np.clip(share / 0.1, 0, 1) * (1 - weight)
+        around, weight, width = around + sure * mean, weight + sure, 4 * width
+    around /= np.maximum(weight, 1e-6)
+    own = np.clip(safe / THIN, 0, 1)
+    colour = own * np.minimum(rgb / np.maximum(safe, 1e-6), 1) + (1 - own) * np.clip(around, 0, 1)
+    return np.rint(np.concatenate([colour, safe], axis=2).clip(0, 1) * 65535).astype(np.uint16)
+
+
+def over(rgb: np.ndarray, matte: np.ndarray, behind: np.ndarray) -> np.ndarray:
+    """The avatar in front of a picture (uint8 S x S x 3) of the same size: uint8."""
+    return to_bytes(rgb + (1 - matte[..., None]) * (behind.astype(np.float32) / 255))
+
+
+# ---- backgrounds --------------------------------------------------------------------------------------------
+
+
+def covering(image: np.ndarray, side: int) -> np.ndarray:
+    """The middle square of a picture (uint8, H x W x 3), `side` px."""
+    height, width = image.shape[:2]
+    short = min(height, width)
+    top, left = (height - short) // 2, (width - short) // 2
+    kernel = cv2.INTER_CUBIC if short < side else cv2.INTER_AREA
+    return cv2.resize(image[top : top + short, left : left + short], (side, side), interpolation=kernel)
+
+
+def backgrounds(background: str, side: int, times: list[float]) -> Iterator[np.ndarray]:
+    """What stands behind the avatar at each time: uint8, `side` px square.
+
+    Args:
+        background: setting `render.background`.
+        side: px.
+        times: of the frames, ascending, s.
+
+    Raises:
+        UserError: the file is missing or cannot be read.
+    """
+    if background.startswith("#"):
+        colour = np.array([int(background[i : i + 2], 16) for i in (1, 3, 5)], np.uint8)
+        plain = np.broadcast_to(colour, (side, side, 3))
+        yield from (plain for _ in times)
+        return
+    media = probe(Path(background))
+    if media.kind != "video":
+        picture = covering(next(read_frames(media)).pixels(), side)
+        yield from (picture for _ in times)
+        return
+    shown, waiting = None, _repeated(media)
+    start, image = next(waiting)
+    for time in times:
+        while start <= time + 1e-6:
+            shown = image
+            start, image = next(waiting)
+        shown = image if shown is None else shown
+        yield covering(shown.pixels(), side)
+
+
+def _repeated(media: Media) -> Iterator[tuple[float, object]]:
+    """The frames of a video over and over, each with the time at which it is shown, from 0 on without end."""
+    begin, step = 0.0, 1 / (media.fps or 25.0)
+    while True:
+        first, end = None, 0.0
+        for frame in read_frames(media):
+            first = frame.time if first is None else first
+            yield begin + frame.time - first, frame
+            end = frame.time - first + (frame.duration or step)
+        begin += end
+
+
+# ---- the driver's own frame ---------------------------------------------------------------------------------
+
+
+def square_corners(row: Any) -> np.ndarray:
+    """Where three corners of a crop lie in its frame: top left, top right, bottom left; 3 x 2, px.
+
+    Args:
+        row: of the table of stage crop: x, y (top left corner of the unturned square), side, and angle where there is
+            one (degrees about the middle of the square).
+    """
+    return to_frame(np.array([(0, 0), (1, 0), (0, 1)]), row.x, row.y, row.side, 1, getattr(row, "angle", 0.0))
+
+
+def paste(frame: np.ndarray, rgb: np.ndarray, matte: np.ndarray, corners: np.ndarray, feather: float) -> np.ndarray:
+    """The avatar in the driver's frame, where its crop was cut out.
+
+    Args:
+        frame: uint8, H x W x 3.
+        rgb, matte: of the avatar.
+        corners: where three corners of the crop lie in the frame: top left, top right, bottom left; 3 x 2, px.
+        feather: width of the soft seam along the square's border, share of its side.
+
+    Returns:
+        uint8, H x W x 3.
+    """
+    side = float(np.linalg.norm(corners[1] - corners[0]))
+    if side < len(matte):  # reduced by area means first: warping samples points
+        rgb, matte = enlarge(rgb, max(2, round(side))), enlarge(matte, max(2, round(side)))
+    size = len(matte)
+    layer = np.dstack([rgb, matte]) * _seam(size, feather)[..., None]
+    fourth = corners[1] + corners[2] - corners[0]
+    low = np.floor(np.minimum(corners.min(0), fourth)).astype(int)
+    high = np.ceil(np.maximum(corners.max(0), fourth)).astype(int)
+    low, high = np.maximum(low, 0), np.minimum(high, frame.shape[1::-1])
+    if (high <= low).any():
+        return frame
+    # From pixel centres of the avatar (i + 0.5) to those of the window of the frame that the square touches.
+    across, down = (corners[1] - corners[0]) / size, (corners[2] - corners[0]) / size
+    shift = corners[0] + 0.5 * (across + down) - 0.5 - low
+    placed = cv2.warpAffine(layer, np.column_stack([across, down, shift]), tuple(int(n) for n in high - low), flags=cv2.INTER_CUBIC).clip(0, 1)
+    result = frame.copy()
+    window = result[low[1] : high[1], low[0] : high[0]]
+    window[:] = over(placed[..., :3], placed[..., 3], window)
+    return result
+
+
+@lru_cache(maxsize=512)
+def _seam(size: int, feather: float) -> np.ndarray:
+    """Weights of the soft seam: 0 at the border of the square, 1 from `feather` of its side inwards; size x size float32."""
+    away = np.minimum(np.arange(size) + 0.5, size - 0.5 - np.arange(size)) / (feather * size if feather else 0.5)
+    ramp = np.clip(away, 0, 1)
+    ramp = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+    return np.minimum.outer(ramp, ramp)
+
+
+# ---- the person ---------------------------------------------------------------------------------------------
+
+
+def typical_photo(clip: Clip) -> np.ndarray:
+    """A training picture of a person in a usual pose: uint8 S x S x 3.
+
+    Of the quarter that is nearest to the median of the landmarks, the one with the widest eyes.
+
+    Raises:
+        UserError: the clip has no picture to train on.
+    """
+    table = frames_of(clip, "train")
+    if table.empty:
+        raise UserError(f"{clip.path}: no picture of role train; these are not an identity's crops")
+    rows = pd.Index(clip.table["index"]).get_indexer(table["index"])
+    marks = clip.landmarks()[rows]
+    known = np.flatnonzero(np.isfinite(marks).all(axis=(1, 2)))
+    if not len(known):
+        return clip.image(table["image"].iloc[len(table) // 2])
+    distance = np.abs(marks[known] - np.median(marks[known], axis=0)).mean(axis=(1, 2))
+    usual = known[np.argsort(distance, kind="stable")[: -(-len(known) // 4)]]
+    eyes = marks[usual][:, 36:48].reshape(-1, 2, 6, 2)
+    height = np.linalg.norm(eyes[:, :, 1:3].mean(axis=2) - eyes[:, :, 4:6].mean(axis=2), axis=-1)
+    width = np.linalg.norm(eyes[:, :, 0] - eyes[:, :, 3], axis=-1)
+    opening = (height / np.maximum(width, 1e-6)).min(axis=1)
+    return clip.image(table["image"].iloc[int(usual[np.argmax(opening)])])

@@ -1,0 +1,214 @@
+"""What is done to mattes after a network made them: contrast, other people, holes, padding, steadiness over time.
+
+A matte is float32, S x S, 0 background to 1 person.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from reenact.crop_geometry import outside_depth
+
+# Outside of the frame a matte falls to 0 over this share of the crop.
+_FALL = 0.1
+# Frames further apart than this many standard deviations of the smoothing do not see each other.
+_REACH = 2.5
+# Pixels that change by about this much (of 255) show something else, and are not smoothed over.
+_SAME_COLOUR = 20.0
+# Where landmarks are unknown: the face lies in this ellipse around the middle (shares of the side), as crops are made.
+_FACE_WIDTH, _FACE_HEIGHT = 0.16, 0.2
+# Of what covers the face, only what covers at least this share of it is the person (a neighbour's hair is not).
+_COVERS = 0.2
+# Holes up to this share of the crop are filled, and larger ones in the face.
+_SMALL_HOLE = 0.004
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One frame on its way through the smoothing.
+
+    Attributes:
+        row: in the frame table.
+        time: s.
+        scene: number of its scene; frames of two scenes do not see each other.
+        matte: float32, S x S.
+        small: the crop at 64 x 64 px, uint8 RGB.
+        given: the matte came with the media: it is neither changed nor used for other frames.
+    """
+
+    row: int
+    time: float
+    scene: int
+    matte: np.ndarray
+    small: np.ndarray
+    given: bool = False
+
+
+def sharpen_matte(matte: np.ndarray, contrast: float) -> np.ndarray:
+    """Raise the contrast of a matte about one half; 1 leaves it as it is."""
+    if contrast == 1:
+        return matte
+    return np.clip(cv2.addWeighted(matte, contrast, matte, 0, 0.5 - 0.5 * contrast), 0, 1)
+
+
+def face_region(size: int, landmarks: np.ndarray | None = None) -> np.ndarray:
+    """Where the face is in a crop: uint8, size x size, 1 inside the hull of the landmarks.
+
+    Args:
+        size: side of the crop, px.
+        landmarks: 68 x 2, shares of the side; None, or NaN, takes the place where crops have their faces.
+    """
+    if landmarks is None or not np.isfinite(landmarks).all():
+        return _usual_face(size)
+    region = np.zeros((size, size), np.uint8)
+    hull = cv2.convexHull(np.rint(landmarks * size).astype(np.int32))
+    cv2.fillConvexPoly(region, hull, 1)
+    return region if region.any() else _usual_face(size)
+
+
+def keep_person(matte: np.ndarray, face: np.ndarray | None = None) -> np.ndarray:
+    """Remove what is not connected to the face, and fill small holes; soft edges are kept.
+
+    Args:
+        matte: float32, S x S.
+        face: uint8, S x S, 1 in the face, as `face_region` gives it; None = in the middle.
+
+    Returns:
+        A new matte. Without anything solid in the face it is `matte` itself.
+    """
+    size = matte.shape[0]
+    face = _usual_face(size) if face is None else face
+    solid = cv2.compare(matte, 0.5, cv2.CMP_GT)
+    count, labels = cv2.connectedComponents(solid, connectivity=4, ltype=cv2.CV_16U)
+    left, top, width, height = cv2.boundingRect(face)
+    part = slice(top, top + height), slice(left, left + width)
+    covering = np.bincount(labels[part][face[part] > 0], minlength=count)
+    covering[0] = 0
+    if not covering.any():
+        return matte
+    mine = covering >= _COVERS * covering.max()
+    if count > 1 + mine.sum():
+        person = np.where(mine, 255, 0).astype(np.uint8)[labels]
+        matte = _without_others(matte, person, solid)
+        solid = person
+    return _fill_holes(matte, solid, face)
+
+
+def inside_frame(x: float, y: float, side: float, angle: float, width: int, height: int, size: int) -> np.ndarray | None:
+    """1 where a crop shows its frame, falling to 0 in the padding around: a mirrored head is nobody's.
+
+    The fall is soft, over a tenth of the crop, so that a head that touches the border is not cut by a hard line.
+
+    Args:
+        x, y, side, angle: square of the crop in the frame, px, and by how much it is turned, degrees.
+        width, height: of the frame, px.
+        size: side of the crop, px.
+
+    Returns:
+        float32, size x size; None if all of the crop lies inside.
+    """
+    depth = outside_depth(x, y, side, size, width, height, angle)
+    return None if depth is None else np.clip(1 - depth * np.float32(1 / (_FALL * side)), 0, 1)
+
+
+# ---- over time ----------------------------------------------------------------------------------------------
+
+
+def neighbourhoods(moments: Iterable[Moment], sigma: float) -> Iterator[tuple[Moment, list[Moment]]]:
+    """Each moment with those that its smoothing sees, itself left out; at most as many as that are held in memory.
+
+    Args:
+        moments: in order of time.
+        sigma: standard deviation of the smoothing, s; 0 sees nothing.
+    """
+    reach = _REACH * sigma
+    window: deque[Moment] = deque()
+    waiting: deque[Moment] = deque()
+    for moment in moments:
+        if sigma <= 0:
+            yield moment, []
+            continue
+        while waiting and moment.time - waiting[0].time > reach:
+            yield waiting[0], _near(waiting.popleft(), window, reach)
+            # What no waiting frame can see any more is let go.
+            oldest = waiting[0].time if waiting else moment.time
+            while window and window[0].time < oldest - reach:
+                window.popleft()
+        window.append(moment)
+        waiting.append(moment)
+    while waiting:
+        yield waiting[0], _near(waiting.popleft(), window, reach)
+
+
+def smoothed(moment: Moment, near: Sequence[Moment], sigma: float) -> np.ndarray:
+    """The mean matte of a moment and those near it, weighted by nearness in time, where the picture did not change.
+
+    Args:
+        moment: whose matte is wanted.
+        near: from `neighbourhoods`.
+        sigma: standard deviation of the weights, s.
+    """
+    if not near:
+        return moment.matte
+    size = moment.matte.shape[::-1]
+    total, weights = moment.matte.copy(), np.ones_like(moment.matte)
+    for other in near:
+        red, green, blue = cv2.split(cv2.absdiff(moment.small, other.small))
+        change = cv2.max(cv2.max(red, green), blue).astype(np.float32)
+        change = cv2.GaussianBlur(change, (0, 0), 1.0) / _SAME_COLOUR
+        weight = cv2.exp(-0.5 * ((other.time - moment.time) / sigma) ** 2 - change * change)
+        weight = cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR)
+        cv2.accumulateProduct(weight, other.matte, total)
+        cv2.accumulate(weight, weights)
+    return cv2.divide(total, weights)
+
+
+def _near(moment: Moment, window: Iterable[Moment], reach: float) -> list[Moment]:
+    return [
+        other for other in window
+        if not (moment.given or other.given) and other.row != moment.row and other.scene == moment.scene and abs(other.time - moment.time) <= reach
+    ]
+
+
+# ---- one matte ----------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=8)
+def _usual_face(size: int) -> np.ndarray:
+    region = np.zeros((size, size), np.uint8)
+    axes = max(1, round(_FACE_WIDTH * size)), max(1, round(_FACE_HEIGHT * size))
+    cv2.ellipse(region, (size // 2, size // 2), axes, 0, 0, 360, 1, -1)
+    region.setflags(write=False)
+    return region
+
+
+def _without_others(matte: np.ndarray, person: np.ndarray, solid: np.ndarray) -> np.ndarray:
+    """Give every pixel, soft edges too, to the nearest solid thing, and take away what is not the person's.
+
+    Args:
+        matte: float32, S x S.
+        person, solid: uint8, S x S, 255 inside; `solid` includes the person.
+    """
+    mine = cv2.distanceTransform(cv2.bitwise_not(person), cv2.DIST_L2, 3)
+    others = cv2.distanceTransform(cv2.bitwise_not(cv2.subtract(solid, person)), cv2.DIST_L2, 3)
+    return matte * (mine <= others)
+
+
+def _fill_holes(matte: np.ndarray, person: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """Fill holes of the person (uint8, 255 inside) that are small or lie in the face."""
+    size = matte.shape[0]
+    count, labels, stats, centres = cv2.connectedComponentsWithStats(cv2.bitwise_not(person), connectivity=4, ltype=cv2.CV_16U)
+    filled = matte.copy()
+    for number in range(1, count):
+        left, top, width, height, area = stats[number]
+        if left == 0 or top == 0 or left + width == size or top + height == size:
+            continue
+        column, row = centres[number].astype(int)
+        if area < _SMALL_HOLE * size * size or face[row, column]:
+            part = slice(top, top + height), slice(left, left + width)
+            filled[part][labels[part] == number] = 1
+    return filled

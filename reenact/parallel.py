@@ -1,0 +1,59 @@
+"""Doing one thing to many items in threads, with results in order and little of it in memory."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Tool = TypeVar("Tool")
+
+
+def cpu_threads(threads: int) -> int:
+    """Number of threads for a setting in which 0 stands for one a core that this process may use."""
+    return threads if threads > 0 else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """`map` in threads: the results come in the order of the items, and at most 2 x `threads` of them are under way.
+
+    Items are taken in the thread that asks for results, so a reader of a file needs no lock. With one thread no other
+    is started. An exception of `work` is raised where its result would have come; what is under way is finished first.
+
+    Args:
+        work: what to do; it may be called by several threads at once.
+        items: taken one by one, no faster than results are asked for.
+        threads: how many work beside the thread that takes the items, at least 1.
+    """
+    if threads <= 1:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        under_way: deque[Future[Result]] = deque()
+        for item in items:
+            under_way.append(pool.submit(work, item))
+            # Results that are ready at the front are handed on at once; else reading goes on up to the limit.
+            while under_way and (len(under_way) >= 2 * threads or under_way[0].done()):
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+
+
+class Shared(Generic[Tool]):
+    """Tools that only one thread at a time may use each, lent to whoever needs one."""
+
+    def __init__(self, tools: list[Tool]) -> None:
+        self._free: SimpleQueue[Tool] = SimpleQueue()
+        for tool in tools:
+            self._free.put(tool)
+
+    def use(self, work: Callable[[Tool], Result]) -> Result:
+        """Call `work` with a tool that is free, waiting for one if need be."""
+        tool = self._free.get()
+        try:
+            return work(tool)
+        finally:
+            self._free.put(tool)

@@ -1,0 +1,1 @@
+"""The authors' checkpoints: how theirs become ours, and back."""

@@ -1,0 +1,96 @@
+"""Watching a sweep while it is trained: is it past its best, is its last iteration still its best?
+
+A few frames of those that selection will be made on (never those that check it), measured with the metrics and judged
+by the rule of stages score and select. What is trained therefore depends on them, but how does not: a model of an
+iteration is the same whether it was watched or not.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import pandas as pd
+
+from reenact.avatar import Avatar
+from reenact.clip import Clip
+from reenact.errors import UserError
+from reenact.faces import FaceFinder
+from reenact.measure import ROLES, Measurer, Subject, show
+from reenact.metrics import METRICS
+from reenact.sequence import SELECT, shown_frames
+from reenact.settings.score import ScoreSettings
+from reenact.settings.select import SelectSettings
+from reenact.tradeoff import choose, judge, turned
+
+FRAMES, DESCRIBED = 48, 16
+"""Most frames of each protocol, and of them those whose identity is measured, as of the real person: 4 s an iteration."""
+
+COLUMNS = ["iteration", "identity_error", "pose_error", "combined", "left_out", "best", "turned"]
+
+
+class Watch:
+    """Measures the models of a sweep one by one. Use it as a context manager.
+
+    Args:
+        identity: crops and mattes of the person.
+        driver: crops and mattes of the driver of the cross protocol.
+        size: side of the models' images, px.
+        device: where to drive.
+        score: how to measure.
+        select: how to weigh.
+    """
+
+    def __init__(
+        self, identity: tuple[Path, Path], driver: tuple[Path, Path], size: int, device: str, score: ScoreSettings, select: SelectSettings
+    ) -> None:
+        self._device, self._settings = device, select
+        score = score.model_copy(update={"identity_frames": DESCRIBED, "reference_frames": DESCRIBED})
+        self._rows: dict[int, dict] = {}
+        self._frames: dict[int, pd.DataFrame] = {}
+        clips = {"self": tuple(map(Clip, identity)), "cross": tuple(map(Clip, driver))}
+        self._drivers = {protocol: pair[0] for protocol, pair in clips.items()}
+        with ExitStack() as stack:
+            measurer = Measurer(stack.enter_context(FaceFinder(min_confidence=score.min_confidence)), score)
+            tables = {protocol: shown_frames(pair[0], ROLES[protocol], FRAMES, SELECT) for protocol, pair in clips.items()}
+            if tables["cross"].empty:
+                raise UserError(f"{driver[0]}: no frame with a face to drive with; give drive.driver another driver")
+            shown = {protocol: show(clips[protocol], table, size, measurer) for protocol, table in tables.items() if len(table)}
+            self._subject = Subject(clips["self"], size, measurer, score.reference_frames, shown)
+            self._open = stack.pop_all()
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._open.close()
+
+    def see(self, iteration: int, model: Path) -> None:
+        """Drive and measure the model of one iteration; nothing happens for one that was seen before."""
+        if iteration in self._rows:
+            return
+        avatar, row, frames = Avatar.load(model, self._device), {"iteration": iteration}, []
+        for protocol in self._subject.shown:
+            output = self._subject.output(avatar.drive(self._subject.drivers(protocol, self._drivers[protocol])))
+            values, by_frame = self._subject.compare(output, protocol, pictures=False)
+            row |= {f"{protocol}_{name}": values[name] for name in METRICS}
+            frames.append(by_frame.assign(model=str(iteration), protocol=protocol))
+        self._rows[iteration], self._frames[iteration] = row, pd.concat(frames)
+
+    def table(self, iterations: list[int]) -> pd.DataFrame:
+        """What was seen of `iterations`: COLUMNS, a row each."""
+        known = self._judged(iterations)
+        best = choose(known).iteration
+        past = [turned(self._judged(iterations[: i + 1])) for i in range(len(iterations))]
+        return known.assign(best=known["iteration"] == best, turned=past)[COLUMNS]
+
+    def turned(self, iterations: list[int]) -> bool:
+        """Whether the sweep is clearly past its best after `iterations`, all of them seen."""
+        return turned(self._judged(iterations))
+
+    def best(self, iterations: list[int]) -> int:
+        """The best of `iterations`, all of them seen."""
+        return choose(self._judged(iterations)).iteration
+
+    def _judged(self, iterations: list[int]) -> pd.DataFrame:
+        rows = pd.DataFrame([self._rows[i] for i in iterations])
+        return judge(rows, pd.concat([self._frames[i] for i in iterations]), self._settings)

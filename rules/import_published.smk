@@ -1,0 +1,24 @@
+# import_published: a checkpoint of the published code, where meta.source names one -> a model file, which meta takes.
+
+META = f"results/meta/{CONFIG.meta.name}"
+META_SOURCE = f"{META}/imported.safetensors" if CONFIG.imported_checkpoint() else CONFIG.meta.source
+
+
+rule import_published:
+    input:
+        checkpoint=CONFIG.imported_checkpoint() or [],
+    output:
+        model=f"{META}/imported.safetensors",
+    log:
+        f"logs/import_published/{CONFIG.meta.name}.log",
+    benchmark:
+        f"results/benchmarks/import_published/{CONFIG.meta.name}.tsv"
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=5000,
+    params:
+        code=code("import_published"),
+    shell:
+        "python -m workflow_scripts.import_published --checkpoint {input.checkpoint:q} --model {output.model:q} > {log:q} 2>&1"
