@@ -30,7 +30,7 @@ from reenact.clip import Clip, encode_png
 from reenact.crop import crop_clip
 from reenact.crop_geometry import crop_square
 from reenact.decode import decode_clip
-from reenact.faces import FaceFinder
+from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.segment import segment_clip
 from reenact.segmenters import MediapipeSegmenter
 from reenact.settings.crop import CropSettings

@@ -20,7 +20,7 @@ from reenact.crop import crop_clip
 from reenact.crop_table import jitter
 from reenact.decode import decode_clip
 from reenact.errors import UserError
-from reenact.media import probe
+from reenact.footage.media import probe
 from reenact.segment import segment_clip
 from reenact.sequence import spread
 from reenact.settings.crop import CropSettings

@@ -15,13 +15,13 @@ import pandas as pd
 from reenact.clip import encode_png, write_clip
 from reenact.crop_geometry import crop_published, crop_square, middle_square
 from reenact.crop_table import COLUMNS, describe_rows, hint, jitter, landmarks_in_crops, place_squares, quality
-from reenact.detectors import open_detectors
 from reenact.errors import UserError
-from reenact.media import Frame, Media, listed_frames, probe
+from reenact.faces.detectors import open_detectors
+from reenact.faces.person import choose_in_photos, choose_person
+from reenact.faces.tracking import Sighting, Sightings, find_faces
+from reenact.footage.media import Frame, Media, listed_frames, probe
 from reenact.parallel import cpu_threads, in_order
-from reenact.person import choose_in_photos, choose_person
 from reenact.settings.crop import CropSettings
-from reenact.tracking import Sighting, Sightings, find_faces
 
 
 def crop_clip(*, media: Path, frames: Path, crops: Path, settings: CropSettings, device: str = "auto", threads: int = 1) -> None:

@@ -7,9 +7,9 @@ import pandas as pd
 
 from reenact.crop_geometry import box_square, ffhq_square, to_crop, whole_square
 from reenact.errors import UserError
-from reenact.faces import head_angles
+from reenact.faces.mediapipe_faces import head_angles
+from reenact.faces.tracking import Sighting, Sightings
 from reenact.settings.crop import CropSettings
-from reenact.tracking import Sighting, Sightings
 
 COLUMNS = [
     "index", "time", "source_time", "duration", "role", "image", "status", "reason",

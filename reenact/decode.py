@@ -18,9 +18,9 @@ from scipy.ndimage import median_filter
 
 from reenact.errors import UserError
 from reenact.files import written_whole
-from reenact.media import Frame, Media, probe, read_frames, scan_duration
+from reenact.footage.media import Frame, Media, probe, read_frames, scan_duration
+from reenact.footage.video import AFTER_DAMAGE
 from reenact.settings.decode import DecodeSettings, read_time
-from reenact.video import AFTER_DAMAGE
 
 COLUMNS = ["index", "time", "source_time", "duration", "role", "sharpness", "change", "reason", "notes"]
 

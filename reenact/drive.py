@@ -10,9 +10,9 @@ from reenact.clip import Clip, ClipWriter, write_clip
 from reenact.errors import UserError
 from reenact.images import frame_by_frame
 from reenact.model import pick_device
+from reenact.scoring.sweep import sweep_models
 from reenact.sequence import frames_of, images, runs
 from reenact.settings.drive import DriveSettings
-from reenact.sweep import sweep_models
 
 COLUMNS = ["image", "matte", "protocol", "iteration", "index", "time", "run"]
 

@@ -1,7 +1,7 @@
 """Stage `finetune`: one person's avatar at every iteration of a sweep (section 3 of the paper, *Fine-tuning*).
 
 Too few iterations leave an identity gap, too many kill the mimics; which iteration is best is found out
-afterwards, by stages drive, score and select. Here the sweep is only watched (`reenact.watch`), so that iterations
+afterwards, by stages drive, score and select. Here the sweep is only watched (`reenact.scoring.watch`), so that iterations
 past a clear turn are not trained, and the sweep goes on once where its last iteration is its best.
 """
 
@@ -18,18 +18,18 @@ import pandas as pd
 import torch
 from accelerate.utils import find_executable_batch_size
 
-from reenact.checkpoint import RunFolder, fingerprint
-from reenact.data import Person, load_person, sample
 from reenact.errors import UserError
 from reenact.images import to_tensor
+from reenact.learning.checkpoint import RunFolder, fingerprint
+from reenact.learning.data import Person, load_person, sample
+from reenact.learning.previews import drive_people, spread_frames, write_grid
+from reenact.learning.training import Learner, train
 from reenact.model import Reenactor, build_discriminator, load_model, pick_device, save_model
-from reenact.previews import drive_people, spread_frames, write_grid
+from reenact.scoring.sweep import extension
+from reenact.scoring.watch import Watch
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.score import ScoreSettings
 from reenact.settings.select import SelectSettings
-from reenact.sweep import extension
-from reenact.training import Learner, train
-from reenact.watch import Watch
 
 
 def guided_sweep(frames: int) -> list[int]:
@@ -68,7 +68,7 @@ def finetune(
     """Write `sweep`/<iteration>.safetensors for iteration 0 (no fine-tuning) and every one of the sweep.
 
     Also curves.csv (one row of statistics a step), preview.png (a row an iteration) and, where the sweep is watched,
-    watch.csv (a row an iteration, `reenact.watch.COLUMNS`): `settings.stop_early` leaves out the rest of the sweep after
+    watch.csv (a row an iteration, `reenact.scoring.watch.COLUMNS`): `settings.stop_early` leaves out the rest of the sweep after
     a clear turn, `settings.extend` adds one iteration where the last is the best.
 
     Args:

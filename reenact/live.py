@@ -9,15 +9,15 @@ import numpy as np
 from torch import Tensor
 
 from reenact.avatar import Avatar
-from reenact.camera import open_camera
-from reenact.compose import enlarge, to_bytes
 from reenact.crop_geometry import box_square, crop_square
-from reenact.faces import Face, FaceFinder, overlap
+from reenact.faces.mediapipe_faces import Face, FaceFinder, overlap
 from reenact.images import resize_to, to_tensor
 from reenact.model import pick_device
-from reenact.pose_filter import OneEuro
 from reenact.render import person_identity
-from reenact.screens import open_screen
+from reenact.rendering.camera import open_camera
+from reenact.rendering.compose import enlarge, to_bytes
+from reenact.rendering.pose_filter import OneEuro
+from reenact.rendering.screens import open_screen
 from reenact.settings.live import LiveSettings
 
 DETECT_SIDE = 480

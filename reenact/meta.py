@@ -11,18 +11,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from reenact.checkpoint import RunFolder, fingerprint
-from reenact.data import Person, load_person, sample
 from reenact.errors import UserError
 from reenact.files import write_text, written_whole
 from reenact.images import to_tensor
+from reenact.learning.checkpoint import RunFolder, fingerprint
+from reenact.learning.data import Person, load_person, sample
+from reenact.learning.pose_warmup import scale_descriptors, teach_pose
+from reenact.learning.previews import drive_people, spread_frames, write_grid
+from reenact.learning.training import Learner, pose_response, train
 from reenact.model import Reenactor, build_discriminator, load_model, pick_device, save_model
 from reenact.networks.architecture import PRESETS
-from reenact.pose_warmup import scale_descriptors, teach_pose
-from reenact.previews import drive_people, spread_frames, write_grid
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
-from reenact.training import Learner, pose_response, train
 
 PREVIEW_FRAMES = 8
 

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from reenact.avatar import Avatar
 from reenact.clip import Clip
-from reenact.compose import enlarge, to_bytes
-from reenact.encode import check_encoder, write_video
 from reenact.errors import UserError
 from reenact.images import to_tensor
 from reenact.model import Reenactor, fold_spectral_norms, load_model, pick_device
-from reenact.progress import progress
 from reenact.render import person_identity
+from reenact.rendering.compose import enlarge, to_bytes
+from reenact.rendering.encode import check_encoder, write_video
+from reenact.rendering.progress import progress
 from reenact.sequence import frames_of
 from reenact.settings.render import RenderSettings
 

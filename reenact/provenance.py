@@ -19,7 +19,7 @@ def code(stage: str, root: Path = ROOT, without: tuple[str, ...] = ()) -> str:
     Args:
         stage: name of the stage.
         root: folder of the project.
-        without: modules (as `reenact.watch`) that do not count, nor what only they import.
+        without: modules (as `reenact.scoring.watch`) that do not count, nor what only they import.
 
     Returns:
         12 hex digits.

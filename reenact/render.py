@@ -21,20 +21,20 @@ from torch import Tensor
 
 from reenact.avatar import Avatar
 from reenact.clip import Clip
-from reenact.compose import backgrounds, typical_photo
-from reenact.encode import check_encoder
 from reenact.errors import UserError
 from reenact.files import temporary_folder
+from reenact.footage.media import probe
 from reenact.images import to_tensor
-from reenact.media import probe
 from reenact.model import pick_device
-from reenact.outputs import WRITERS, Scene, Shown
-from reenact.pipeline import ahead, fan_out
-from reenact.pose_filter import Posed, adjusted
-from reenact.progress import progress
+from reenact.rendering.compose import backgrounds, typical_photo
+from reenact.rendering.encode import check_encoder
+from reenact.rendering.outputs import WRITERS, Scene, Shown
+from reenact.rendering.pipeline import ahead, fan_out
+from reenact.rendering.pose_filter import Posed, adjusted
+from reenact.rendering.progress import progress
+from reenact.rendering.sound import add_audio, check_sound
 from reenact.sequence import frames_of, images, spread
 from reenact.settings.render import RenderSettings
-from reenact.sound import add_audio, check_sound
 
 Item = TypeVar("Item")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from reenact.clip import Clip
-from reenact.faces import FaceFinder
+from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.files import write_text
-from reenact.measure import ROLES, Measurer, Sequence, Subject, baselines, part_of_frames, show
-from reenact.metrics import METRICS
+from reenact.scoring.measure import ROLES, Measurer, Sequence, Subject, baselines, part_of_frames, show
+from reenact.scoring.metrics import METRICS
 from reenact.sequence import SELECT
 from reenact.settings.score import ScoreSettings
 
@@ -24,7 +24,7 @@ def score_avatar(
     """Measure every model in `driven` and the baselines; one row per (model, protocol).
 
     The identity error compares with the identity's training frames, as published; the baselines are those of
-    `reenact.measure.baselines`.
+    `reenact.scoring.measure.baselines`.
 
     Args:
         driven: outputs of stage drive.

@@ -19,11 +19,11 @@ from tqdm import tqdm
 from reenact.avatar import Avatar
 from reenact.clip import Clip
 from reenact.errors import UserError
-from reenact.faces import FaceFinder
+from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.files import write_text
-from reenact.measure import ROLES, Measurer, Shown, Subject, baselines, show
-from reenact.metrics import METRICS
 from reenact.model import pick_device
+from reenact.scoring.measure import ROLES, Measurer, Shown, Subject, baselines, show
+from reenact.scoring.metrics import METRICS
 from reenact.sequence import shown_frames
 from reenact.settings.score import ScoreSettings
 

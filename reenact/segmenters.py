@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from reenact.errors import UserError
-from reenact.faces import quiet_stderr
+from reenact.faces.mediapipe_faces import quiet_stderr
 from reenact.parallel import Shared
 from reenact.settings.segment import SegmentSettings
 

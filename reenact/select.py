@@ -1,4 +1,4 @@
-"""Stage select: the iteration of the sweep that becomes the avatar, by the rule of `reenact.tradeoff`, or the user's."""
+"""Stage select: the iteration of the sweep that becomes the avatar, by the rule of `reenact.scoring.tradeoff`, or the user's."""
 
 import json
 import shutil
@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from reenact.errors import UserError
 from reenact.files import write_text, written_whole
-from reenact.metrics import METRICS
+from reenact.scoring.metrics import METRICS
+from reenact.scoring.sweep import sweep_models
+from reenact.scoring.tradeoff import check, choose, judge
 from reenact.settings.select import SelectSettings
-from reenact.sweep import sweep_models
-from reenact.tradeoff import check, choose, judge
 
 
 def select_model(
@@ -28,10 +28,10 @@ def select_model(
         scores, frame_scores: CSVs of stage score.
         sweep: folder of models named by iteration.
         model: the chosen model, a copy.
-        table: CSV to write, a row an iteration: the columns of `reenact.tradeoff.judge`, all metrics of both protocols
+        table: CSV to write, a row an iteration: the columns of `reenact.scoring.tradeoff.judge`, all metrics of both protocols
             over all frames, and `selected`.
         plot: PNG to write, see `draw_sweep`.
-        selected: JSON to write: iteration, chosen_by, reason, descriptor, scores, and `check` (`reenact.tradeoff.check`).
+        selected: JSON to write: iteration, chosen_by, reason, descriptor, scores, and `check` (`reenact.scoring.tradeoff.check`).
         wanted: auto, or the user's choice (`finetune.choose`).
 
     Raises:

@@ -16,7 +16,7 @@ from videos import ffmpeg, plain_video
 
 from reenact.decode import decode_clip
 from reenact.errors import UserError
-from reenact.media import probe, read_frames
+from reenact.footage.media import probe, read_frames
 from reenact.settings.decode import DecodeSettings
 
 ROOT = Path(__file__).parents[1]

@@ -10,9 +10,9 @@ from person_clips import swaying, write_person
 from videos import texture, write_video
 
 from reenact.clip import Clip, write_clip
-from reenact.compose import backgrounds, enlarge, over, paste, square_corners, straight, typical_photo
 from reenact.crop_geometry import crop_square
 from reenact.errors import UserError
+from reenact.rendering.compose import backgrounds, enlarge, over, paste, square_corners, straight, typical_photo
 
 
 def disc(size: int = 64) -> tuple[np.ndarray, np.ndarray]:

@@ -16,8 +16,8 @@ from reenact.crop_geometry import crop_published, crop_square, ffhq_square, to_c
 from reenact.crop_table import COLUMNS, fill_gaps, jitter, smooth
 from reenact.decode import decode_clip
 from reenact.errors import UserError
-from reenact.faces import FaceFinder
-from reenact.media import probe, read_frames
+from reenact.faces.mediapipe_faces import FaceFinder
+from reenact.footage.media import probe, read_frames
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from people import write_person
 
-from reenact.augment import Augmentation
 from reenact.clip import Clip, write_clip
-from reenact.data import load_person, sample
 from reenact.errors import UserError
 from reenact.images import resize_area, resize_to, to_tensor, to_uint8
+from reenact.learning.augment import Augmentation
+from reenact.learning.data import load_person, sample
 from reenact.settings.training import AugmentSettings
 
 

@@ -10,8 +10,8 @@ from videos import texture, write_video
 
 from reenact.decode import decode_clip, identity_roles
 from reenact.errors import UserError
+from reenact.footage.video import AFTER_DAMAGE
 from reenact.settings.decode import DecodeSettings, read_time
-from reenact.video import AFTER_DAMAGE
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from person_clips import WEIGHTS, portrait
 
-from reenact.descriptor import ARCFACE_POINTS, CHIP_SIZE, DlibDescriptor, aligned_face, face_chip, load_descriptor
 from reenact.errors import UserError
-from reenact.faces import FaceFinder
-from reenact.metrics import identity_error
+from reenact.faces.mediapipe_faces import FaceFinder
+from reenact.scoring.descriptor import (
+    ARCFACE_POINTS,
+    CHIP_SIZE,
+    DlibDescriptor,
+    aligned_face,
+    face_chip,
+    load_descriptor,
+)
+from reenact.scoring.metrics import identity_error
 
 needs_weights = pytest.mark.usefixtures("descriptor_weights")
 

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from reenact.encode import check_encoder, encoder_options, write_alpha_video, write_video
 from reenact.errors import UserError
+from reenact.rendering.encode import check_encoder, encoder_options, write_alpha_video, write_video
 from reenact.settings.render import Encoder
 
 

@@ -5,10 +5,10 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 
-from reenact.detectors import open_detectors
 from reenact.errors import UserError
-from reenact.face_alignment_faces import FaceAlignmentFinder, read_peaks
-from reenact.media import probe, read_frames
+from reenact.faces.detectors import open_detectors
+from reenact.faces.face_alignment_faces import FaceAlignmentFinder, read_peaks
+from reenact.footage.media import probe, read_frames
 from reenact.settings.crop import CropSettings, FaceAlignmentSettings
 
 
@@ -61,7 +61,7 @@ class Brightest:
 
 def finder(boxes, **settings):
     """A finder without networks."""
-    from reenact.face_alignment_faces import _DETECTORS
+    from reenact.faces.face_alignment_faces import _DETECTORS
 
     made = FaceAlignmentFinder.__new__(FaceAlignmentFinder)
     made.batch, made._device, made._kind, made._min_confidence = settings.get("batch_size", 8), "cpu", _DETECTORS["sfd"], 0.5

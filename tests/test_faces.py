@@ -5,8 +5,17 @@ import numpy as np
 import pytest
 from videos import texture
 
-from reenact.faces import _RIGID, _STRAIGHT_HEAD, IBUG_68, MESH_POINTS, FaceFinder, head_angles, overlap, quiet_stderr
-from reenact.media import probe, read_frames
+from reenact.faces.mediapipe_faces import (
+    _RIGID,
+    _STRAIGHT_HEAD,
+    IBUG_68,
+    MESH_POINTS,
+    FaceFinder,
+    head_angles,
+    overlap,
+    quiet_stderr,
+)
+from reenact.footage.media import probe, read_frames
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import torch
 from people import write_person
 
 import reenact.finetune
-from reenact.data import load_person
 from reenact.errors import UserError
 from reenact.finetune import Driver, finetune, guided_sweep, personalise
+from reenact.learning.data import load_person
 from reenact.model import Reenactor, build_discriminator, fold_spectral_norms, load_model, save_model
 from reenact.networks.architecture import PRESETS
 from reenact.settings.finetune import FinetuneSettings

@@ -10,15 +10,15 @@ from conftest import ROOT
 from published_files import NARROW, narrow, write
 
 from reenact import Avatar, UserError
-from reenact.checkpoint import RunFolder
 from reenact.cli import run
+from reenact.learning.checkpoint import RunFolder
+from reenact.learning.training import Learner
 from reenact.model import Reenactor, build_discriminator, load_model
 from reenact.networks.architecture import PRESETS
 from reenact.published.importing import import_published
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import MetaSettings
 from reenact.settings.workflow import load_config
-from reenact.training import Learner
 from workflow_scripts.import_published import main
 
 RECIPE = ROOT.parent / "shared" / "parity"

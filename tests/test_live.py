@@ -12,13 +12,13 @@ import torch
 from person_clips import portrait
 from videos import place_head, texture, write_video
 
-from reenact.camera import open_camera
 from reenact.errors import UserError
-from reenact.faces import Face, FaceFinder
+from reenact.faces.mediapipe_faces import Face, FaceFinder
 from reenact.live import Follower, run_live
 from reenact.model import Reenactor, save_model
 from reenact.networks.architecture import PRESETS
-from reenact.screens import open_screen
+from reenact.rendering.camera import open_camera
+from reenact.rendering.screens import open_screen
 from reenact.settings.live import LiveSettings
 
 
@@ -130,7 +130,7 @@ def test_what_is_not_there(tmp_path: Path, model: Path, monkeypatch: pytest.Monk
 
 
 def test_virtual_camera_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reenact.screens.find_spec", lambda name: None)
+    monkeypatch.setattr("reenact.rendering.screens.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'reenact\[virtual-camera\]'"), open_screen("virtual-camera", 64, 64):
         pass
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from reenact.errors import UserError
-from reenact.losses import ImageLosses, dice, face_region, hinge_discriminator, hinge_generator, published_dice
+from reenact.learning.losses import ImageLosses, dice, face_region, hinge_discriminator, hinge_generator, published_dice
 from reenact.networks import vgg_weights
 from reenact.networks.vgg import CAFFE, LAYOUTS, PUBLISHED, TORCHVISION, VGGFACE, PerceptualNetwork
 from reenact.networks.vgg_weights import perceptual_network

@@ -9,7 +9,7 @@ from PIL import Image
 from videos import texture, write_video
 
 from reenact.errors import UserError
-from reenact.media import probe, read_frames, scan_duration
+from reenact.footage.media import probe, read_frames, scan_duration
 
 
 def corners() -> np.ndarray:

@@ -11,9 +11,9 @@ from person_clips import portrait
 from scipy.spatial import procrustes
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
-from reenact import metrics
-from reenact.descriptor import load_descriptor
-from reenact.faces import FaceFinder
+from reenact.faces.mediapipe_faces import FaceFinder
+from reenact.scoring import metrics
+from reenact.scoring.descriptor import load_descriptor
 
 RANDOM = np.random.default_rng(0)
 RUN = np.zeros(40, int)

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from reenact import Avatar, UserError, onnx_export
+from reenact.footage.media import probe, read_frames
 from reenact.images import fit, to_tensor
-from reenact.media import probe, read_frames
 from reenact.model import Reenactor, save_model
 from reenact.networks.architecture import PRESETS
 from reenact.onnx_export import export_onnx

@@ -12,9 +12,10 @@ import published_reference as reference
 import pytest
 import torch
 
-from reenact.data import Batch
 from reenact.errors import UserError
-from reenact.losses import ImageLosses, hinge_discriminator, hinge_generator
+from reenact.learning.data import Batch
+from reenact.learning.losses import ImageLosses, hinge_discriminator, hinge_generator
+from reenact.learning.training import Learner, training_step, weighted_losses
 from reenact.model import Reenactor, build_discriminator
 from reenact.networks.architecture import PRESETS, Architecture
 from reenact.networks.discriminator import feature_distance
@@ -22,7 +23,6 @@ from reenact.published.weights import convert, convert_back
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import MetaSettings
 from reenact.settings.training import LossWeights
-from reenact.training import Learner, training_step, weighted_losses
 
 NARROW = Architecture(
     image_size=32, identity_dim=32, pose_dim=16, generator_channels=16, max_channels=32, discriminator_channels=8,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reenact.pipeline import Stopped, ahead, fan_out
+from reenact.rendering.pipeline import Stopped, ahead, fan_out
 
 
 def threads() -> int:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.signal import savgol_filter
 
-from reenact.pose_filter import OneEuro, Posed, adjusted, savgol
+from reenact.rendering.pose_filter import OneEuro, Posed, adjusted, savgol
 from reenact.settings.render import PoseFilterSettings
 
 

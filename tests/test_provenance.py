@@ -39,13 +39,13 @@ def changed(project, file, old, new):
 
 def test_an_edit_reaches_the_stages_that_run_it(project):
     assert changed(project, "reenact/settings/crop.py", "default=1.8", "default=1.9") == {"crop", "write_config"}
-    assert changed(project, "reenact/losses.py", "1 + fake", "2 + fake") == {"meta", "finetune"}
+    assert changed(project, "reenact/learning/losses.py", "1 + fake", "2 + fake") == {"meta", "finetune"}
     assert changed(project, "workflow_scripts/decode.py", "frame table to write", "table to write") == {"decode"}
 
 
 def test_comments_docstrings_and_layout_do_not_count(project):
     assert changed(project, "reenact/crop.py", "\ndef ", "\n# A comment.\n\n\ndef ") == set()
-    assert changed(project, "reenact/losses.py", "Hinge loss of the generator", "The loss") == set()
+    assert changed(project, "reenact/learning/losses.py", "Hinge loss of the generator", "The loss") == set()
 
 
 def test_a_template_counts(project):

@@ -19,12 +19,12 @@ from torch.nn import functional
 
 from reenact import render
 from reenact.clip import Clip, write_clip
-from reenact.encode import write_video
 from reenact.errors import UserError
 from reenact.model import Reenactor, save_model
 from reenact.networks.architecture import PRESETS
+from reenact.rendering.encode import write_video
+from reenact.rendering.sound import add_audio
 from reenact.settings.render import RenderSettings
-from reenact.sound import add_audio
 
 START = 0.5
 """Where the driver's stretch starts in its file, s."""

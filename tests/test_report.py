@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from person_clips import swaying, write_person
 
-from reenact.encode import write_video
-from reenact.previews import write_grid
+from reenact.learning.previews import write_grid
+from reenact.rendering.encode import write_video
 from reenact.report import _lost, _matted, build_report
 from reenact.score import COLUMNS
 from reenact.select import select_model

@@ -14,8 +14,8 @@ from reenact.crop import crop_clip
 from reenact.crop_geometry import crop_square
 from reenact.decode import decode_clip
 from reenact.errors import UserError
+from reenact.footage.media import probe, read_frames
 from reenact.mattes import Moment, face_region, inside_frame, keep_person, neighbourhoods, sharpen_matte, smoothed
-from reenact.media import probe, read_frames
 from reenact.segment import COLUMNS, find_warnings, segment_clip
 from reenact.segmenters import MediapipeSegmenter, person_labels
 from reenact.settings.crop import CropSettings

@@ -9,10 +9,10 @@ import pytest
 from skimage import io
 
 from reenact.errors import UserError
-from reenact.metrics import METRICS
+from reenact.scoring.metrics import METRICS
+from reenact.scoring.tradeoff import check, choose, judge, turned
 from reenact.select import by_iteration, select_model
 from reenact.settings.select import SelectSettings
-from reenact.tradeoff import check, choose, judge, turned
 
 SWEEP = [0, 30, 60, 125, 230, 400]
 IDENTITY = [0.30, 0.20, 0.14, 0.11, 0.105, 0.104]  # falls, then flattens

@@ -8,9 +8,9 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from reenact.encode import write_alpha_video, write_video
 from reenact.errors import UserError
-from reenact.sound import add_audio
+from reenact.rendering.encode import write_alpha_video, write_video
+from reenact.rendering.sound import add_audio
 
 BEEP = 2.0
 """Where the clapper's beep starts in its file, s."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from reenact.tracking import Sighting, face_sharpness, find_cuts, link, same_view, scene_change
+from reenact.faces.tracking import Sighting, face_sharpness, find_cuts, link, same_view, scene_change
 
 
 def sighting(row: int, x: float, thumbnail: np.ndarray) -> Sighting:

@@ -4,15 +4,15 @@ import pytest
 import torch
 from people import write_person
 
-from reenact.checkpoint import RunFolder, fingerprint
-from reenact.data import load_person, sample
 from reenact.errors import UserError
+from reenact.learning.checkpoint import RunFolder, fingerprint
+from reenact.learning.data import load_person, sample
+from reenact.learning.pose_warmup import scale_descriptors
+from reenact.learning.training import Learner, pose_response, train
 from reenact.model import Reenactor, build_discriminator
 from reenact.networks.architecture import Architecture
-from reenact.pose_warmup import scale_descriptors
 from reenact.settings.meta import MetaSettings
 from reenact.settings.training import AugmentSettings, LossWeights
-from reenact.training import Learner, pose_response, train
 
 TINY = Architecture(
     image_size=32, identity_dim=32, pose_dim=16, generator_channels=16, max_channels=32, discriminator_channels=8,

@@ -28,7 +28,7 @@ def main() -> None:
         crops=arguments.crops, mattes=arguments.mattes, meta=arguments.meta, sweep=arguments.sweep_folder, runs=arguments.runs,
         device=arguments.device, threads=arguments.threads, settings=settings, driver=driver,
         # Watching decides how far a sweep goes, not what its models are: other code for it must not train them anew.
-        code=code("finetune", without=("reenact.watch", "reenact.settings.score", "reenact.settings.select")),
+        code=code("finetune", without=("reenact.scoring.watch", "reenact.settings.score", "reenact.settings.select")),
     )  # fmt: skip
 
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from reenact.checkpoint import RunFolder
 from reenact.errors import UserError
+from reenact.learning.checkpoint import RunFolder
 from reenact.model import Reenactor, build_discriminator, save_model
 from reenact.networks.architecture import Architecture
 from reenact.networks.discriminator import Discriminator

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from reenact.errors import UserError
+from reenact.scoring.sweep import extension
 from reenact.settings.base import Section, explain, report
 from reenact.settings.crop import CropSettings, FaceChoice
 from reenact.settings.decode import DecodeSettings, read_time
@@ -22,7 +23,6 @@ from reenact.settings.report import ReportSettings
 from reenact.settings.score import ScoreSettings
 from reenact.settings.segment import SegmentSettings
 from reenact.settings.select import SelectSettings
-from reenact.sweep import extension
 
 FETCHED = Path("resources")
 

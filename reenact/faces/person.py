@@ -3,8 +3,8 @@
 import numpy as np
 
 from reenact.errors import UserError
+from reenact.faces.tracking import Sighting, Sightings, Track, likeness, link
 from reenact.settings.crop import face_point
-from reenact.tracking import Sighting, Sightings, Track, likeness, link
 
 # Who is seen in less than this share of the frames of the person seen most is not counted among the people of a clip.
 _COUNTS = 0.1

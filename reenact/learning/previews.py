@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import torch
 
-from reenact.data import Person
 from reenact.files import written_whole
 from reenact.images import to_tensor, to_uint8
+from reenact.learning.data import Person
 from reenact.model import Reenactor
 from reenact.sequence import spread
 

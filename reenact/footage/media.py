@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from reenact.errors import UserError
-from reenact.frames import Frame, Media
-from reenact.photos import PHOTO_SUFFIXES, identify, probe_photos, read_photos
-from reenact.video import probe_video, read_video, scan_duration
+from reenact.footage.frames import Frame, Media
+from reenact.footage.photos import PHOTO_SUFFIXES, identify, probe_photos, read_photos
+from reenact.footage.video import probe_video, read_video, scan_duration
 
 __all__ = ["Frame", "Media", "listed_frames", "probe", "read_frames", "scan_duration"]
 

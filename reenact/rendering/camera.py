@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from reenact.errors import UserError
-from reenact.media import probe, read_frames
+from reenact.footage.media import probe, read_frames
 
 
 @dataclass(frozen=True)

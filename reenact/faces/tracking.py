@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from reenact.detectors import Detector
-from reenact.faces import Face, overlap
-from reenact.media import Frame, Media, listed_frames
+from reenact.faces.detectors import Detector
+from reenact.faces.mediapipe_faces import Face, overlap
+from reenact.footage.media import Frame, Media, listed_frames
 from reenact.parallel import Shared, in_order
 
 # Longer side of the pictures that faces are looked for in, px. The networks see 192 px of it at most.

@@ -12,14 +12,14 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from reenact import metrics
 from reenact.clip import Clip
-from reenact.descriptor import load_descriptor
 from reenact.errors import UserError
-from reenact.faces import FaceFinder
+from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.images import frame_by_frame, resize_area, resize_to
-from reenact.metrics import METRICS
-from reenact.perceptual import load_perceptual, perceptual_error
+from reenact.scoring import metrics
+from reenact.scoring.descriptor import load_descriptor
+from reenact.scoring.metrics import METRICS
+from reenact.scoring.perceptual import load_perceptual, perceptual_error
 from reenact.sequence import frames_of, images, parts, spread
 from reenact.settings.score import ScoreSettings
 

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from reenact.errors import UserError
 from reenact.images import to_tensor
-from reenact.metrics import matte_boxes, mean
 from reenact.networks.vgg import PerceptualNetwork, perceptual_distance
+from reenact.scoring.metrics import matte_boxes, mean
 from reenact.settings.score import ScoreSettings
 
 RANDOM_SEED = 1

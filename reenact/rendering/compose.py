@@ -16,7 +16,7 @@ import pandas as pd
 from reenact.clip import Clip
 from reenact.crop_geometry import to_frame
 from reenact.errors import UserError
-from reenact.media import Media, probe, read_frames
+from reenact.footage.media import Media, probe, read_frames
 from reenact.sequence import frames_of
 
 THIN = 1 / 4

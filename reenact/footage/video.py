@@ -18,8 +18,8 @@ import av.filter
 from av.stream import Disposition
 
 from reenact.errors import UserError
-from reenact.frames import Frame, Media
-from reenact.planes import Turn, VideoPicture, Workspace, describe, turn_of
+from reenact.footage.frames import Frame, Media
+from reenact.footage.planes import Turn, VideoPicture, Workspace, describe, turn_of
 
 DEINTERLACED = "de-interlaced (bwdif)"
 AFTER_DAMAGE = "after damage, before the next key frame"

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from reenact.errors import UserError
-from reenact.frames import Frame, Media
-from reenact.planes import BEHIND_TRANSPARENCY, TRANSPARENCY, resized
-from reenact.video import probe_video, read_video
+from reenact.footage.frames import Frame, Media
+from reenact.footage.planes import BEHIND_TRANSPARENCY, TRANSPARENCY, resized
+from reenact.footage.video import probe_video, read_video
 
 PHOTO_SUFFIXES = (
     ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".tga", ".ppm", ".pgm",

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from reenact.face_alignment_faces import FaceAlignmentFinder
-from reenact.faces import Face, FaceFinder
+from reenact.faces.face_alignment_faces import FaceAlignmentFinder
+from reenact.faces.mediapipe_faces import Face, FaceFinder
 from reenact.settings.crop import CropSettings
 
 

@@ -12,7 +12,7 @@ import kornia.augmentation as K
 import torch
 from torch import Tensor, nn
 
-from reenact.data import Batch
+from reenact.learning.data import Batch
 from reenact.settings.training import AugmentSettings
 
 

@@ -13,11 +13,11 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from reenact.augment import Augmentation
-from reenact.checkpoint import RunFolder
-from reenact.data import Batch
 from reenact.errors import UserError
-from reenact.losses import ImageLosses, hinge_discriminator, hinge_generator
+from reenact.learning.augment import Augmentation
+from reenact.learning.checkpoint import RunFolder
+from reenact.learning.data import Batch
+from reenact.learning.losses import ImageLosses, hinge_discriminator, hinge_generator
 from reenact.model import Reenactor
 from reenact.networks.discriminator import Discriminator, feature_distance
 from reenact.settings.training import TrainingSettings

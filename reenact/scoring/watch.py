@@ -14,13 +14,13 @@ import pandas as pd
 from reenact.avatar import Avatar
 from reenact.clip import Clip
 from reenact.errors import UserError
-from reenact.faces import FaceFinder
-from reenact.measure import ROLES, Measurer, Subject, show
-from reenact.metrics import METRICS
+from reenact.faces.mediapipe_faces import FaceFinder
+from reenact.scoring.measure import ROLES, Measurer, Subject, show
+from reenact.scoring.metrics import METRICS
+from reenact.scoring.tradeoff import choose, judge, turned
 from reenact.sequence import SELECT, shown_frames
 from reenact.settings.score import ScoreSettings
 from reenact.settings.select import SelectSettings
-from reenact.tradeoff import choose, judge, turned
 
 FRAMES, DESCRIBED = 48, 16
 """Most frames of each protocol, and of them those whose identity is measured, as of the real person: 4 s an iteration."""

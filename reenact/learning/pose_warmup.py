@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from reenact.augment import Augmentation
-from reenact.data import Batch, Person
 from reenact.images import to_tensor
+from reenact.learning.augment import Augmentation
+from reenact.learning.data import Batch, Person
 from reenact.model import Reenactor
 from reenact.networks.mobilenet import MobileNetV2
 from reenact.settings.training import AugmentSettings

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from reenact.colour import LEVELS, MATRICES, Colours, to_rgb, to_screen
+from reenact.footage.colour import LEVELS, MATRICES, Colours, to_rgb, to_screen
 
 # Transparent pixels become mid-grey: dark and fair hair both stand out against it.
 BEHIND_TRANSPARENCY = 128

@@ -1,0 +1,1 @@
+"""Finding faces, following one person, and choosing who that is."""

@@ -1,0 +1,1 @@
+"""Reading videos and photos: upright RGB frames with their exact times."""

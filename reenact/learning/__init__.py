@@ -1,0 +1,1 @@
+"""What meta-learning and fine-tuning share: samples, losses, the loop, checkpoints."""

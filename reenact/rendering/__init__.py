@@ -1,0 +1,1 @@
+"""From poses to files: composing, encoding, sound, screens."""

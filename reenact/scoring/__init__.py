@@ -1,0 +1,1 @@
+"""Measuring avatars against the truth, and weighing what was measured."""
