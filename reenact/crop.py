@@ -14,16 +14,17 @@ import pandas as pd
 
 from reenact.clip import encode_png, write_clip
 from reenact.crop_geometry import crop_published, crop_square, middle_square
-from reenact.crop_table import COLUMNS, describe_rows, hint, jitter, landmarks_in_crops, place_squares, quality
+from reenact.crop_table import COLUMNS, describe_rows, hint, jitter, landmarks_in_crops, place_squares, write_quality
 from reenact.errors import UserError
 from reenact.faces.detectors import open_detectors
 from reenact.faces.person import choose_in_photos, choose_person
 from reenact.faces.tracking import Sighting, Sightings, find_faces
 from reenact.footage.media import Frame, Media, listed_frames, probe
-from reenact.parallel import cpu_threads, in_order
+from reenact.parallel import cpu_threads, in_order, opencv_in_one_thread
 from reenact.settings.crop import CropSettings
 
 
+@opencv_in_one_thread()
 def crop_clip(*, media: Path, frames: Path, crops: Path, settings: CropSettings, device: str = "auto", threads: int = 1) -> None:
     """Write the crops of one clip: `settings.size` square RGB images, and where in its frame each comes from.
 
@@ -90,11 +91,9 @@ def _as_they_are(table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sightin
     table["side"] = table["raw_side"] = side
     table[["frame_width", "frame_height"]] = seen.size.astype(int)
     table["angle"], table["scene"], table["status"], table["reason"] = 0.0, 0, "tracked", ""
-    measured = ["sharpness", "yaw", "pitch", "roll", "cut_off", "face_height", "confidence"]
-    table[measured] = [np.nan] * 6 + [0.0]
-    for row, sighting in chosen.items():
-        height = sighting.box[3] - sighting.box[1]
-        table.loc[row, measured] = [*quality(sighting, seen.size[row]), height, sighting.confidence]
+    write_quality(table, seen, chosen)
+    heights = {row: sighting.box[3] - sighting.box[1] for row, sighting in chosen.items()}
+    table["face_height"] = [heights.get(row, np.nan) for row in range(len(table))]
     table["image"] = [f"{index:06d}.png" for index in table["index"]]
     table["matte"] = ""
     return table[(table["role"] != "unused").to_numpy()].reset_index(drop=True)[COLUMNS]

@@ -95,13 +95,36 @@ def crop_square(image: np.ndarray, x: float, y: float, side: float, size: int, a
     # warpAffine has pixel centres at whole numbers. To reduce, the square is first sampled at least as finely as the
     # frame itself, where straight lines between pixels will do, at a third of the cost of cubic ones.
     corner = to_frame(np.array([step / 2, step / 2]), x, y, side, side, angle) - 0.5
-    back = np.column_stack([step * _turn(angle), corner])
+    part, left, top = _padded(image, x, y, side, angle)
+    back = np.column_stack([step * _turn(angle), corner - [left, top]])
     kernel = cv2.INTER_CUBIC if finer == 1 else cv2.INTER_LINEAR
-    result = cv2.warpAffine(image, back, (fine, fine), flags=kernel | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)
+    result = cv2.warpAffine(part, back, (fine, fine), flags=kernel | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)
     if finer > 1:
         result = cv2.resize(result, (size, size), interpolation=cv2.INTER_AREA)
     depth = outside_depth(x, y, side, size, image.shape[1], image.shape[0], angle)
-    return result if depth is None else _fade_outside(result, depth / np.float32(_FADE * side))
+    return result if depth is None else _fade_outside(result, depth * np.float32(1 / (_FADE * side)))
+
+
+def _padded(image: np.ndarray, x: float, y: float, side: float, angle: float) -> tuple[np.ndarray, int, int]:
+    """What a square shows of a picture padded by reflection, and where its corner lies in the picture (left, top).
+
+    Padded beforehand, because warpAffine takes three times as long where it has to reflect pixel by pixel itself.
+    """
+    corners = to_frame(np.array([(0, 0), (1, 0), (0, 1), (1, 1)]), x, y, side, 1, angle)
+    # Cubic interpolation reaches two pixels further.
+    first, last = np.floor(corners.min(axis=0)).astype(int) - 3, np.ceil(corners.max(axis=0)).astype(int) + 3
+    pads, parts = [], []
+    for low, high, length in ((first[1], last[1], image.shape[0]), (first[0], last[0], image.shape[1])):
+        before, after = max(0, -int(low)), max(0, int(high) - length)
+        pads += [before, after]
+        # What is mirrored must be there, besides what is shown.
+        start = max(0, min(int(low), length - after - 1)) if before == 0 else 0
+        stop = min(length, max(int(high), before + 1)) if after == 0 else length
+        parts.append(slice(start, stop))
+    part = image[parts[0], parts[1]]
+    if any(pads):
+        part = cv2.copyMakeBorder(part, *pads, cv2.BORDER_REFLECT_101)
+    return part, parts[1].start - pads[2], parts[0].start - pads[0]
 
 
 def outside_depth(x: float, y: float, side: float, size: int, width: int, height: int, angle: float = 0.0) -> np.ndarray | None:
@@ -118,6 +141,10 @@ def outside_depth(x: float, y: float, side: float, size: int, width: int, height
     corners = to_frame(np.array([(0, 0), (1, 0), (0, 1), (1, 1)]), x, y, side, 1, angle)
     if (corners >= 0).all() and (corners <= (width, height)).all():
         return None
+    if not angle:
+        steps = np.float32((np.arange(size) + 0.5) * (side / size))
+        across, down = (np.maximum(np.maximum(-(steps + start), steps + (start - end)), 0) for start, end in ((x, width), (y, height)))
+        return np.maximum(across[None, :].astype(np.float32), down[:, None].astype(np.float32))
     steps = np.float32((np.arange(size) + 0.5) * (side / size) - side / 2)
     (a, b), (c, d) = _turn(angle).astype(np.float32)
     across = a * steps[None, :] + b * steps[:, None] + np.float32(x + side / 2)
@@ -135,13 +162,18 @@ def _fade_outside(crop: np.ndarray, depth: np.ndarray) -> np.ndarray:
     size = crop.shape[0]
     inside = cv2.compare(depth, 0, cv2.CMP_EQ)
     colour = cv2.mean(crop, inside if inside.any() else None)[:3]
-    # The blur is wide, so it may be made from a small copy.
+    # The blur is wide, so it may be made from a small copy, and mixed there with the colour.
     small = cv2.resize(crop, (max(1, size // 4), max(1, size // 4)), interpolation=cv2.INTER_AREA)
-    blurred = cv2.resize(cv2.GaussianBlur(small, (0, 0), 0.02 * size / 4 + 0.5), (size, size), interpolation=cv2.INTER_LINEAR)
-    share = cv2.min(3 * depth, 1)
-    softened = cv2.blendLinear(crop, blurred, 1 - share, share)
-    share = cv2.min(depth, 1)
-    return cv2.blendLinear(softened, np.full_like(crop, np.rint(colour)), 1 - share, share)
+    blurred = cv2.GaussianBlur(small, (0, 0), 0.02 * size / 4 + 0.5)
+    share = cv2.min(cv2.resize(depth, blurred.shape[1::-1], interpolation=cv2.INTER_AREA), 1)
+    # Of all that is not the crop, 1 - (1 - 3 d) (1 - d) where d < 1/3, the colour has d: a quarter at the border.
+    share = share / (1 - cv2.max(1 - 3 * share, 0) * (1 - share) + np.float32(1e-6))
+    share = cv2.max(share, 0.25)
+    plain = np.empty_like(blurred)
+    plain[:] = np.rint(colour)
+    behind = cv2.resize(cv2.blendLinear(blurred, plain, 1 - share, share), (size, size), interpolation=cv2.INTER_LINEAR)
+    share = cv2.max(1 - 3 * depth, 0) * cv2.max(1 - depth, 0)
+    return cv2.blendLinear(crop, behind, share, 1 - share)
 
 
 def crop_published(image: np.ndarray, left: int, top: int, side: int, size: int, face_height: float) -> np.ndarray:

@@ -57,9 +57,7 @@ def place_squares(
         paths[inside, :4] = smooth(times[filled[inside]], states[inside, :4], settings.smoothing)
     _write_squares(table, filled, paths, settings.geometry == "published")
     table.loc[rows, ["raw_x", "raw_y", "raw_side"]] = _squares(raw)[:, :3]
-    table[[*QUALITY, "confidence"]] = np.nan, np.nan, np.nan, np.nan, np.nan, 0.0
-    for row, sighting in chosen.items():
-        table.loc[row, [*QUALITY, "confidence"]] = [*quality(sighting, seen.size[row]), sighting.confidence]
+    write_quality(table, seen, chosen)
     if not driver:
         _drop_poor(table, settings)
     table["matte"] = ""
@@ -72,10 +70,27 @@ def place_squares(
     return table[COLUMNS]
 
 
-def quality(sighting: Sighting, size: np.ndarray) -> np.ndarray:
-    """Sharpness, yaw, pitch, roll (degrees), and the share of the face box outside of a frame of this size (px)."""
-    inner = np.maximum(np.minimum(sighting.box[2:], size) - np.maximum(sighting.box[:2], 0), 0)
-    return np.array([sighting.sharpness, *head_angles(sighting.landmarks), 1 - inner.prod() / sighting.area])
+def write_quality(table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting]) -> None:
+    """Add the columns QUALITY and confidence to a table; NaN, and confidence 0, where the person was not seen.
+
+    Sharpness; yaw, pitch, roll, degrees; cut_off, the share of the face box that lies outside of the frame.
+
+    Args:
+        table: all rows.
+        seen: all faces.
+        chosen: the person's, by row.
+    """
+    values = np.full((len(table), len(QUALITY) + 1), np.nan)
+    values[:, -1] = 0
+    if chosen:
+        rows, sightings = list(chosen), list(chosen.values())
+        boxes = np.stack([sighting.box for sighting in sightings])
+        inner = np.maximum(np.minimum(boxes[:, 2:], seen.size[rows]) - np.maximum(boxes[:, :2], 0), 0)
+        values[rows, 0] = [sighting.sharpness for sighting in sightings]
+        values[rows, 1:4] = head_angles(np.stack([sighting.landmarks for sighting in sightings]))
+        values[rows, 4] = 1 - inner.prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        values[rows, 5] = [sighting.confidence for sighting in sightings]
+    table[[*QUALITY, "confidence"]] = values
 
 
 def jitter(table: pd.DataFrame) -> dict[str, float]:
@@ -110,9 +125,10 @@ def landmarks_in_crops(table: pd.DataFrame, marks: dict[int, np.ndarray]) -> np.
         marks: landmarks (68 x 2, px of the frame) by the frame's index.
     """
     result = np.full((len(table), 68, 2), np.nan)
-    for row, place in enumerate(table.itertuples()):
-        if int(place.index) in marks:
-            result[row] = to_crop(marks[int(place.index)], place.x, place.y, place.side, 1, place.angle)
+    places = table[["index", "x", "y", "side", "angle"]].to_numpy(float).tolist()
+    for row, (index, x, y, side, angle) in enumerate(places):
+        if int(index) in marks:
+            result[row] = to_crop(marks[int(index)], x, y, side, 1, angle)
     return result
 
 

@@ -80,22 +80,20 @@ def keep_person(matte: np.ndarray, face: np.ndarray | None = None) -> np.ndarray
     Returns:
         A new matte. Without anything solid in the face it is `matte` itself.
     """
-    size = matte.shape[0]
-    face = _usual_face(size) if face is None else face
+    face = _usual_face(matte.shape[0]) if face is None else face
     solid = cv2.compare(matte, 0.5, cv2.CMP_GT)
-    count, labels = cv2.connectedComponents(solid, connectivity=4, ltype=cv2.CV_16U)
-    left, top, width, height = cv2.boundingRect(face)
-    part = slice(top, top + height), slice(left, left + width)
-    covering = np.bincount(labels[part][face[part] > 0], minlength=count)
-    covering[0] = 0
-    if not covering.any():
+    if not cv2.countNonZero(cv2.bitwise_and(solid, face)):
         return matte
-    mine = covering >= _COVERS * covering.max()
-    if count > 1 + mine.sum():
-        person = np.where(mine, 255, 0).astype(np.uint8)[labels]
-        matte = _without_others(matte, person, solid)
-        solid = person
-    return _fill_holes(matte, solid, face)
+    # Outlines and what they enclose, a tenth of the time of labelling every pixel.
+    outlines, tree = cv2.findContours(solid, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    outer = [number for number in range(len(outlines)) if tree[0][number][3] < 0]
+    if len(outer) > 1:
+        person = _most_of(face, solid, [outlines[number] for number in outer])
+        if cv2.countNonZero(person) < cv2.countNonZero(solid):
+            matte = _without_others(matte, person, solid)
+            solid = person
+    holes = [outlines[number] for number in range(len(outlines)) if tree[0][number][3] >= 0]
+    return _fill_holes(matte, solid, face, holes) if holes else matte
 
 
 def inside_frame(x: float, y: float, side: float, angle: float, width: int, height: int, size: int) -> np.ndarray | None:
@@ -198,17 +196,38 @@ def _without_others(matte: np.ndarray, person: np.ndarray, solid: np.ndarray) ->
     return matte * (mine <= others)
 
 
-def _fill_holes(matte: np.ndarray, person: np.ndarray, face: np.ndarray) -> np.ndarray:
-    """Fill holes of the person (uint8, 255 inside) that are small or lie in the face."""
-    size = matte.shape[0]
-    count, labels, stats, centres = cv2.connectedComponentsWithStats(cv2.bitwise_not(person), connectivity=4, ltype=cv2.CV_16U)
+def _most_of(face: np.ndarray, solid: np.ndarray, outlines: list[np.ndarray]) -> np.ndarray:
+    """Of the solid things (uint8, S x S, 255 inside; their outer outlines), those that cover most of the face: likewise."""
+    labels = np.zeros(solid.shape, np.uint16)
+    # Larger ones first: what lies in the hole of another is drawn over it.
+    outlines = sorted(outlines, key=cv2.contourArea, reverse=True)
+    for number, outline in enumerate(outlines, 1):
+        cv2.drawContours(labels, [outline], 0, number, cv2.FILLED)
+    labels[solid == 0] = 0
+    covering = np.bincount(labels[face > 0], minlength=len(outlines) + 1)
+    covering[0] = 0
+    return np.where(covering >= _COVERS * covering.max(), 255, 0).astype(np.uint8)[labels]
+
+
+def _fill_holes(matte: np.ndarray, person: np.ndarray, face: np.ndarray, outlines: list[np.ndarray]) -> np.ndarray:
+    """Fill holes (their outlines, which run over what is around them) of the person that are small or lie in the face.
+
+    Args:
+        matte: float32, S x S.
+        person: uint8, S x S, 255 inside; holes of other things are left alone.
+        face: uint8, S x S, 1 inside.
+    """
     filled = matte.copy()
-    for number in range(1, count):
-        left, top, width, height, area = stats[number]
-        if left == 0 or top == 0 or left + width == size or top + height == size:
+    for outline in outlines:
+        column, row = outline[0, 0]
+        if not person[row, column]:
             continue
-        column, row = centres[number].astype(int)
-        if area < _SMALL_HOLE * size * size or face[row, column]:
-            part = slice(top, top + height), slice(left, left + width)
-            filled[part][labels[part] == number] = 1
+        left, top, width, height = cv2.boundingRect(outline)
+        part = slice(top, top + height), slice(left, left + width)
+        hole = cv2.drawContours(np.zeros((height, width), np.uint8), [outline], 0, 255, cv2.FILLED, offset=(-left, -top))
+        hole = cv2.bitwise_and(hole, cv2.bitwise_not(person[part]))
+        about = cv2.moments(hole, binaryImage=True)
+        area = about["m00"]
+        if area and (area < _SMALL_HOLE * face.size or face[top + int(about["m01"] / area), left + int(about["m10"] / area)]):
+            filled[part][hole > 0] = 1
     return filled

@@ -15,7 +15,7 @@ import pandas as pd
 
 from reenact.clip import Clip, encode_png, write_clip
 from reenact.mattes import Moment, face_region, inside_frame, keep_person, neighbourhoods, sharpen_matte, smoothed
-from reenact.parallel import cpu_threads, in_order
+from reenact.parallel import cpu_threads, in_order, opencv_in_one_thread
 from reenact.segmenters import Segmenter, open_segmenter
 from reenact.settings.segment import SegmentSettings
 
@@ -37,6 +37,7 @@ class _Matte:
     face_coverage: float
 
 
+@opencv_in_one_thread()
 def segment_clip(*, crops: Path, mattes: Path, settings: SegmentSettings, device: str = "auto", threads: int = 1) -> None:
     """Write one grey image (0 background to 255 person) for each crop, of the same name.
 
@@ -122,7 +123,7 @@ def _mattes(clip: Clip, rows: np.ndarray, segmenter: Segmenter, workers: int, se
             matte = keep_person(sharpen_matte(smoothed(moment, near, sigma), settings.sharpen), face)
             shown = inside_frame(*places[moment.row], size)
             matte = matte if shown is None else matte * shown
-        pixels = np.rint(matte * 255).astype(np.uint8)
+        pixels = cv2.convertScaleAbs(matte, alpha=255)
         return _Matte(moment.row, encode_png(pixels), float(pixels.mean()) / 255, cv2.mean(pixels, face)[0] / 255)
 
     batches = [rows[i:i + segmenter.batch_size] for i in range(0, len(rows), segmenter.batch_size)]

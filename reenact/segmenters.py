@@ -10,14 +10,14 @@ from threading import Lock
 from typing import Any, Protocol
 
 from reenact.errors import UserError
-from reenact.faces.mediapipe_faces import quiet_stderr
+from reenact.faces.mediapipe_faces import Graph, quiet_stderr
 from reenact.parallel import Shared
 from reenact.settings.segment import SegmentSettings
 
 with quiet_stderr():
     import cv2
     import numpy as np
-    from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+    from mediapipe.python.solutions import selfie_segmentation
 
 # The last commit of the default model that was looked at: CelebAMask-HQ's 19 labels, weights as safetensors.
 DEFAULT_MODEL = SegmentSettings.model_fields["model"].default
@@ -117,16 +117,17 @@ class _Graphs:
         return other if cv2.mean(other, face)[0] > covered else matte
 
 
-def _graph(general: bool) -> SelfieSegmentation:
+def _graph(general: bool) -> Graph:
     # Several threads may want one, and there is only one standard error to hold back.
     with _LOADING, quiet_stderr():
-        graph = SelfieSegmentation(model_selection=0 if general else 1)
-        graph.process(np.zeros((256, 256, 3), np.uint8))
+        which = {"model_selection": 0 if general else 1}
+        graph = Graph(binary_graph_path=selfie_segmentation._BINARYPB_FILE_PATH, side_inputs=which, outputs=["segmentation_mask"])
+        graph.run(np.zeros((256, 256, 3), np.uint8))
     return graph
 
 
-def _ask(graph: SelfieSegmentation, image: np.ndarray) -> np.ndarray:
-    return np.array(graph.process(np.ascontiguousarray(image)).segmentation_mask, np.float32).reshape(image.shape[:2])
+def _ask(graph: Graph, image: np.ndarray) -> np.ndarray:
+    return np.array(graph.run(image)["segmentation_mask"], np.float32).reshape(image.shape[:2])
 
 
 class TransformersSegmenter:

@@ -34,8 +34,8 @@ CUT_CHANGE, CUT_RATIO = 16.0, 4.0
 # Where eyes (their middles) and mouth lie in the 24 x 24 px thumbnail that likeness is measured on.
 _THUMBNAIL = 24
 _EYES_AND_MOUTH = np.array([7 + 9j, 17 + 9j, 12 + 18j])
-# Sharpness is measured on faces of this size, px, so that it is the same for a small sharp face and a large soft one.
-_SHARPNESS_SIDE = 96
+# Faces are measured at this size, px, so that sharpness is the same for a small sharp face and a large soft one.
+_PATCH = 96
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,8 @@ def _sighted(row: int, frame: Frame, image: np.ndarray, found: list[Face]) -> tu
     sightings = []
     for face in found:
         placed = face.moved(scale)
-        thumbnail, sharpness = _thumbnail(grey, face), face_sharpness(grey, face.box)
+        patch = _Patch.cut(grey, face.box)
+        thumbnail, sharpness = _thumbnail(patch, face), patch.sharpness
         sightings.append(Sighting(row, placed.box, face.confidence, thumbnail, placed.landmarks, sharpness))
     return small, sightings
 
@@ -213,16 +214,41 @@ def face_sharpness(grey: np.ndarray, box: np.ndarray) -> float:
         grey: uint8, H x W.
         box: left, top, right, bottom, px.
     """
-    height, width = grey.shape
-    left, top = max(0, int(box[0])), max(0, int(box[1]))
-    right, bottom = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
-    if right - left < 2 or bottom - top < 2:
-        return 0.0
-    part = grey[top:bottom, left:right]
-    reduce = part.shape[0] > _SHARPNESS_SIDE
-    face = cv2.resize(part, (_SHARPNESS_SIDE, _SHARPNESS_SIDE), interpolation=cv2.INTER_AREA if reduce else cv2.INTER_CUBIC)
-    detail = float(cv2.Laplacian(face, cv2.CV_32F).var())
-    return detail / max(float(face.var()), 1.0)
+    return _Patch.cut(grey, box).sharpness
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """A face box brought to 96 x 96 px, on which all that is said about its pixels is measured.
+
+    Attributes:
+        pixels: uint8, 96 x 96; 1 x 1 where the box lies outside of the picture.
+        corner: left and top of the box in the picture, px.
+        step: width and height of one of its pixels in the picture, px.
+    """
+
+    pixels: np.ndarray
+    corner: np.ndarray
+    step: np.ndarray
+
+    @classmethod
+    def cut(cls, grey: np.ndarray, box: np.ndarray) -> "_Patch":
+        """From a grey picture, uint8, H x W; the box is left, top, right, bottom, px."""
+        height, width = grey.shape
+        left, top = max(0, int(box[0])), max(0, int(box[1]))
+        right, bottom = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
+        if right - left < 2 or bottom - top < 2:
+            return cls(np.zeros((1, 1), np.uint8), np.zeros(2), np.ones(2))
+        part = grey[top:bottom, left:right]
+        kind = cv2.INTER_AREA if part.shape[0] > _PATCH else cv2.INTER_CUBIC
+        step = np.array([right - left, bottom - top]) / _PATCH
+        return cls(cv2.resize(part, (_PATCH, _PATCH), interpolation=kind), np.array([left, top]), step)
+
+    @property
+    def sharpness(self) -> float:
+        """See `face_sharpness`."""
+        detail = cv2.meanStdDev(cv2.Laplacian(self.pixels, cv2.CV_32F))[1].item() ** 2
+        return detail / max(cv2.meanStdDev(self.pixels)[1].item() ** 2, 1.0)
 
 
 def find_cuts(changes: np.ndarray) -> list[int]:
@@ -237,7 +263,7 @@ def find_cuts(changes: np.ndarray) -> list[int]:
     return cuts
 
 
-def _thumbnail(grey: np.ndarray, face: Face) -> np.ndarray:
+def _thumbnail(patch: _Patch, face: Face) -> np.ndarray:
     """The inner face, upright, 24 x 24 px, as a vector of zero mean and unit length (float16, 576)."""
     marks = face.landmarks.astype(float)
     source = np.stack([marks[36:42].mean(axis=0), marks[42:48].mean(axis=0), marks[48:68].mean(axis=0)]) @ [1, 1j]
@@ -246,17 +272,10 @@ def _thumbnail(grey: np.ndarray, face: Face) -> np.ndarray:
     turn = np.vdot(centred, _EYES_AND_MOUTH - _EYES_AND_MOUTH.mean()) / np.vdot(centred, centred)
     shift = _EYES_AND_MOUTH.mean() - turn * source.mean()
     matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
-    # A large face is reduced first, or the few samples taken of it would be noise.
-    reduce = min(1.0, 2 * abs(turn))
-    if reduce < 1:
-        left, top = np.floor(np.maximum(face.points.min(axis=0), 0)).astype(int)
-        right, bottom = np.ceil(np.maximum(face.points.max(axis=0), [left + 2, top + 2])).astype(int)
-        part = grey[top:bottom, left:right]
-        if part.size:
-            grey = cv2.resize(part, None, fx=reduce, fy=reduce, interpolation=cv2.INTER_AREA)
-            matrix[:, 2] += matrix[:, :2] @ [left, top]
-            matrix[:, :2] /= reduce
-    pixels = cv2.warpAffine(grey, matrix, (_THUMBNAIL, _THUMBNAIL), borderMode=cv2.BORDER_REPLICATE).astype(np.float32).ravel()
+    # Taken from the patch, where a pixel of the thumbnail is about two: samples of a large face itself would be noise.
+    matrix[:, 2] += matrix[:, :2] @ patch.corner
+    matrix[:, :2] *= patch.step
+    pixels = cv2.warpAffine(patch.pixels, matrix, (_THUMBNAIL, _THUMBNAIL), borderMode=cv2.BORDER_REPLICATE).astype(np.float32).ravel()
     pixels -= pixels.mean()
     return (pixels / max(float(np.linalg.norm(pixels)), 1e-6)).astype(np.float16)
 
