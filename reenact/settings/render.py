@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from reenact.settings.base import Section
 
@@ -12,6 +12,15 @@ Output = Literal["avatar", "side_by_side", "alpha", "frames", "on_background", "
 Encoder = Literal[
     "libx264", "libx265", "h264_nvenc", "hevc_nvenc", "h264_videotoolbox", "hevc_videotoolbox", "h264_qsv", "h264_amf"
 ]
+
+
+def _check_even(height: int) -> int:
+    if height % 2:
+        raise ValueError("must be even: H.264 with yuv420p needs it")
+    return height
+
+
+EvenHeight = Annotated[int, AfterValidator(_check_even)]
 
 
 class PoseFilterSettings(Section):
@@ -53,7 +62,7 @@ class RenderSettings(Section):
             "with alpha and times.csv), on_background (.mp4), pasted (.mp4: in the driver's frame)."
         ),
     )
-    height: int = Field(default=256, ge=64, le=2160, description="Height of the videos, px, even; frames are enlarged to it.")
+    height: EvenHeight = Field(default=256, ge=64, le=2160, description="Height of the videos, px, even; frames are enlarged to it.")
     batch_size: int = Field(default=8, ge=1, description="Frames rendered at once.")
     encoder: Encoder = Field(default="libx264", description="Encoder of the .mp4 files; nvenc, videotoolbox, qsv and amf need their hardware.")
     crf: int = Field(default=16, ge=0, le=51, description="Quality of the encoder, 0 best to 51 worst.")
@@ -71,13 +80,6 @@ class RenderSettings(Section):
         if len(set(outputs)) < len(outputs):
             raise ValueError("names an output twice")
         return outputs
-
-    @field_validator("height")
-    @classmethod
-    def _even(cls, height: int) -> int:
-        if height % 2:
-            raise ValueError("must be even: H.264 with yuv420p needs it")
-        return height
 
     @field_validator("background")
     @classmethod
