@@ -5,6 +5,7 @@ by the rule of stages score and select. What is trained therefore depends on the
 iteration is the same whether it was watched or not.
 """
 
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -43,7 +44,8 @@ class Watch:
     def __init__(
         self, identity: tuple[Path, Path], driver: tuple[Path, Path], size: int, device: str, score: ScoreSettings, select: SelectSettings
     ) -> None:
-        self._device, self._settings = device, select
+        # So few frames tell errors apart, but not how much a model trembles.
+        self._device, self._settings = device, select.model_copy(update={"max_jitter": math.inf})
         score = score.model_copy(update={"identity_frames": DESCRIBED, "reference_frames": DESCRIBED})
         self._rows: dict[int, dict] = {}
         self._frames: dict[int, pd.DataFrame] = {}
