@@ -1,7 +1,6 @@
 """An avatar (or a meta-model) opened for driving by face crops. `reenact.Avatar` (module `public`) also follows videos."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from reenact.errors import UserError
 from reenact.images import fit, to_tensor
 from reenact.model import Reenactor, fold_spectral_norms, load_model, pick_device
+from reenact.sequence import batches
 
 # Cubic enlargement and video colours overshoot a little; more than this is another range.
 RANGE_MARGIN = 0.02
@@ -136,8 +136,8 @@ class Avatar:
         batch_size: int,
         adjust: Callable[[Tensor], Tensor] | None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = source.split(batch_size) if isinstance(source, Tensor) else _batches(source, batch_size, self.image_size)
-        for batch in batches:
+        parts = source.split(batch_size) if isinstance(source, Tensor) else _tensors(source, batch_size, self.image_size)
+        for batch in parts:
             pose = self.pose_embedding(batch)
             yield self.render(pose if adjust is None else adjust(pose), identity)
 
@@ -169,10 +169,9 @@ class Avatar:
         return fit(frames, self.image_size)
 
 
-def _batches(source: Iterable[np.ndarray], batch_size: int, size: int) -> Iterator[Tensor]:
+def _tensors(source: Iterable[np.ndarray], batch_size: int, size: int) -> Iterator[Tensor]:
     """uint8 crops of any sides -> float batches b x 3 x size x size in [0, 1]."""
-    frames = iter(source)
-    while batch := list(islice(frames, batch_size)):
+    for batch in batches(source, batch_size):
         for frame in batch:
             good = isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
             if not good or frame.shape[0] != frame.shape[1]:

@@ -11,10 +11,11 @@ from reenact.errors import UserError
 from reenact.images import frame_by_frame
 from reenact.model import pick_device
 from reenact.scoring.sweep import sweep_models
-from reenact.sequence import frames_of, images, runs
+from reenact.sequence import images, shown_frames
 from reenact.settings.drive import DriveSettings
 
 COLUMNS = ["image", "matte", "protocol", "iteration", "index", "time", "run"]
+
 
 def drive_sweep(
     *, sweep: Path, identity_crops: Path, driver_crops: Path, driven: Path, device: str, threads: int = 0, settings: DriveSettings
@@ -38,7 +39,9 @@ def drive_sweep(
     """
     models = sweep_models(sweep)
     clips = {"self": Clip(identity_crops), "cross": Clip(driver_crops)}
-    frames = {"self": _choose(clips["self"], "holdout", settings), "cross": _choose(clips["cross"], "drive", settings)}
+    frames = {
+        protocol: shown_frames(clips[protocol], role, settings.frames) for protocol, role in (("self", "holdout"), ("cross", "drive"))
+    }
     if frames["cross"].empty:
         raise UserError(f"{driver_crops}: no frame with a face to drive with; give drive.driver another driver")
     place, rows = str(pick_device(device, threads)), []
@@ -49,13 +52,6 @@ def drive_sweep(
                 rows += _drive(writer, avatar, clips[protocol], table, f"{protocol}/{iteration:06d}", settings.batch_size)
             print(f"drive iteration {iteration}: {sum(len(table) for table in frames.values())} frames", flush=True)
         writer.finish(pd.DataFrame(rows, columns=COLUMNS))
-
-
-def _choose(clip: Clip, role: str, settings: DriveSettings) -> pd.DataFrame:
-    """The frames of a clip that all models are shown, with their run."""
-    table = frames_of(clip, role)
-    chosen = runs(table["index"].tolist(), settings.frames)
-    return table.iloc[chosen["row"]].assign(run=chosen["run"].to_numpy()).reset_index(drop=True)
 
 
 def _drive(writer: ClipWriter, avatar: Avatar, clip: Clip, table: pd.DataFrame, folder: str, batch_size: int) -> Iterator[dict]:

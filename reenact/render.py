@@ -6,13 +6,11 @@ Data walk one way, each step in a thread of its own and a few frames ahead of th
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -33,10 +31,8 @@ from reenact.rendering.pipeline import ahead, fan_out
 from reenact.rendering.pose_filter import Posed, adjusted
 from reenact.rendering.progress import progress
 from reenact.rendering.sound import add_audio, check_sound
-from reenact.sequence import frames_of, images, spread
+from reenact.sequence import batches, frames_of, images, spread
 from reenact.settings.render import RenderSettings
-
-Item = TypeVar("Item")
 
 MEAN_FRAMES = 64
 """Frames spread over a driver that its mean pose and usual deviation are taken of."""
@@ -87,6 +83,7 @@ def render_pair(
                 add_audio(silent=silent[output], media=sound.media, start=sound.start, duration=_duration(table), video=target)
     print(f"render: {len(table)} frames, {_duration(table):.2f} s, {'with' if sound else 'without'} sound", flush=True)
 
+
 def _scene(
     settings: RenderSettings, table: pd.DataFrame, driver_media: Path, driver_crops: Path, identity_crops: Path | None
 ) -> Scene:
@@ -131,7 +128,7 @@ def person_identity(avatar: Avatar, model: Path, crops: Path | None, batch_size:
     names = frames_of(clip, "train")["image"].tolist()
     if not names:
         raise UserError(f"{crops}: no picture of role train; these are not an identity's crops")
-    found = [avatar.identity_embedding(to_tensor(clip.images(part))) for part in _batches(names, batch_size)]
+    found = [avatar.identity_embedding(to_tensor(clip.images(part))) for part in batches(names, batch_size)]
     return torch.cat(found).mean(0, keepdim=True)
 
 
@@ -172,7 +169,7 @@ def _render(
 def _posed(avatar: Avatar, table: pd.DataFrame, crops: Iterator[np.ndarray], size: int) -> Iterator[Posed]:
     """Crops in batches of `size`, with their pose descriptors."""
     times, first = table["time"].tolist(), 0
-    for batch in _batches(crops, size):
+    for batch in batches(crops, size):
         rows = range(first, first + len(batch))
         yield Posed(list(rows), [times[row] for row in rows], batch, avatar.pose_embedding(to_tensor(np.stack(batch))))
         first += len(batch)
@@ -185,9 +182,3 @@ def _pictures(avatar: Avatar, identity: Tensor | None, table: pd.DataFrame, batc
         rgb, matte = avatar.render(batch.pose, identity)
         for crop, picture, share, row in zip(batch.crops, rgb.permute(0, 2, 3, 1).cpu().numpy(), matte[:, 0].cpu().numpy(), rows):
             yield Shown(row, crop, picture, share)
-
-
-def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    items = iter(items)
-    while batch := list(islice(items, size)):
-        yield batch

@@ -1,11 +1,15 @@
 """Stretches of a clip's frames: which are shown to an avatar, and reading them one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from reenact.clip import Clip
+
+Item = TypeVar("Item")
 
 RUN_LENGTH = 8
 """Frames of a run where not every frame is used: long enough for accelerations, short enough to spread."""
@@ -89,3 +93,10 @@ def images(clip: Clip, names: list[str]) -> Iterator[np.ndarray]:
     """The images of `names` one by one: uint8 H x W (x 3). Memory does not grow with their number."""
     for name in names:
         yield clip.image(name)
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in lists of `size`, the last one shorter; no more are taken than the list that is asked for needs."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch

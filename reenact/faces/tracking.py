@@ -15,6 +15,7 @@ from reenact.faces.detectors import Detector
 from reenact.faces.mediapipe_faces import Face, overlap
 from reenact.footage.media import Frame, Media, listed_frames
 from reenact.parallel import Shared, in_order
+from reenact.sequence import batches
 
 # Longer side of the pictures that faces are looked for in, px. The networks see 192 px of it at most.
 DETECT_SIDE = 640
@@ -139,7 +140,7 @@ def find_faces(media: Media, table: pd.DataFrame, detectors: list[Detector], min
     listed = _remembered(listed_frames(media, table, origin), size)
     wanted = _looked_at(listed, table["role"].tolist())
     before = None
-    for batch in in_order(look, _batches(wanted, detectors[0].batch), threads):
+    for batch in in_order(look, batches(wanted, detectors[0].batch), threads):
         for row, small, found in batch:
             changes[row] = 0.0 if before is None else scene_change(views[before], small)
             before, views[row] = row, small
@@ -192,17 +193,6 @@ def _looked_at(listed: Iterable[tuple[int, Frame]], roles: list[str]) -> Iterato
         if roles[row] != "unused" or frame.time - last >= STRIDE:
             last = frame.time
             yield row, frame
-
-
-def _batches(items: Iterable[tuple[int, Frame]], size: int) -> Iterator[list[tuple[int, Frame]]]:
-    batch: list[tuple[int, Frame]] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def face_sharpness(grey: np.ndarray, box: np.ndarray) -> float:
