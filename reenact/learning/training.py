@@ -13,10 +13,11 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from reenact.errors import UserError
+from reenact.errors import InterruptedRun, UserError
 from reenact.learning.augment import Augmentation
 from reenact.learning.checkpoint import RunFolder
 from reenact.learning.data import Batch
+from reenact.learning.interruption import Interruption
 from reenact.learning.losses import ImageLosses, hinge_discriminator, hinge_generator
 from reenact.model import Reenactor
 from reenact.networks.discriminator import Discriminator, feature_distance
@@ -110,6 +111,7 @@ def train(
 
     Raises:
         UserError: a loss is not finite; names the step, the loss and the clips.
+        InterruptedRun: a signal (`interruption.SIGNALS`) came; everything is saved.
     """
     settings = learner.settings
     for net in (learner.reenactor, learner.discriminator, learner.average):
@@ -124,22 +126,25 @@ def train(
     for line in image_losses.described:
         print(f"{title}: {line}", flush=True)
 
-    for step in tqdm(range(learner.step + 1, steps + 1), initial=learner.step, total=steps, desc=title, mininterval=5):
-        started = time.monotonic()
-        torch.manual_seed(settings.seed * 1_000_003 + step)
-        batch = augment(batches(step).to(device))
-        losses = training_step(learner, batch, image_losses)
-        _check_finite(losses, step, batch, names)
-        learner.update_average()
-        learner.step = step
-        enough = step in keep and bool(on_keep(step, learner.average))
-        at_checkpoint = step % settings.checkpoint_every == 0 or step == steps or enough
-        extra = measure(learner.average) if at_checkpoint else {}
-        run.add_stats({"step": step, **losses, **extra, "seconds": time.monotonic() - started})
-        if at_checkpoint:
-            run.save(step, learner.state())
-        if enough:
-            return
+    with Interruption() as interruption:
+        for step in tqdm(range(learner.step + 1, steps + 1), initial=learner.step, total=steps, desc=title, mininterval=5):
+            started = time.monotonic()
+            torch.manual_seed(settings.seed * 1_000_003 + step)
+            batch = augment(batches(step).to(device))
+            losses = training_step(learner, batch, image_losses)
+            _check_finite(losses, step, batch, names)
+            learner.update_average()
+            learner.step = step
+            enough = step in keep and bool(on_keep(step, learner.average))
+            at_checkpoint = step % settings.checkpoint_every == 0 or step == steps or enough or bool(interruption.asked)
+            extra = measure(learner.average) if at_checkpoint else {}
+            run.add_stats({"step": step, **losses, **extra, "seconds": time.monotonic() - started})
+            if at_checkpoint:
+                run.save(step, learner.state())
+            if enough:
+                return
+            if interruption.asked and step < steps:
+                raise InterruptedRun(f"{title}: {interruption.asked}: saved step {step} of {steps}; the same command goes on from there")
 
 
 @dataclass(frozen=True)
