@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from reenact.errors import UserError
+from reenact.errors import CONTINUE_STATUS, InterruptedRun, UserError
 from reenact.settings.base import Section, read
 
 
@@ -79,9 +79,12 @@ def _load(text: str, section: str) -> dict[str, Any]:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage; a user's mistake is printed as its message alone and ends with status 1."""
+    """Run a stage; a user's mistake is printed as its message alone and ends with status 1, a saved interruption with CONTINUE_STATUS."""
     try:
         main()
+    except InterruptedRun as interruption:
+        print(f"{interruption}", file=sys.stderr)
+        raise SystemExit(CONTINUE_STATUS) from None
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -3,7 +3,7 @@
 import re
 import sys
 
-from reenact.errors import UserError
+from reenact.errors import CONTINUE_STATUS, UserError
 from reenact.provenance import code
 from reenact.settings.files import repeated_keys
 from reenact.settings.workflow import FETCHED, load_config
@@ -23,6 +23,8 @@ RENDERS = [
 ]
 ENVIRONMENT = "../envs/reenact.yaml"
 CORES = workflow.resource_settings.cores or 1
+# For `until COMMAND; do {AGAIN}; done`: a stage that was told to stop and has saved its state is started again, at once and here.
+AGAIN = f"[ $? -eq {CONTINUE_STATUS} ] || exit 1"
 
 
 wildcard_constraints:

@@ -29,6 +29,6 @@ rule meta:
         source=META_SOURCE,
         device=CONFIG.device,
     shell:
-        "python -m workflow_scripts.meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
+        "until python -m workflow_scripts.meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
         " --curves {output.curves:q} --preview {output.preview:q} --runs results/runs/meta --device {params.device}"
-        " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q} > {log:q} 2>&1"
+        " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}; do {AGAIN}; done > {log:q} 2>&1"

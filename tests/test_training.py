@@ -1,12 +1,16 @@
 """The training loop: it learns, it resumes exactly, it stops on nonsense."""
 
+import os
+import signal
+
 import pytest
 import torch
 from people import write_person
 
-from reenact.errors import UserError
+from reenact.errors import InterruptedRun, UserError
 from reenact.learning.checkpoint import RunFolder, fingerprint
 from reenact.learning.data import load_person, sample
+from reenact.learning.interruption import SIGNALS
 from reenact.learning.pose_warmup import scale_descriptors
 from reenact.learning.training import Learner, pose_response, train
 from reenact.model import Reenactor, build_discriminator
@@ -55,6 +59,20 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(people, tmp_path, caps
     assert "resuming from step 5 of 10" in capsys.readouterr().out
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
     assert [row["step"] for row in RunFolder(tmp_path / "halves").stats()] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_saves_the_step_and_the_run_goes_on_from_it(people, tmp_path, number, capsys):
+    def told_to_stop(step, average):
+        os.kill(os.getpid(), number)
+
+    with pytest.raises(InterruptedRun, match=f"{number.name}: saved step 3 of 6; the same command goes on"):
+        run_steps(people, new_learner(), tmp_path, 6, keep=[3], on_keep=told_to_stop)
+    assert signal.getsignal(number) is signal.SIG_DFL
+    resumed = run_steps(people, new_learner(), tmp_path, 6)
+    assert "resuming from step 3 of 6" in capsys.readouterr().out
+    whole = run_steps(people, new_learner(), tmp_path / "whole", 6)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(people, tmp_path, capsys):

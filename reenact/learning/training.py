@@ -13,10 +13,12 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from tqdm import tqdm
 
-from reenact.errors import UserError
+from reenact.errors import InterruptedRun, UserError
 from reenact.learning.augment import Augmentation
 from reenact.learning.checkpoint import RunFolder
 from reenact.learning.data import Batch
+from reenact.learning.interruption import Interruption
+from reenact.learning.landmark_network import LandmarkNetwork
 from reenact.learning.losses import ImageLosses, hinge_discriminator, hinge_generator
 from reenact.model import Reenactor
 from reenact.networks.discriminator import Discriminator, feature_distance
@@ -87,6 +89,7 @@ def train(
     keep: Sequence[int] = (),
     on_keep: Callable[[int, Reenactor], bool | None] = lambda step, average: None,
     measure: Callable[[Reenactor], dict[str, float]] = lambda average: {},
+    landmarks: LandmarkNetwork | None = None,
     device: torch.device,
     title: str = "training",
 ) -> None:
@@ -105,41 +108,49 @@ def train(
         keep, on_keep: after each of these steps `on_keep(step, average)` is called; it is called again for
             steps past the checkpoint when a run is resumed. True from it ends the training.
         measure: more statistics about the average, taken at checkpoints.
+        landmarks: for the loss of that name.
         device: where to train.
         title: for the progress line.
 
     Raises:
         UserError: a loss is not finite; names the step, the loss and the clips.
+        InterruptedRun: a signal (`interruption.SIGNALS`) came; everything is saved.
     """
     settings = learner.settings
     for net in (learner.reenactor, learner.discriminator, learner.average):
         net.to(device)
+    if settings.channels_last:
+        for net in (learner.reenactor.identity_encoder, learner.reenactor.pose_encoder, learner.discriminator):
+            net.to(memory_format=torch.channels_last)
     saved = run.latest(steps if resume_at_most is None else resume_at_most)
     if saved:
         learner.load_state(saved[1])
         print(f"{title}: resuming from step {learner.step} of {steps} ({run.path})", flush=True)
     run.start_stats(learner.step)
     augment = Augmentation(settings.augment).to(device)
-    image_losses = ImageLosses(settings).to(device)
+    image_losses = ImageLosses(settings, landmarks).to(device)
     for line in image_losses.described:
         print(f"{title}: {line}", flush=True)
 
-    for step in tqdm(range(learner.step + 1, steps + 1), initial=learner.step, total=steps, desc=title, mininterval=5):
-        started = time.monotonic()
-        torch.manual_seed(settings.seed * 1_000_003 + step)
-        batch = augment(batches(step).to(device))
-        losses = training_step(learner, batch, image_losses)
-        _check_finite(losses, step, batch, names)
-        learner.update_average()
-        learner.step = step
-        enough = step in keep and bool(on_keep(step, learner.average))
-        at_checkpoint = step % settings.checkpoint_every == 0 or step == steps or enough
-        extra = measure(learner.average) if at_checkpoint else {}
-        run.add_stats({"step": step, **losses, **extra, "seconds": time.monotonic() - started})
-        if at_checkpoint:
-            run.save(step, learner.state())
-        if enough:
-            return
+    with Interruption() as interruption:
+        for step in tqdm(range(learner.step + 1, steps + 1), initial=learner.step, total=steps, desc=title, mininterval=5):
+            started = time.monotonic()
+            torch.manual_seed(settings.seed * 1_000_003 + step)
+            batch = augment(batches(step).to(device))
+            losses = training_step(learner, batch, image_losses)
+            _check_finite(losses, step, batch, names)
+            learner.update_average()
+            learner.step = step
+            enough = step in keep and bool(on_keep(step, learner.average))
+            at_checkpoint = step % settings.checkpoint_every == 0 or step == steps or enough or bool(interruption.asked)
+            extra = measure(learner.average) if at_checkpoint else {}
+            run.add_stats({"step": step, **losses, **extra, "seconds": time.monotonic() - started})
+            if at_checkpoint:
+                run.save(step, learner.state())
+            if enough:
+                return
+            if interruption.asked and step < steps:
+                raise InterruptedRun(f"{title}: {interruption.asked}: saved step {step} of {steps}; the same command goes on from there")
 
 
 @dataclass(frozen=True)
@@ -187,8 +198,8 @@ def weighted_losses(learner: Learner, batch: Batch, image_losses: ImageLosses) -
     else:
         embeddings = net.identity_encoder(batch.identity_frames.flatten(0, 1)).unflatten(0, batch.identity_frames.shape[:2])
         identity = embeddings.mean(1)
-    output, matte = net.generator(identity, net.pose_encoder(batch.driver))
-    terms = image_losses(output, matte, batch.target, batch.matte)
+    output, matte = (image.float() for image in net.generator(identity, net.pose_encoder(batch.driver)))
+    terms = image_losses(output, matte, batch.target, batch.matte, batch.emphasis)
     rows = judge.label_rows(batch.label)
     if weights.adversarial or weights.feature_matching:
         verdict = judge_batch(judge, output, batch.target, rows)
@@ -207,7 +218,8 @@ def training_step(learner: Learner, batch: Batch, image_losses: ImageLosses) -> 
     Returns:
         Every weighted loss term of the generator's side, and the discriminator's loss as `discriminator`.
     """
-    terms, judge_loss = weighted_losses(learner, batch, image_losses)
+    with torch.autocast(batch.driver.device.type, torch.bfloat16, enabled=learner.settings.precision == "bf16"):
+        terms, judge_loss = weighted_losses(learner, batch, image_losses)
     _update(learner.optimizers[0], torch.stack(list(terms.values())).sum())
     if judge_loss is not None:
         _update(learner.optimizers[1], judge_loss)
