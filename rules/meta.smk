@@ -21,14 +21,15 @@ rule meta:
     threads: CORES
     resources:
         mem_mb=4000,
-        gpu=1,
+        gpu=GPU,
+        nodes=1,
     params:
         code=code("meta"),
         settings=section("meta"),
         model=section("model"),
         source=META_SOURCE,
-        device=CONFIG.device,
+        device=DEVICE,
     shell:
-        "until python -m workflow_scripts.meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
+        "{LAUNCH} --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads} --distributed --log {log:q} meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
         " --curves {output.curves:q} --preview {output.preview:q} --runs results/runs/meta --device {params.device}"
-        " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}; do {AGAIN}; done > {log:q} 2>&1"
+        " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}"
