@@ -117,11 +117,11 @@ def go_on(job: slurm.SlurmJob, name: str, output: TextIO) -> None:
     """After a stage saved its state: have the job started again, unless somebody wants it gone. Returns only where it is not."""
     why = slurm.why_stopped(job, slurm.ask_about(job.number))
     if not why:
+        say(output, f"{name}: saved its state; the job goes back into the queue, and on from there")
         complaint = slurm.send_back(job)
         if complaint:
-            say(output, f"{name}: SLURM does not take the job back into the queue ({complaint}), so this counts as a failure")
+            say(output, f"{name}: SLURM does not take the job back ({complaint}), so this counts as a failure")
             return
-        say(output, f"{name}: saved its state; the job goes back into the queue, and on from there")
     elif why != slurm.SENT_BACK:
         return
     # Leaving now would look like a failure: SLURM ends the job by itself.

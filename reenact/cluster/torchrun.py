@@ -14,6 +14,6 @@ if __name__ == "__main__":
         main()
     except ChildFailedError as error:
         # The first worker to leave has the reason; the others were stopped because of it.
-        _, first = error.get_first_failure()
-        print(f"torchrun: worker {first.global_rank} ended with status {first.exitcode}", flush=True)
+        rank, first = error.get_first_failure()
+        print(f"torchrun: worker {rank} ended with status {first.exitcode}", flush=True)
         sys.exit(first.exitcode if first.exitcode > 0 else 128 - first.exitcode)
