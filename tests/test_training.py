@@ -12,7 +12,8 @@ from reenact.learning.checkpoint import RunFolder, fingerprint
 from reenact.learning.data import load_person, sample
 from reenact.learning.interruption import SIGNALS
 from reenact.learning.pose_warmup import scale_descriptors
-from reenact.learning.training import Learner, pose_response, train
+from reenact.learning.learner import Learner
+from reenact.learning.training import train
 from reenact.model import Reenactor, build_discriminator
 from reenact.networks.architecture import Architecture
 from reenact.settings.meta import MetaSettings

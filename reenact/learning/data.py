@@ -1,5 +1,6 @@
 """Training samples: frames of clips at the model's size, in memory, drawn by step number."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -44,8 +45,20 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same samples on another device."""
+        return self._each(lambda value: value.to(device))
+
+    def rows(self, numbers: list[int] | slice) -> "Batch":
+        """Some of the samples."""
+        return self._each(lambda value: value[numbers])
+
+    def split(self, pieces: int) -> list["Batch"]:
+        """Equal pieces, one behind the other."""
+        size = len(self.driver) // pieces
+        return [self.rows(slice(i * size, (i + 1) * size)) for i in range(pieces)]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in given.items() if value is not None})
+        return replace(self, **{name: change(value) for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True)
