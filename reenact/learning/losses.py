@@ -107,11 +107,14 @@ class ImageLosses(nn.Module):
         if self._weights.eyes_mouth and emphasis is not None:
             terms["eyes_mouth"] = ((output - target).abs() * emphasis).mean() / processes.mean(emphasis.mean()).clamp_min(1e-3)
         if self.landmarks is not None:
-            with torch.no_grad():
-                wanted = self.landmarks(target)
-            terms["landmarks"] = landmark_distance(self.landmarks(output), wanted)
+            # An eye opens by a hundredth of the side, about what bfloat16 can tell apart.
+            with torch.autocast(output.device.type, enabled=False):
+                with torch.no_grad():
+                    wanted = self.landmarks(target)
+                terms["landmarks"] = landmark_distance(self.landmarks(output), wanted)
         if self.recognition is not None:
-            terms["face_recognition"] = recognition_loss(self.recognition, output, target)
+            # Every other sample: with all of them it would be a fifth of the step.
+            terms["face_recognition"] = recognition_loss(self.recognition, output[::2], target[::2])
         if self._weights.dice:
             terms["dice"] = self._dice(matte, target_matte)
         return terms
