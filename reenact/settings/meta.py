@@ -32,4 +32,8 @@ class MetaSettings(TrainingSettings):
     pose_warmup: int = Field(default=0, ge=0, description="Steps before, in which the pose encoder alone learns where the landmarks are; for little data (published: none).")
     steps: int = Field(default=100_000, ge=1, description="Training steps.")
     batch_size: int = Field(default=8, ge=1, description="Samples a step; a sample is one target frame of one clip.")
+    mirror: float = Field(default=0.0, ge=0, le=1, description="Probability that all frames of a sample are mirrored (published: none).")
+    extremes: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the targets that are drawn by how far the face is from the person's usual one, not evenly (published: none).",
+    )
     identity_frames: int = Field(default=8, ge=1, description="Frames of the same clip that the identity embedding is averaged over.")
