@@ -118,8 +118,9 @@ def _text(path: Path) -> pd.DataFrame:
         if path.suffix.lower() in (".parquet", ".pq"):
             table = pd.read_parquet(path)
             return table.astype(object).where(table.notna(), "").astype(str)
-    except ImportError:
-        raise UserError(f"{path}: reading Parquet needs the package pyarrow; pip install pyarrow, or write the table as .csv") from None
+    except ImportError as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"{path}: reading Parquet needs the package pyarrow; pip install pyarrow, or write the table as .csv ({why})") from None
     except (OSError, ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         # ValueError is also what pandas and pyarrow raise for a file that is no table.
         raise UserError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from None

@@ -160,7 +160,7 @@ def _add(writer: ShardWriter, clip: dict[str, str], stamp: str, tools: "_Tools",
         # Whatever one clip of thousands provokes in a library must not cost the others; max_failed bounds it.
         if _is_ours(error):
             raise
-        writer.end(name, stamp)
+        writer.fail(name, stamp)
         failures.fail(clip, _reason(error))
 
 

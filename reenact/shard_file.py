@@ -106,13 +106,13 @@ class ShardWriter:
     def begin(self, clip: str, stamp: str) -> int:
         """Note that work on a clip begins; returns how often it had begun, and never ended, before."""
         key = f"{clip}\n{stamp}"
-        self._note({"begin": key})
+        self._note({"begins": key})
         self.begun[key] = self.begun.get(key, 0) + 1
         return self.begun[key] - 1
 
-    def end(self, clip: str, stamp: str) -> None:
+    def fail(self, clip: str, stamp: str) -> None:
         """Note that work on a clip ended without anything to add: its fault is known."""
-        self._note({"end": f"{clip}\n{stamp}"})
+        self._note({"failed": f"{clip}\n{stamp}"})
 
     def add(self, clip: str, stamp: str, pictures: Pictures) -> None:
         """Add a clip; when this returns it is on disk.
@@ -203,10 +203,10 @@ class ShardWriter:
             except ValueError:
                 break
             whole += len(line)
-            if "begin" in noted:
-                self.begun[noted["begin"]] = self.begun.get(noted["begin"], 0) + 1
-            elif "end" in noted:
-                self.begun.pop(noted["end"], None)
+            if "begins" in noted:
+                self.begun[noted["begins"]] = self.begun.get(noted["begins"], 0) + 1
+            elif "failed" in noted:
+                self.begun.pop(noted["failed"], None)
             else:
                 self.entries[noted["clip"]] = noted
                 self.begun.pop(f"{noted['clip']}\n{noted['stamp']}", None)
@@ -266,7 +266,7 @@ class Shard:
                 self.sides, self.first = arrays["side"], arrays["first"]
                 self._frames, self._landmarks = arrays["frames"], arrays["landmarks"]
                 length, version = int(arrays["bytes"]), int(arrays["format"])
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise UserError(f"{index}: not a readable index of a shard ({error}); {_again(path)}") from None
         if version != FORMAT:
             raise UserError(f"{index}: of format {version}, this program reads {FORMAT}; {_again(path)}")
