@@ -1,10 +1,14 @@
 """Settings of stage `meta`."""
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from reenact.settings.training import TrainingSettings
+
+BUNDLED_MODEL = Path(__file__).parents[1] / "bundled" / "mini.safetensors"
+"""The meta-model that comes with the package (docs/bundled.md)."""
 
 
 class MetaSettings(TrainingSettings):
@@ -15,7 +19,7 @@ class MetaSettings(TrainingSettings):
     name: str = Field(default="meta", pattern=r"^[A-Za-z0-9_-]+$", description="Folder under results/meta/.")
     source: str = Field(
         default="train",
-        description="train: learn from meta.clips; or the path of a meta-model: a model file (.safetensors) or a checkpoint "
+        description="train: learn from meta.clips; bundled: take the meta-model that comes with reenact; or the path of a meta-model: a model file (.safetensors) or a checkpoint "
         "of the published code (.pth, with model.preset: published).",
     )
     start: str | None = Field(
