@@ -168,7 +168,7 @@ def _train_on(
     wanted = [i for i in missing if i]
     if not wanted:
         return
-    draw = partial(sample, [person], seed=settings.seed, batch_size=batch_size, identity_frames=0)
+    draw = partial(sample, [[person]], seed=settings.seed, batch_size=batch_size, identity_frames=0)
     train(
         learner,
         lambda step: draw(step=step),

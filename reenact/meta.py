@@ -97,7 +97,7 @@ def _train(
     settings: MetaSettings,
     model_settings: ModelSettings,
 ) -> None:
-    architecture, people = PRESETS[model_settings.preset], list(people_of(clips))
+    architecture, people = PRESETS[model_settings.preset], people_of(clips)
     torch.manual_seed(settings.seed)
     net = Reenactor(architecture)
     facts = {"stage": "meta", "clips": [clip.name for clip in clips], "settings": settings.model_dump(mode="json")}
@@ -105,13 +105,13 @@ def _train(
     key = {**facts["settings"], "steps": None, "code": code, "preset": model_settings.preset}
     run = RunFolder(runs / f"{settings.name}-{fingerprint(key, [*files, *map(Path, settings.weight_files().values())])}")
     draw = partial(
-        sample, clips, seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames,
+        sample, list(people.values()), seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames,
         mirror=settings.mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0,
     )  # fmt: skip
     fresh = not run.latest(settings.steps)
     landmarks = _landmark_network(net, clips, run, settings, device, fresh and not settings.start)
     if fresh and not settings.start:
-        scale_descriptors(net.cpu(), sample(clips, seed=settings.seed, step=0, batch_size=32, identity_frames=1))
+        scale_descriptors(net.cpu(), sample(list(people.values()), seed=settings.seed, step=0, batch_size=32, identity_frames=1))
     learner = Learner(net, build_discriminator(architecture, len(people)), settings)
     if fresh and settings.start:
         _start_from(learner, Path(settings.start))
@@ -119,7 +119,7 @@ def _train(
         learner,
         lambda step: draw(step=step),
         run,
-        names=people,
+        names=list(people),
         steps=settings.steps,
         measure=lambda average: {"pose_response": _mean_response(average, clips, device)},
         landmarks=landmarks,

@@ -61,7 +61,7 @@ def test_frames_without_landmarks_are_not_used():
 def test_embeddings_start_at_the_stated_scale():
     torch.manual_seed(0)
     net, people = Reenactor(PRESETS["small"]), [person("red"), person("green")]
-    batch = sample(people, seed=1, step=0, batch_size=16, identity_frames=1)
+    batch = sample([[person] for person in people], seed=1, step=0, batch_size=16, identity_frames=1)
     scale_descriptors(net, batch)
     for values in (net.pose_encoder(batch.driver), net.identity_encoder(batch.identity_frames[:, 0])):
         assert values.std(0).mean().item() == pytest.approx(DESCRIPTOR_SCALE, rel=0.02)

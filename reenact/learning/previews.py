@@ -16,7 +16,7 @@ from reenact.sequence import spread
 def spread_frames(person: Person, count: int) -> np.ndarray:
     """Up to `count` frames spread over a clip, each times its matte: uint8 N x S x S x 3."""
     chosen = spread(len(person.frames), count)
-    masked = person.frames[chosen] * (person.mattes[chosen, ..., None] / 255.0)
+    masked = person.frames[chosen] * (person.mattes[chosen][..., None] / 255.0)
     return masked.round().astype(np.uint8)
 
 

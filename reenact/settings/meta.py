@@ -27,6 +27,12 @@ class MetaSettings(TrainingSettings):
         description="Begin training with the last checkpoint of another run: its folder, or import_published's --checkpoint-out; null = at random.",
     )
     clips: list[str] = Field(default=[], description="Names of identities and drivers to learn from; empty = all identities.")
+    set: str | None = Field(
+        default=None,
+        description="Learn from a meta-learning set in place of clips: a table (.csv or .parquet with columns clip, identity, path and, if need be, "
+        "start, end, split), or a folder <identity>/<video>, images-cropped/<identity> among them.",
+    )
+    shards: int = Field(default=16, ge=1, le=10_000, description="Files, and jobs, that the set is divided into.")
     pose_warmup: int = Field(default=0, ge=0, description="Steps before, in which the pose encoder alone learns where the landmarks are; for little data (published: none).")
     steps: int = Field(default=100_000, ge=1, description="Training steps.")
     batch_size: int = Field(default=8, ge=1, description="Samples a step; a sample is one target frame of one clip.")

@@ -12,6 +12,7 @@ from reenact.errors import UserError
 from reenact.scoring.sweep import extension
 from reenact.settings.base import Section, explain, report
 from reenact.settings.crop import CropSettings, FaceChoice
+from reenact.settings.dataset import DatasetSettings
 from reenact.settings.decode import DecodeSettings, read_time
 from reenact.settings.drive import DriveSettings
 from reenact.settings.fetch import FetchSettings
@@ -23,6 +24,7 @@ from reenact.settings.report import ReportSettings
 from reenact.settings.score import ScoreSettings
 from reenact.settings.segment import SegmentSettings
 from reenact.settings.select import SelectSettings
+from reenact.settings.shard import ShardSettings
 
 FETCHED = Path("resources")
 
@@ -57,6 +59,8 @@ class Config(Section):
     decode: DecodeSettings = Field(default=DecodeSettings())
     crop: CropSettings = Field(default=CropSettings())
     segment: SegmentSettings = Field(default=SegmentSettings())
+    dataset: DatasetSettings = Field(default=DatasetSettings())
+    shard: ShardSettings = Field(default=ShardSettings())
     model: ModelSettings = Field(default=ModelSettings())
     meta: MetaSettings = Field(default=MetaSettings())
     finetune: FinetuneSettings = Field(default=FinetuneSettings())

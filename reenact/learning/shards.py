@@ -1,0 +1,102 @@
+"""People whose frames lie in shards: read when a sample wants them, nothing else is in memory but the index."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from reenact.errors import UserError
+from reenact.images import resize_area
+from reenact.learning.data import Person
+from reenact.shard_file import Shard
+
+
+class Lazy:
+    """An array whose rows are read when asked for: what of one `Person` needs.
+
+    Args:
+        length: rows.
+        read: number of a row -> the row.
+    """
+
+    def __init__(self, length: int, read: Callable[[int], np.ndarray]) -> None:
+        self._length, self._read = length, read
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """One row by its number, or some by a list of numbers, stacked."""
+        if isinstance(index, int | np.integer):
+            return self._read(int(index))
+        return np.stack([self._read(int(number)) for number in index])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[range(self._length)], dtype)
+
+
+class ShardPeople(Sequence[list[Person]]):
+    """The people of one split of a set, in shards: `people[label]` is the list of a person's clips, as `sample` wants it.
+
+    They are ordered by name, however many shards there are. Objects may be pickled and used by several threads.
+
+    Args:
+        shards: TAR files of stage shard.
+        size: side of the images wanted, px.
+        split: train or validation.
+        by: clip = each clip counts as a person of its own (published); identity = as the table says.
+
+    Attributes:
+        names: of the people, by label.
+
+    Raises:
+        UserError: a shard cannot be read, the split has no clips, or sizes do not divide.
+    """
+
+    def __init__(self, shards: Sequence[Path], size: int, split: Literal["train", "validation"], by: Literal["clip", "identity"]) -> None:
+        self._shards = [Shard(path) for path in shards]
+        self._size = size
+        found = [
+            (shard.identities[clip] if by == "identity" else shard.clips[clip], shard.clips[clip], number, clip)
+            for number, shard in enumerate(self._shards)
+            for clip in range(len(shard))
+            if shard.splits[clip] == split
+        ]
+        if not found:
+            raise UserError(f"{', '.join(str(path) for path in shards[:3])} ...: no clip of the split {split}; see the tables of failures beside them")
+        found.sort()
+        for shard in self._shards:
+            wrong = [side for side in shard.sides.tolist() if side % size]
+            if wrong:
+                raise UserError(f"{shard.path}: crops of {wrong[0]} px do not divide into {size} px; set crop.size to a multiple of {size}")
+        self._clips = np.array([(number, clip) for *_, number, clip in found], np.int32)
+        names = np.array([name for name, *_ in found])
+        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
+        self.names: list[str] = names[starts].tolist()
+        self._first = np.r_[starts, len(names)]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, label: Any) -> list[Person]:
+        """The clips of one person."""
+        if not -len(self) <= label < len(self):
+            raise IndexError(label)
+        rows = self._clips[self._first[label % len(self)]:self._first[label % len(self) + 1]]
+        return [self._person(self._shards[number], int(clip)) for number, clip in rows]
+
+    def _person(self, shard: Shard, clip: int) -> Person:
+        count = int(shard.first[clip + 1] - shard.first[clip])
+        return Person(
+            shard.clips[clip],
+            Lazy(count, lambda number: resize_area(shard.frame(clip, number)[None], self._size)[0]),
+            Lazy(count, lambda number: resize_area(shard.matte(clip, number)[None], self._size)[0]),
+            Lazy(count, partial(_landmarks, shard, clip)),
+            shard.identities[clip],
+        )
+
+
+def _landmarks(shard: Shard, clip: int, number: int) -> np.ndarray:
+    return shard.landmarks(clip)[number]
