@@ -4,7 +4,7 @@ import re
 import sys
 
 from reenact.errors import CONTINUE_STATUS, UserError
-from reenact.provenance import code
+from reenact.provenance import WATCHING, code
 from reenact.settings.files import repeated_keys
 from reenact.settings.workflow import FETCHED, load_config
 
@@ -33,9 +33,12 @@ wildcard_constraints:
     driver=r"[A-Za-z0-9_-]+",
 
 
-def section(name, only=None, without=None):
-    """Settings of one section as YAML text for a stage's --settings; those that are left out stay at their defaults."""
-    return getattr(CONFIG, name).model_dump_json(include=only, exclude=without)
+def section(name, only=None, without=None, said=False):
+    """Settings of one section as YAML text for a stage's --settings; those that are left out stay at their defaults.
+
+    said: only what the configuration says, so that a checkpoint's settings come before defaults.
+    """
+    return getattr(CONFIG, name).model_dump_json(include=only, exclude=without, exclude_unset=said)
 
 
 def marked(outputs):

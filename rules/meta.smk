@@ -1,16 +1,20 @@
 # meta: crops and mattes of many clips -> one model that can be anybody; or takes it from a file.
-# Checkpoints lie in results/runs/meta/, which is no output: a killed run goes on from there.
+# Checkpoints, statistics and TensorBoard lie in results/runs/meta/, which is no output: a killed run goes on from there.
 
 
 rule meta:
     input:
         crops=expand("results/clips/{clip}/crops.zip", clip=CONFIG.meta_clips()),
         mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.meta_clips()),
+        validation_crops=expand("results/clips/{clip}/crops.zip", clip=CONFIG.validation_clips()),
+        validation_mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.validation_clips()),
+        descriptor=[CONFIG.score.descriptor_weights] if CONFIG.validation_clips() else [],
         source=[] if META_SOURCE == "train" else META_SOURCE,
         perceptual=list(CONFIG.meta.weight_files().values()),
     output:
         model=f"{META}/model.safetensors",
         curves=f"{META}/curves.csv",
+        metrics=f"{META}/metrics.json",
         preview=f"{META}/preview.png",
     log:
         f"logs/meta/{CONFIG.meta.name}.log",
@@ -21,14 +25,16 @@ rule meta:
     threads: CORES
     resources:
         mem_mb=4000,
-        gpu=1,
+        gpu=CONFIG.meta.processes,
     params:
-        code=code("meta"),
-        settings=section("meta"),
+        code=code("meta", without=WATCHING),
+        settings=section("meta", without={"validate_clips"}, said=True),
+        score=section("score", without={"identity_frames", "reference_frames"}) if CONFIG.validation_clips() else "{}",
         model=section("model"),
         source=META_SOURCE,
         device=CONFIG.device,
     shell:
         "until python -m workflow_scripts.meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
-        " --curves {output.curves:q} --preview {output.preview:q} --runs results/runs/meta --device {params.device}"
+        " --validation-crops {input.validation_crops:q} --validation-mattes {input.validation_mattes:q} --score-settings {params.score:q}"
+        " --curves {output.curves:q} --metrics {output.metrics:q} --preview {output.preview:q} --runs results/runs/meta --device {params.device}"
         " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}; do {AGAIN}; done > {log:q} 2>&1"

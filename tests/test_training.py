@@ -11,9 +11,11 @@ from reenact.errors import InterruptedRun, UserError
 from reenact.learning.checkpoint import RunFolder, fingerprint
 from reenact.learning.data import load_person, sample
 from reenact.learning.interruption import SIGNALS
-from reenact.learning.pose_warmup import scale_descriptors
 from reenact.learning.learner import Learner
+from reenact.learning.pose_warmup import scale_descriptors
+from reenact.learning.sharing import own_share
 from reenact.learning.training import train
+from reenact.learning.validation import pose_response
 from reenact.model import Reenactor, build_discriminator
 from reenact.networks.architecture import Architecture
 from reenact.settings.meta import MetaSettings
@@ -42,10 +44,11 @@ def new_learner(settings=SETTINGS):
 
 def run_steps(people, learner, folder, steps, settings=SETTINGS, **more):
     def draw(step):
-        return sample([[person] for person in people], seed=1, step=step, batch_size=settings.batch_size, identity_frames=1)
+        return sample([[person] for person in people], seed=1, step=step, batch_size=settings.batch_size, identity_frames=1, part=share.numbers)
 
     names = ["red", "blue"]
-    train(learner, draw, RunFolder(folder), names=names, steps=steps, device=torch.device("cpu"), **more)
+    share = own_share(settings.batch_size, settings.accumulate)
+    train(learner, draw, RunFolder(folder), share=share, names=names, steps=steps, device=torch.device("cpu"), **more)
     return learner
 
 
@@ -85,8 +88,8 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(people, tmp_path, capsy
 
 
 def test_only_the_last_checkpoints_are_kept(people, tmp_path):
-    run_steps(people, new_learner(), tmp_path, 15)
-    assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["checkpoint_00000010.pt", "checkpoint_00000015.pt"]
+    run_steps(people, new_learner(), tmp_path, 20)
+    assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["checkpoint_00000010.pt", "checkpoint_00000015.pt", "checkpoint_00000020.pt"]
 
 
 def test_models_are_kept_at_the_steps_asked_for(people, tmp_path):

@@ -16,7 +16,6 @@ from reenact.learning.data import Batch
 from reenact.learning.sharing import Share
 from reenact.settings.training import AugmentSettings
 
-
 WHOLE_BATCH = ("order", "forward_input_shape")
 """kornia's parameters that do not belong to single samples."""
 

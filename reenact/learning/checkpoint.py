@@ -102,7 +102,11 @@ class RunFolder:
         """Before a run goes on from `step`: drop later statistics, which are about to be made again, and what a dying writer left."""
         for leftover in self.path.glob(".checkpoint_*"):
             leftover.unlink()
-        kept = [row for row in self.stats() if row["step"] <= step]
+        self.copy_stats(self, step)
+
+    def copy_stats(self, other: "RunFolder", step: int) -> None:
+        """Have the statistics of another run up to `step`."""
+        kept = [row for row in other.stats() if row["step"] <= step]
         write_text(self._stats, "".join(json.dumps(row) + "\n" for row in kept))
 
     def add_stats(self, row: dict[str, float]) -> None:

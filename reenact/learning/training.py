@@ -112,10 +112,10 @@ def train(
             learner.update()
             learner.step = step
 
-            # Is it the last step: by number, by time, by a signal to any process, or because a sweep is past its best?
+            # Is it the last step: because a sweep is past its best, by number, by time, or by a signal to any process?
+            past_best = step in keep and bool(on_keep(step, learner.average))
             learner.seconds = time.monotonic() - began
             late, told = processes.any_of([learner.seconds > max_hours * 3600, bool(interruption.asked)], device)
-            past_best = step in keep and bool(on_keep(step, learner.average))
             done = past_best or late or step == steps
             validates = done or step % settings.validate_every == 0
             saves = validates or told or step % settings.checkpoint_every == 0

@@ -78,6 +78,10 @@ class Config(Section):
         """Names of the clips to meta-learn from; with a model from a file, those that its preview shows."""
         return (self.meta.clips if self.meta.source == "train" else []) or list(self.identities)
 
+    def validation_clips(self) -> list[str]:
+        """Names of the clips that meta-learning is validated on."""
+        return self.meta.validate_clips if self.meta.source == "train" else []
+
     def meta_source(self) -> str:
         """'train', or the file that the meta-model comes from."""
         return str(BUNDLED_MODEL) if self.meta.source == "bundled" else self.meta.source
@@ -155,8 +159,11 @@ def _problems(config: Config) -> Iterator[str]:
     for pair in [] if config.pairs == "all" else config.pairs:
         yield from _unknown(f"pairs {list(pair)}", pair[0], config.identities, "identity")
         yield from _unknown(f"pairs {list(pair)}", pair[1], config.drivers, "driver")
-    for name in config.meta.clips:
-        yield from _unknown("meta.clips", name, names, "identity or driver")
+    for key in ("clips", "validate_clips"):
+        for name in getattr(config.meta, key):
+            yield from _unknown(f"meta.{key}", name, names, "identity or driver")
+    if config.meta.source == "train" and (both := sorted(set(config.meta_clips()) & set(config.meta.validate_clips))):
+        yield f"meta.validate_clips: {', '.join(both)} also trains; name people whom meta.clips leaves out"
     if config.drive.driver:
         yield from _unknown("drive.driver", config.drive.driver, config.drivers, "driver")
     if config.meta_source() != "train" and not Path(config.meta_source()).is_file():
