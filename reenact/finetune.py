@@ -21,7 +21,7 @@ from accelerate.utils import find_executable_batch_size
 from reenact.errors import UserError
 from reenact.images import to_tensor
 from reenact.learning.checkpoint import RunFolder, fingerprint
-from reenact.learning.data import Person, load_person, sample
+from reenact.learning.data import PeopleInMemory, Person, load_person, sample
 from reenact.learning.previews import drive_people, spread_frames, write_grid
 from reenact.learning.training import Learner, train
 from reenact.model import Reenactor, build_discriminator, load_model, pick_device, save_model
@@ -168,7 +168,7 @@ def _train_on(
     wanted = [i for i in missing if i]
     if not wanted:
         return
-    draw = partial(sample, [[person]], seed=settings.seed, batch_size=batch_size, identity_frames=0)
+    draw = partial(sample, PeopleInMemory([person]), seed=settings.seed, batch_size=batch_size, identity_frames=0)
     train(
         learner,
         lambda step: draw(step=step),

@@ -17,17 +17,23 @@ from reenact.errors import UserError
 from reenact.files import write_text, written_whole
 from reenact.images import to_tensor
 from reenact.learning.checkpoint import RunFolder, fingerprint
-from reenact.learning.data import Person, load_person, people_of, sample
+from reenact.learning.data import People, PeopleInMemory, Person, load_person, sample
 from reenact.learning.landmark_network import LandmarkNetwork
 from reenact.learning.pose_warmup import scale_descriptors, teach_pose
+from reenact.learning.prefetch import Prefetch
 from reenact.learning.previews import drive_people, spread_frames, write_grid
+from reenact.learning.shard_people import ShardPeople
 from reenact.learning.training import Learner, pose_response, train
 from reenact.model import Reenactor, build_discriminator, load_model, pick_device, save_model
 from reenact.networks.architecture import PRESETS
+from reenact.sequence import spread
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
+from reenact.shard_file import index_of
 
 PREVIEW_FRAMES = 8
+# People of a large set that the pose warm-up, measures and pictures look at.
+FEW = 500
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,9 @@ def make_meta_model(
     settings: MetaSettings,
     model_settings: ModelSettings,
     identities: Sequence[str] = (),
+    shards: Sequence[Path] = (),
 ) -> None:
-    """Meta-learn from clips, or copy the model that `settings.source` names.
+    """Meta-learn from clips or from a set in shards, or copy the model that `settings.source` names.
 
     Args:
         crops, mattes: clip files of stages crop and segment, one pair a clip.
@@ -62,21 +69,39 @@ def make_meta_model(
         code: fingerprint of the code, so that changed code never continues an old run.
         settings, model_settings: of the stage and of the networks.
         identities: who is seen in each clip; empty = each shows somebody else.
+        shards: files of stage shard, in place of clip files.
 
     Raises:
-        UserError: not as many identities as clips.
+        UserError: not as many identities as clips, or neither clips nor shards.
     """
     if identities and len(identities) != len(crops):
         raise UserError(f"--identities: {len(identities)} names for {len(crops)} clips; give one for each, in the same order")
+    if not crops and not shards:
+        raise UserError("--crops and --shard-files: give the one or the other")
     if settings.source == "train":
-        size = PRESETS[model_settings.preset].image_size
-        clips = [load_person(c, m, size, who) for c, m, who in zip(crops, mattes, identities or [""] * len(crops))]
-        _train(clips, [*crops, *mattes], outputs, runs, pick_device(device, threads), code, settings, model_settings)
+        people = _open_people(crops, mattes, identities, shards, PRESETS[model_settings.preset].image_size, settings)
+        # The index of a shard has the checksums of all that is in it.
+        files = [*crops, *mattes, *map(index_of, shards)]
+        _train(people, files, outputs, runs, pick_device(device, threads), code, settings, model_settings)
     else:
         _take(Path(settings.source), outputs)
     net = load_model(outputs.model)[0].eval()
-    people = [load_person(c, m, net.architecture.image_size) for c, m in zip(crops, mattes)]
-    _write_preview(net, people, outputs.preview)
+    people = _open_people(crops[:6], mattes[:6], [], shards, net.architecture.image_size, settings)
+    _write_preview(net, few(people, 6), outputs.preview)
+
+
+def _open_people(
+    crops: Sequence[Path], mattes: Sequence[Path], identities: Sequence[str], shards: Sequence[Path], size: int, settings: MetaSettings
+) -> People:
+    """Whom training learns from."""
+    if shards:
+        return ShardPeople(shards, size, "train", settings.sample_of)
+    return PeopleInMemory([load_person(c, m, size, who) for c, m, who in zip(crops, mattes, identities or [""] * len(crops))])
+
+
+def few(people: People, most: int) -> list[Person]:
+    """Clips of at most `most` people, spread over all of them."""
+    return [clip for label in spread(len(people), most) for clip in people[label]][:most]
 
 
 def _take(source: Path, outputs: MetaOutputs) -> None:
@@ -88,7 +113,7 @@ def _take(source: Path, outputs: MetaOutputs) -> None:
 
 
 def _train(
-    clips: list[Person],
+    people: People,
     files: list[Path],
     outputs: MetaOutputs,
     runs: Path,
@@ -97,35 +122,36 @@ def _train(
     settings: MetaSettings,
     model_settings: ModelSettings,
 ) -> None:
-    architecture, people = PRESETS[model_settings.preset], people_of(clips)
+    architecture, clips = PRESETS[model_settings.preset], few(people, FEW)
     torch.manual_seed(settings.seed)
     net = Reenactor(architecture)
-    facts = {"stage": "meta", "clips": [clip.name for clip in clips], "settings": settings.model_dump(mode="json")}
+    facts = {"stage": "meta", "clips": [clip.name for clip in clips] if len(clips) < FEW else len(people), "settings": settings.model_dump(mode="json")}
     # More steps of the same run are not another run: `steps` stays out of the fingerprint.
     key = {**facts["settings"], "steps": None, "code": code, "preset": model_settings.preset}
     run = RunFolder(runs / f"{settings.name}-{fingerprint(key, [*files, *map(Path, settings.weight_files().values())])}")
     draw = partial(
-        sample, list(people.values()), seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames,
+        sample, people, seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames,
         mirror=settings.mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0,
     )  # fmt: skip
     fresh = not run.latest(settings.steps)
     landmarks = _landmark_network(net, clips, run, settings, device, fresh and not settings.start)
     if fresh and not settings.start:
-        scale_descriptors(net.cpu(), sample(list(people.values()), seed=settings.seed, step=0, batch_size=32, identity_frames=1))
+        scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=32, identity_frames=1))
     learner = Learner(net, build_discriminator(architecture, len(people)), settings)
     if fresh and settings.start:
         _start_from(learner, Path(settings.start))
-    train(
-        learner,
-        lambda step: draw(step=step),
-        run,
-        names=list(people),
-        steps=settings.steps,
-        measure=lambda average: {"pose_response": _mean_response(average, clips, device)},
-        landmarks=landmarks,
-        device=device,
-        title=f"meta {settings.name}",
-    )
+    with Prefetch(lambda step: draw(step=step), threads=settings.loaders, last=settings.steps) as batches:
+        train(
+            learner,
+            batches,
+            run,
+            names=people.names,
+            steps=settings.steps,
+            measure=lambda average: {"pose_response": _mean_response(average, clips, device)},
+            landmarks=landmarks,
+            device=device,
+            title=f"meta {settings.name}",
+        )
     with written_whole(outputs.curves) as temporary:
         pd.DataFrame(run.stats()).to_csv(temporary, index=False)
     save_model(outputs.model, learner.average, {**facts, "steps": settings.steps}, learner.discriminator)

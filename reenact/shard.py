@@ -28,7 +28,7 @@ from reenact.faces.detectors import Detector, open_detectors
 from reenact.files import temporary_folder, written_whole
 from reenact.footage.photos import CROPPED, MASKS, natural
 from reenact.parallel import cpu_threads
-from reenact.segment import LEAST_FACE, segment_clip
+from reenact.segment import segment_clip
 from reenact.segmenters import Segmenter, open_segmenter
 from reenact.sequence import frames_of, spread
 from reenact.settings.crop import CropSettings

@@ -6,7 +6,7 @@ from people import write_person
 
 from reenact.errors import UserError
 from reenact.learning.checkpoint import RunFolder, fingerprint
-from reenact.learning.data import load_person, sample
+from reenact.learning.data import PeopleInMemory, load_person, sample
 from reenact.learning.pose_warmup import scale_descriptors
 from reenact.learning.training import Learner, pose_response, train
 from reenact.model import Reenactor, build_discriminator
@@ -37,7 +37,7 @@ def new_learner(settings=SETTINGS):
 
 def run_steps(people, learner, folder, steps, settings=SETTINGS, **more):
     def draw(step):
-        return sample([[person] for person in people], seed=1, step=step, batch_size=settings.batch_size, identity_frames=1)
+        return sample(PeopleInMemory(people), seed=1, step=step, batch_size=settings.batch_size, identity_frames=1)
 
     names = ["red", "blue"]
     train(learner, draw, RunFolder(folder), names=names, steps=steps, device=torch.device("cpu"), **more)
@@ -90,9 +90,9 @@ def test_it_learns_identity_and_pose(people, tmp_path):
         losses=LossWeights(pixel=10, adversarial=0, feature_matching=0, perceptual=0, embedding_match=0),
     )  # fmt: skip
     learner = new_learner(settings)
-    scale_descriptors(learner.reenactor, sample([[person] for person in people], seed=1, step=0, batch_size=24, identity_frames=1))
+    scale_descriptors(learner.reenactor, sample(PeopleInMemory(people), seed=1, step=0, batch_size=24, identity_frames=1))
     run_steps(people, learner, tmp_path, 200, settings)
-    batch = sample([[person] for person in people], seed=9, step=0, batch_size=24, identity_frames=1)
+    batch = sample(PeopleInMemory(people), seed=9, step=0, batch_size=24, identity_frames=1)
     net = learner.average
     with torch.no_grad():
         identity, pose = net.identity(batch.identity_frames), net.pose_encoder(batch.driver)

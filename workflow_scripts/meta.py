@@ -11,8 +11,9 @@ from reenact.settings.model import ModelSettings
 
 def main() -> None:
     parser = StageParser(__doc__, MetaSettings, ModelSettings)
-    parser.add_argument("--crops", type=Path, nargs="+", required=True, help="clip files of stage crop")
-    parser.add_argument("--mattes", type=Path, nargs="+", required=True, help="clip files of stage segment, in the same order")
+    parser.add_argument("--crops", type=Path, nargs="*", default=[], help="clip files of stage crop")
+    parser.add_argument("--mattes", type=Path, nargs="*", default=[], help="clip files of stage segment, in the same order")
+    parser.add_argument("--shard-files", type=Path, nargs="*", default=[], help="files of stage shard, in place of clip files")
     parser.add_argument("--identities", nargs="+", default=[], help="who is seen in each clip, in the same order (default: each shows somebody else)")
     parser.add_argument("--model", type=Path, required=True, help="model file to write (.safetensors)")
     parser.add_argument("--curves", type=Path, required=True, help="losses by step, to write (.csv)")
@@ -21,7 +22,7 @@ def main() -> None:
     parser.add_device_arguments()
     arguments, (settings, model_settings) = parser.parse()
     make_meta_model(
-        crops=arguments.crops, mattes=arguments.mattes,
+        crops=arguments.crops, mattes=arguments.mattes, shards=arguments.shard_files,
         outputs=MetaOutputs(arguments.model, arguments.curves, arguments.preview), runs=arguments.runs,
         device=arguments.device, threads=arguments.threads, code=code("meta"), settings=settings, model_settings=model_settings,
         identities=arguments.identities,

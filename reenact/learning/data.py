@@ -1,7 +1,7 @@
 """Training samples: frames of clips at the model's size, drawn by step number.
 
 First it is drawn which frames make the samples of a step, without looking at any; then the pictures of those samples that are
-wanted are fetched, from memory (`load_person`) or from shards (`reenact.learning.shards`).
+wanted are fetched, from memory (`load_person`) or from shards (`reenact.learning.shard_people`).
 """
 
 from collections.abc import Sequence
@@ -116,12 +116,29 @@ def load_person(crops: Path, mattes: Path, size: int, identity: str = "") -> Per
     return Person(crops.parent.name, frames, masks, clip.landmarks()[rows], identity)
 
 
-def people_of(clips: Sequence[Person]) -> dict[str, list[Person]]:
-    """Clips by person, in their order."""
-    people: dict[str, list[Person]] = {}
-    for clip in clips:
-        people.setdefault(clip.identity or f"clip {clip.name}", []).append(clip)
-    return people
+class People(Protocol):
+    """Whom training learns from: by label, the clips of each person.
+
+    Attributes:
+        names: of the people, by label.
+    """
+
+    names: list[str]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, label: int) -> list[Person]: ...
+
+
+class PeopleInMemory(list[list[Person]]):
+    """Clips grouped by identity, in the order of their first ones; a clip without one is somebody's only one."""
+
+    def __init__(self, clips: Sequence[Person]) -> None:
+        groups: dict[tuple[str, str], list[Person]] = {}
+        for clip in clips:
+            groups.setdefault(("identity", clip.identity) if clip.identity else ("clip", clip.name), []).append(clip)
+        super().__init__(groups.values())
+        self.names = [name for _, name in groups]
 
 
 @dataclass(frozen=True)
@@ -143,7 +160,7 @@ class Draw:
 
 
 def draw(
-    people: Sequence[Sequence[Person]], *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
+    people: People, *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
     extremes: float = 0.0,
 ) -> list[Draw]:  # fmt: skip
     """The samples of one step; see `sample`. No picture is looked at."""
@@ -181,8 +198,8 @@ def fetch(draws: Sequence[Draw], emphasis: bool = False) -> Batch:
 
 
 def sample(
-    people: Sequence[Sequence[Person]], *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
-    extremes: float = 0.0, emphasis: bool = False, part: slice = slice(None),
+    people: People, *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
+    extremes: float = 0.0, emphasis: bool = False, part: Sequence[int] | None = None,
 ) -> Batch:  # fmt: skip
     """The batch of one step; the same for the same arguments, so that a resumed run sees what it would have seen.
 
@@ -190,19 +207,19 @@ def sample(
     than the target (with repeats only where there are too few).
 
     Args:
-        people: clips of each person, at least one; the number of a person here is its label.
+        people: at least one, of at least one clip each.
         seed, step: what the draw depends on.
         batch_size: samples.
         identity_frames: K; 0 = none.
         mirror: probability that all frames of a sample are mirrored.
         extremes: share of the targets drawn by how unusual the face is, not evenly.
         emphasis: whether losses want to know where eyes and mouth are.
-        part: which samples of the batch are wanted, where several processes share it: the draw is that of the whole batch.
+        part: numbers of the samples that are fetched, where several processes share a batch, whose draw is one; None = all.
     """
     draws = draw(
         people, seed=seed, step=step, batch_size=batch_size, identity_frames=identity_frames, mirror=mirror, extremes=extremes
     )  # fmt: skip
-    return fetch(draws[part], emphasis)
+    return fetch(draws if part is None else [draws[number] for number in part], emphasis)
 
 
 def around_eyes_and_mouth(landmarks: np.ndarray, side: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Settings of stage `meta`."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -32,6 +32,12 @@ class MetaSettings(TrainingSettings):
         description="Learn from a meta-learning set in place of clips: a table (.csv or .parquet with columns clip, identity, path and, if need be, "
         "start, end, split), or a folder <identity>/<video>, images-cropped/<identity> among them.",
     )
+    sample_of: Literal["clip", "identity"] = Field(
+        default="clip",
+        description="Of a set: identity frames come from the target's clip, and each clip has a row of its own in the discriminator (published); "
+        "or from all clips of the person, who has one row.",
+    )
+    loaders: int = Field(default=2, ge=0, description="Threads that fetch the samples of coming steps while one trains; 0 = none.")
     shards: int = Field(default=16, ge=1, le=10_000, description="Files, and jobs, that the set is divided into.")
     pose_warmup: int = Field(default=0, ge=0, description="Steps before, in which the pose encoder alone learns where the landmarks are; for little data (published: none).")
     steps: int = Field(default=100_000, ge=1, description="Training steps.")

@@ -37,8 +37,8 @@ class Lazy:
         return np.asarray(self[range(self._length)], dtype)
 
 
-class ShardPeople(Sequence[list[Person]]):
-    """The people of one split of a set, in shards: `people[label]` is the list of a person's clips, as `sample` wants it.
+class ShardPeople:
+    """The people of one split of a set, in shards; see `reenact.learning.data.People`.
 
     They are ordered by name, however many shards there are. Objects may be pickled and used by several threads.
 
@@ -80,11 +80,11 @@ class ShardPeople(Sequence[list[Person]]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, label: Any) -> list[Person]:
-        """The clips of one person."""
-        if not -len(self) <= label < len(self):
+    def __getitem__(self, label: int) -> list[Person]:
+        """The clips of one person, in order of their names."""
+        if not 0 <= label < len(self):
             raise IndexError(label)
-        rows = self._clips[self._first[label % len(self)]:self._first[label % len(self) + 1]]
+        rows = self._clips[self._first[label]:self._first[label + 1]]
         return [self._person(self._shards[number], int(clip)) for number, clip in rows]
 
     def _person(self, shard: Shard, clip: int) -> Person:
