@@ -190,10 +190,10 @@ def fetch(draws: Sequence[Draw], emphasis: bool = False) -> Batch:
         mattes.append(sampled.clip.mattes[sampled.target][:, side])
         if emphasis:
             places.append(around_eyes_and_mouth(sampled.clip.landmarks[sampled.target], len(mattes[-1]))[:, side])
-    driver, matte = to_tensor(np.stack(targets)), to_tensor(np.stack(mattes))
+    driver, matte = to_tensor(targets), to_tensor(mattes)
     shape = (len(draws), len(draws[0].shown), *driver.shape[1:])
-    identity = to_tensor(np.stack(frames)).view(shape) if frames else torch.zeros(shape)
-    around = to_tensor(np.stack(places)) if emphasis else None
+    identity = to_tensor(frames).view(shape) if frames else torch.zeros(shape)
+    around = to_tensor(places) if emphasis else None
     return Batch(identity, driver, driver * matte, matte, torch.tensor([sampled.label for sampled in draws]), around)
 
 
