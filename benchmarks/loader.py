@@ -30,7 +30,7 @@ import pandas as pd
 
 from reenact.dataset import list_clips
 from reenact.learning.data import sample
-from reenact.learning.shard_people import ShardPeople
+from reenact.learning.shard_people import ShardPeople, Shards
 from reenact.meta import MetaOutputs, make_meta_model
 from reenact.settings.crop import CropSettings
 from reenact.settings.dataset import DatasetSettings
@@ -86,16 +86,20 @@ def compare_formats(shard: Shard) -> None:
     print(f"{'256 px, ' + str(len(places)) + ' pictures':24s} {'KB':>6s} {'decode ms':>10s} {'encode ms':>10s} {'PSNR dB':>8s} {'worst':>6s}")
     for kind, images in pictures.items():
         for name, (suffix, options) in FORMATS.items():
-            files: list[np.ndarray] = []
-            read = partial(cv2.imdecode, flags=cv2.IMREAD_COLOR if kind == "frame" else cv2.IMREAD_GRAYSCALE)
-            encoding = core_seconds(lambda: files.extend(cv2.imencode(suffix, image, options)[1] for image in images))
-            decoding = core_seconds(lambda: [read(file) for _ in range(5) for file in files]) / 5
-            differences = [cv2.absdiff(read(file), image) for file, image in zip(files, images)]
-            error = np.mean([np.mean(difference.astype(float) ** 2) for difference in differences])
+            size, encoding, decoding, error, worst = measure_format(images, suffix, options)
             closeness = f"{10 * np.log10(255**2 / error):8.1f}" if error else "   exact"
-            size, count = sum(len(file) for file in files) / 1024, len(images)
-            worst = max(int(difference.max()) for difference in differences)
-            print(f"{kind + ', ' + name:24s} {size / count:6.1f} {decoding / count * 1e3:10.2f} {encoding / count * 1e3:10.2f} {closeness} {worst:6d}")
+            print(f"{kind + ', ' + name:24s} {size / 1024:6.1f} {decoding * 1e3:10.2f} {encoding * 1e3:10.2f} {closeness} {worst:6d}")
+
+
+def measure_format(images: list[np.ndarray], suffix: str, options: list[int]) -> tuple[float, float, float, float, int]:
+    """Bytes, core seconds to encode and to decode, mean squared error and largest error, of one picture."""
+    flags = cv2.IMREAD_COLOR if images[0].ndim == 3 else cv2.IMREAD_GRAYSCALE
+    files: list[np.ndarray] = []
+    encoding = core_seconds(lambda: files.extend(cv2.imencode(suffix, image, options)[1] for image in images)) / len(images)
+    decoding = core_seconds(lambda: [cv2.imdecode(file, flags) for _ in range(5) for file in files]) / (5 * len(images))
+    differences = [cv2.absdiff(cv2.imdecode(file, flags), image) for file, image in zip(files, images)]
+    error = float(np.mean([np.mean(difference.astype(float) ** 2) for difference in differences]))
+    return float(np.mean([len(file) for file in files])), encoding, decoding, error, max(int(difference.max()) for difference in differences)
 
 
 def enlarge_index(shard: Path, target: Path, clips: int) -> None:
@@ -140,11 +144,11 @@ def measure_samples(shards: Sequence[Path], clips: int, batch_size: int, steps: 
 
 def measure_waiting(shards: Sequence[Path], folder: Path, steps: int, loaders: int) -> None:
     """Print the share of the time of training steps that waits for samples."""
-    outputs = MetaOutputs(folder / "model.safetensors", folder / "curves.csv", folder / "preview.png")
+    outputs = MetaOutputs(folder / "model.safetensors", folder / "curves.csv", folder / "metrics.json", folder / "preview.png")
     settings = MetaSettings(name=f"loaders{loaders}", steps=steps, loaders=loaders, batch_size=8, perceptual_width=0.25, checkpoint_every=steps)
     with open(os.devnull, "w") as silence, redirect_stdout(silence):
         make_meta_model(
-            crops=(), mattes=(), shards=shards, outputs=outputs, runs=folder / "runs", device="cpu", threads=1, code="", settings=settings,
+            clips=Shards(shards, "train", "clip"), outputs=outputs, runs=folder / "runs", device="cpu", threads=1, code="", settings=settings,
             model_settings=ModelSettings(preset="small"),
         )  # fmt: skip
     curves = pd.read_csv(outputs.curves).iloc[2:]

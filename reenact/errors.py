@@ -1,5 +1,12 @@
-"""The one exception that users are meant to read."""
+"""The exceptions that end a stage with a message in place of a traceback."""
+
+CONTINUE_STATUS = 75
+"""Exit status of a stage that was told to stop and can go on: EX_TEMPFAIL of sysexits.h, `try again later`."""
 
 
 class UserError(Exception):
     """A mistake in settings or media. The message names the file or setting, its value, and what to do."""
+
+
+class InterruptedRun(Exception):
+    """A signal asked the stage to stop; everything is saved, and the same command goes on. Ends with CONTINUE_STATUS."""

@@ -3,8 +3,8 @@
 import re
 import sys
 
-from reenact.errors import UserError
-from reenact.provenance import code
+from reenact.errors import CONTINUE_STATUS, UserError
+from reenact.provenance import WATCHING, code
 from reenact.settings.files import repeated_keys
 from reenact.settings.workflow import FETCHED, load_config
 
@@ -24,6 +24,8 @@ RENDERS = [
 SHARDS = [f"{number:05d}-of-{CONFIG.meta.shards:05d}" for number in range(CONFIG.meta.shards)] if CONFIG.meta_set() else []
 ENVIRONMENT = "../envs/reenact.yaml"
 CORES = workflow.resource_settings.cores or 1
+# For `until COMMAND; do {AGAIN}; done`: a stage that was told to stop and has saved its state is started again, at once and here.
+AGAIN = f"[ $? -eq {CONTINUE_STATUS} ] || exit 1"
 
 
 wildcard_constraints:
@@ -33,9 +35,12 @@ wildcard_constraints:
     number=r"\d{5}",
 
 
-def section(name, only=None, without=None):
-    """Settings of one section as YAML text for a stage's --settings; those that are left out stay at their defaults."""
-    return getattr(CONFIG, name).model_dump_json(include=only, exclude=without)
+def section(name, only=None, without=None, said=False):
+    """Settings of one section as YAML text for a stage's --settings; those that are left out stay at their defaults.
+
+    said: only what the configuration says, so that a checkpoint's settings come before defaults.
+    """
+    return getattr(CONFIG, name).model_dump_json(include=only, exclude=without, exclude_unset=said)
 
 
 def marked(outputs):

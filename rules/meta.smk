@@ -1,5 +1,5 @@
 # meta: crops and mattes of many clips, or shards -> one model that can be anybody; or takes it from a file.
-# Checkpoints lie in results/runs/meta/, which is no output: a killed run goes on from there.
+# Checkpoints, statistics and TensorBoard lie in results/runs/meta/, which is no output: a killed run goes on from there.
 
 
 rule meta:
@@ -8,11 +8,15 @@ rule meta:
         mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.meta_clips()),
         shards=expand("results/shards/{shard}.tar", shard=SHARDS),
         indices=expand("results/shards/{shard}.npz", shard=SHARDS),
+        validation_crops=expand("results/clips/{clip}/crops.zip", clip=CONFIG.validation_clips()),
+        validation_mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.validation_clips()),
+        descriptor=[CONFIG.score.descriptor_weights] if CONFIG.validation_clips() or SHARDS else [],
         source=[] if META_SOURCE == "train" else META_SOURCE,
         perceptual=list(CONFIG.meta.weight_files().values()),
     output:
         model=f"{META}/model.safetensors",
         curves=f"{META}/curves.csv",
+        metrics=f"{META}/metrics.json",
         preview=f"{META}/preview.png",
     log:
         f"logs/meta/{CONFIG.meta.name}.log",
@@ -23,14 +27,16 @@ rule meta:
     threads: CORES
     resources:
         mem_mb=4000,
-        gpu=1,
+        gpu=CONFIG.meta.processes,
     params:
-        code=code("meta"),
-        settings=section("meta"),
+        code=code("meta", without=WATCHING),
+        settings=section("meta", without={"validate_clips"}, said=True),
+        score=section("score", without={"identity_frames", "reference_frames"}) if CONFIG.validation_clips() or SHARDS else "{}",
         model=section("model"),
         source=META_SOURCE,
         device=CONFIG.device,
     shell:
-        "python -m workflow_scripts.meta --crops {input.crops:q} --mattes {input.mattes:q} --shard-files {input.shards:q} --model {output.model:q}"
-        " --curves {output.curves:q} --preview {output.preview:q} --runs results/runs/meta --device {params.device}"
-        " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q} > {log:q} 2>&1"
+        "until python -m workflow_scripts.meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
+        " --shard-files {input.shards:q} --validation-crops {input.validation_crops:q} --validation-mattes {input.validation_mattes:q} --score-settings {params.score:q}"
+        " --curves {output.curves:q} --metrics {output.metrics:q} --preview {output.preview:q} --runs results/runs/meta --device {params.device}"
+        " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}; do {AGAIN}; done > {log:q} 2>&1"

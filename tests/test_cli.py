@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from reenact.cli import StageParser, run
-from reenact.errors import UserError
+from reenact.errors import CONTINUE_STATUS, InterruptedRun, UserError
 from reenact.settings.crop import CropSettings
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.model import ModelSettings
@@ -57,3 +57,13 @@ def test_a_users_mistake_is_printed_without_traceback(capsys):
         run(main)
     assert stop.value.code == 1
     assert capsys.readouterr().err == "error: clip.mp4: no face\n"
+
+
+def test_a_saved_interruption_has_a_status_of_its_own(capsys):
+    def main():
+        raise InterruptedRun("meta: SIGTERM: saved step 7 of 9")
+
+    with pytest.raises(SystemExit) as stop:
+        run(main)
+    assert stop.value.code == CONTINUE_STATUS == 75
+    assert capsys.readouterr().err == "meta: SIGTERM: saved step 7 of 9\n"

@@ -1,14 +1,21 @@
 """The training loop: it learns, it resumes exactly, it stops on nonsense."""
 
+import os
+import signal
+
 import pytest
 import torch
 from people import write_person
 
-from reenact.errors import UserError
+from reenact.errors import InterruptedRun, UserError
 from reenact.learning.checkpoint import RunFolder, fingerprint
 from reenact.learning.data import PeopleInMemory, load_person, sample
+from reenact.learning.interruption import SIGNALS
+from reenact.learning.learner import Learner
 from reenact.learning.pose_warmup import scale_descriptors
-from reenact.learning.training import Learner, pose_response, train
+from reenact.learning.sharing import own_share
+from reenact.learning.training import train
+from reenact.learning.validation import pose_response
 from reenact.model import Reenactor, build_discriminator
 from reenact.networks.architecture import Architecture
 from reenact.settings.meta import MetaSettings
@@ -37,10 +44,11 @@ def new_learner(settings=SETTINGS):
 
 def run_steps(people, learner, folder, steps, settings=SETTINGS, **more):
     def draw(step):
-        return sample(PeopleInMemory(people), seed=1, step=step, batch_size=settings.batch_size, identity_frames=1)
+        return sample(PeopleInMemory(people), seed=1, step=step, batch_size=settings.batch_size, identity_frames=1, part=share.numbers)
 
     names = ["red", "blue"]
-    train(learner, draw, RunFolder(folder), names=names, steps=steps, device=torch.device("cpu"), **more)
+    share = own_share(settings.batch_size, settings.accumulate)
+    train(learner, draw, RunFolder(folder), share=share, names=names, steps=steps, device=torch.device("cpu"), **more)
     return learner
 
 
@@ -57,6 +65,20 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(people, tmp_path, caps
     assert [row["step"] for row in RunFolder(tmp_path / "halves").stats()] == list(range(1, 11))
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_saves_the_step_and_the_run_goes_on_from_it(people, tmp_path, number, capsys):
+    def told_to_stop(step, average):
+        os.kill(os.getpid(), number)
+
+    with pytest.raises(InterruptedRun, match=f"{number.name}: saved step 3 of 6; the same command goes on"):
+        run_steps(people, new_learner(), tmp_path, 6, keep=[3], on_keep=told_to_stop)
+    assert signal.getsignal(number) is signal.SIG_DFL
+    resumed = run_steps(people, new_learner(), tmp_path, 6)
+    assert "resuming from step 3 of 6" in capsys.readouterr().out
+    whole = run_steps(people, new_learner(), tmp_path / "whole", 6)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+
+
 def test_damaged_checkpoint_falls_back_to_the_one_before(people, tmp_path, capsys):
     run_steps(people, new_learner(), tmp_path / "run", 10)
     last = tmp_path / "run" / "checkpoint_00000010.pt"
@@ -66,8 +88,8 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(people, tmp_path, capsy
 
 
 def test_only_the_last_checkpoints_are_kept(people, tmp_path):
-    run_steps(people, new_learner(), tmp_path, 15)
-    assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["checkpoint_00000010.pt", "checkpoint_00000015.pt"]
+    run_steps(people, new_learner(), tmp_path, 20)
+    assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["checkpoint_00000010.pt", "checkpoint_00000015.pt", "checkpoint_00000020.pt"]
 
 
 def test_models_are_kept_at_the_steps_asked_for(people, tmp_path):

@@ -4,7 +4,7 @@ First it is drawn which frames make the samples of a step, without looking at an
 wanted are fetched, from memory (`load_person`) or from shards (`reenact.learning.shard_people`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import Tensor
 from reenact.clip import Clip
 from reenact.errors import UserError
 from reenact.images import resize_area, to_tensor
+from reenact.sequence import spread
 
 # Of the 68 iBUG landmarks: the number that each one gets when the picture is mirrored.
 MIRRORED = [
@@ -50,8 +51,16 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same samples on another device."""
+        return self._each(lambda value: value.to(device))
+
+    def split(self, pieces: int) -> list["Batch"]:
+        """Equal pieces, one behind the other."""
+        size = len(self.driver) // pieces
+        return [self._each(lambda value, start=i * size: value[start : start + size]) for i in range(pieces)]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in given.items() if value is not None})
+        return replace(self, **{name: change(value) for name, value in given.items() if value is not None})
 
 
 class Rows(Protocol):
@@ -139,6 +148,11 @@ class PeopleInMemory(list[list[Person]]):
             groups.setdefault(("identity", clip.identity) if clip.identity else ("clip", clip.name), []).append(clip)
         super().__init__(groups.values())
         self.names = [name for _, name in groups]
+
+
+def few(people: People, most: int) -> list[Person]:
+    """At most `most` clips, of people spread over all."""
+    return [clip for label in spread(len(people), most) for clip in people[label]][:most]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Settings that meta-learning and fine-tuning share."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -70,6 +70,9 @@ class AugmentSettings(Section):
 class TrainingSettings(Section):
     """One training run."""
 
+    without_effect: ClassVar[set[str]] = {"checkpoint_every", "validate_every", "log_every", "compile", "channels_last"}
+    """Settings that change no result but by rounding: a run whose others are the same goes on from its checkpoints."""
+
     optimizer: Literal["adam", "radam"] = Field(default="adam", description="Optimizer of both sides; betas (beta1, 0.999), eps 1e-5.")
     beta1: float = Field(default=0.0, ge=0, lt=1, description="Momentum of the optimizers (published: 0).")
     learning_rate: float = Field(default=5e-5, gt=0, description="Learning rate of encoders and generator.")
@@ -77,8 +80,11 @@ class TrainingSettings(Section):
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: networks compute in bfloat16, half the time where the hardware has it; weights stay float32.")
     channels_last: bool = Field(default=False, description="Encoders and discriminator keep channels innermost, which some hardware is faster with.")
+    compile: bool = Field(default=False, description="torch.compile the networks: minutes at the start, faster steps on GPUs.")
     seed: int = Field(default=1, ge=0, description="Everything random follows from it and the step number.")
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints; a killed run goes on from the last.")
+    validate_every: int = Field(default=1000, ge=1, description="Steps between validations, and pictures for TensorBoard; always at the end.")
+    log_every: int = Field(default=1, ge=1, description="Steps that a row of statistics is the mean of.")
     perceptual_weights: str | None = Field(
         default=None,
         description="VGG-19 of the perceptual loss: null = embedded, with fixed random weights; torchvision = torch hub's, "

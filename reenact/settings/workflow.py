@@ -81,6 +81,10 @@ class Config(Section):
             return []
         return (self.meta.clips if self.meta.source == "train" else []) or list(self.identities)
 
+    def validation_clips(self) -> list[str]:
+        """Names of the clips that meta-learning is validated on."""
+        return self.meta.validate_clips if self.meta.source == "train" else []
+
     def meta_source(self) -> str:
         """'train', or the file that the meta-model comes from."""
         return str(BUNDLED_MODEL) if self.meta.source == "bundled" else self.meta.source
@@ -162,8 +166,11 @@ def _problems(config: Config) -> Iterator[str]:
     for pair in [] if config.pairs == "all" else config.pairs:
         yield from _unknown(f"pairs {list(pair)}", pair[0], config.identities, "identity")
         yield from _unknown(f"pairs {list(pair)}", pair[1], config.drivers, "driver")
-    for name in config.meta.clips:
-        yield from _unknown("meta.clips", name, names, "identity or driver")
+    for key in ("clips", "validate_clips"):
+        for name in getattr(config.meta, key):
+            yield from _unknown(f"meta.{key}", name, names, "identity or driver")
+    if config.meta.source == "train" and (both := sorted(set(config.meta_clips()) & set(config.meta.validate_clips))):
+        yield f"meta.validate_clips: {', '.join(both)} also trains; name people whom meta.clips leaves out"
     yield from _set_problems(config)
     if config.drive.driver:
         yield from _unknown("drive.driver", config.drive.driver, config.drivers, "driver")

@@ -1,0 +1,34 @@
+"""Being told to stop: the step that runs is finished and saved, then the run leaves with `CONTINUE_STATUS`."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGURG)
+"""SIGTERM: the machine or the scheduler ends the job. SIGUSR1, SIGURG: it warns beforehand (SLURM's --signal). Snakemake and
+bash ignore SIGURG, so it can be sent to a whole job and reaches only the training. SIGINT stays what it is: stop at once."""
+
+
+class Interruption:
+    """While it is open, SIGNALS are kept rather than obeyed. Use it as a context manager; does nothing outside of the main thread.
+
+    Attributes:
+        asked: name of the first signal that came, None while none has.
+    """
+
+    def __init__(self) -> None:
+        self.asked: str | None = None
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():  # no other may have handlers
+            self._former = {number: signal.signal(number, self._keep) for number in SIGNALS}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def _keep(self, number: int, frame: FrameType | None) -> None:
+        self.asked = self.asked or signal.Signals(number).name
