@@ -21,7 +21,7 @@ from accelerate.utils import find_executable_batch_size
 from reenact.errors import UserError
 from reenact.images import to_tensor
 from reenact.learning.checkpoint import RunFolder, fingerprint
-from reenact.learning.data import Person, load_person, sample
+from reenact.learning.data import PeopleInMemory, Person, load_person, sample
 from reenact.learning.learner import Learner
 from reenact.learning.previews import drive_people, spread_frames, write_grid
 from reenact.learning.sharing import own_share
@@ -174,7 +174,7 @@ def _train_on(
     wanted = [i for i in missing if i]
     if not wanted:
         return
-    draw = partial(sample, [[person]], seed=settings.seed, batch_size=batch_size, identity_frames=0)
+    draw = partial(sample, PeopleInMemory([person]), seed=settings.seed, batch_size=batch_size, identity_frames=0)
     train(
         learner,
         lambda step: draw(step=step),

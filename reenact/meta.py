@@ -23,10 +23,12 @@ from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.files import write_text, written_whole
 from reenact.images import to_tensor
 from reenact.learning.checkpoint import RunFolder, fingerprint
-from reenact.learning.data import Person, load_person, people_of, sample
+from reenact.learning.data import People, PeopleInMemory, Person, few, load_person, sample
 from reenact.learning.learner import Learner
 from reenact.learning.pose_warmup import scale_descriptors
+from reenact.learning.prefetch import Prefetch
 from reenact.learning.previews import drive_people, spread_frames, write_grid
+from reenact.learning.shard_people import Shards
 from reenact.learning.sharing import own_share
 from reenact.learning.start import landmark_network, resume_from, start_from, take_landmarks
 from reenact.learning.training import train
@@ -40,6 +42,8 @@ from reenact.settings.score import ScoreSettings
 
 PREVIEW_FRAMES = 8
 DRY_STEPS = 3
+# Clips of a large set that the pose warm-up, measures and pictures look at, and that a model's file names.
+FEW = 500
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,12 @@ class Clips:
     mattes: Sequence[Path]
     identities: Sequence[str] = ()
 
-    def load(self, size: int) -> list[Person]:
+    @property
+    def files(self) -> list[Path]:
+        """All of what they are read from."""
+        return [*self.crops, *self.mattes]
+
+    def load(self, size: int) -> PeopleInMemory:
         """Their frames at `size` px.
 
         Raises:
@@ -59,7 +68,7 @@ class Clips:
         if self.identities and len(self.identities) != len(self.crops):
             raise UserError(f"--identities: {len(self.identities)} names for {len(self.crops)} clips; give one for each, in the same order")
         names = self.identities or [""] * len(self.crops)
-        return [load_person(crops, mattes, size, who) for crops, mattes, who in zip(self.crops, self.mattes, names)]
+        return PeopleInMemory([load_person(crops, mattes, size, who) for crops, mattes, who in zip(self.crops, self.mattes, names)])
 
 
 @dataclass(frozen=True)
@@ -74,8 +83,8 @@ class MetaOutputs:
 
 def make_meta_model(
     *,
-    clips: Clips,
-    validation: Clips = Clips((), ()),
+    clips: Clips | Shards,
+    validation: Clips | Shards = Clips((), ()),
     outputs: MetaOutputs,
     runs: Path,
     device: str,
@@ -89,7 +98,7 @@ def make_meta_model(
     """Meta-learn from clips, or copy the model that `settings.source` names.
 
     Args:
-        clips: to learn from.
+        clips: to learn from, in files of one clip each or in shards.
         validation: of people that the model is tried on while it learns; none = pictures of the training's people only.
         outputs: what to write.
         runs: folder in which run folders are made.
@@ -98,15 +107,20 @@ def make_meta_model(
         settings, model_settings: of the stage and of the networks.
         score: how validation measures; None = as by default.
         dry_run: build everything, make DRY_STEPS steps, print what training will need, and write nothing.
+
+    Raises:
+        UserError: there is nobody to learn from.
     """
     score = score or ScoreSettings()
     if settings.source == "train":
         with processes.joined(device, threads) as place, ExitStack() as stack:
             size = PRESETS[model_settings.preset].image_size
-            people, unseen = clips.load(size), validation.load(size)
+            people, unseen = clips.load(size), few(validation.load(size), FEW)
+            if not len(people):
+                raise UserError("meta: there is no clip to learn from; give --crops and --mattes, or --shard-files")
             finder = stack.enter_context(FaceFinder(min_confidence=score.min_confidence)) if unseen and processes.is_main() else None
-            validate = Validation(unseen or people, settings.validate_frames, place, Measurer(finder, score) if finder else None)
-            job = Job(people, settings, model_settings.preset, code, [*clips.crops, *clips.mattes], place, validate)
+            validate = Validation(unseen or few(people, FEW), settings.validate_frames, place, Measurer(finder, score) if finder else None)
+            job = Job(people, settings, model_settings.preset, code, clips.files, place, validate)
             if dry_run:
                 job.try_out()
                 return
@@ -117,7 +131,7 @@ def make_meta_model(
     else:
         _take(Path(settings.source), outputs)
     net = load_model(outputs.model)[0].eval()
-    _write_preview(net, clips.load(net.architecture.image_size), outputs.preview)
+    _write_preview(net, few(clips.load(net.architecture.image_size), 6), outputs.preview)
 
 
 def _take(source: Path, outputs: MetaOutputs) -> None:
@@ -134,7 +148,7 @@ class Job:
     """One training: what to learn from, and how.
 
     Args:
-        clips: to learn from.
+        people: to learn from.
         settings: of the stage.
         preset: of the networks.
         code, files: what else the run folder's name depends on: the code, and what is in these files.
@@ -143,15 +157,16 @@ class Job:
     """
 
     def __init__(
-        self, clips: list[Person], settings: MetaSettings, preset: str, code: str, files: list[Path], device: torch.device, validate: Validation
+        self, people: People, settings: MetaSettings, preset: str, code: str, files: list[Path], device: torch.device, validate: Validation
     ) -> None:
-        self.clips, self.settings, self.preset, self.device = clips, settings, preset, device
-        self.people = people_of(clips)
+        self.people, self.settings, self.preset, self.device = people, settings, preset, device
+        self.clips = few(people, FEW)
         self._code, self._files, self._validate = code, files, validate
 
     def facts(self) -> dict[str, Any]:
         """Plain JSON about where the model comes from, for its file."""
-        return {"stage": "meta", "clips": [clip.name for clip in self.clips], "settings": self.settings.model_dump(mode="json")}
+        names = [clip.name for clip in self.clips] if len(self.clips) < FEW else f"{len(self.people)} people"
+        return {"stage": "meta", "clips": names, "settings": self.settings.model_dump(mode="json")}
 
     def train(self, runs: Path) -> tuple[Learner, RunFolder]:
         """Train to the end, from the last checkpoint in this job's folder in `runs`; with fewer samples at a time where memory runs out."""
@@ -179,9 +194,9 @@ class Job:
     def try_out(self) -> None:
         """Make a few steps in a run folder that is thrown away, and print what the whole training needs."""
         s = self.settings
-        few = s.model_copy(update={"steps": DRY_STEPS, "pose_warmup": min(s.pose_warmup, DRY_STEPS), "validate_every": DRY_STEPS + 1, "log_every": 1})
+        brief = s.model_copy(update={"steps": DRY_STEPS, "pose_warmup": min(s.pose_warmup, DRY_STEPS), "validate_every": DRY_STEPS + 1, "log_every": 1})
         with tempfile.TemporaryDirectory() as folder:
-            job = Job(self.clips, few, self.preset, self._code, self._files, self.device, self._validate)
+            job = Job(self.people, brief, self.preset, self._code, self._files, self.device, self._validate)
             learner, run = job.train(Path(folder))
             rows = run.stats()
         if processes.is_main():
@@ -198,28 +213,29 @@ class Job:
         settings, share = self.settings, own_share(self.settings.batch_size, pieces)
         learner, landmarks = self._begin(run)
         draw = partial(
-            sample, list(self.people.values()), seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames,
+            sample, self.people, seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames,
             mirror=settings.mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0, part=share.numbers,
         )  # fmt: skip
-        train(
-            learner,
-            lambda step: draw(step=step),
-            run,
-            share=share,
-            names=list(self.people),
-            steps=settings.steps,
-            max_hours=settings.max_hours or math.inf,
-            measure=lambda average: {"pose_response": _mean_response(average, self.clips, self.device)},
-            validate=self._validate,
-            landmarks=landmarks,
-            device=self.device,
-            title=f"meta {settings.name}",
-        )
+        with Prefetch(lambda step: draw(step=step), threads=settings.loaders, last=settings.steps) as batches:
+            train(
+                learner,
+                batches,
+                run,
+                share=share,
+                names=self.people.names,
+                steps=settings.steps,
+                max_hours=settings.max_hours or math.inf,
+                measure=lambda average: {"pose_response": _mean_response(average, self.clips, self.device)},
+                validate=self._validate,
+                landmarks=landmarks,
+                device=self.device,
+                title=f"meta {settings.name}",
+            )
         return learner
 
     def _begin(self, run: RunFolder) -> tuple[Learner, Any]:
         """Networks as they are before the first step of this run, and the landmark network, if a loss wants it."""
-        settings, people = self.settings, list(self.people.values())
+        settings, people = self.settings, self.people
         if settings.start and settings.resume:
             raise UserError("meta.resume and meta.start exclude each other: the one goes on with a run, the other begins a new one with its weights")
         torch.manual_seed(settings.seed)
@@ -234,7 +250,7 @@ class Job:
         learner = Learner(net, build_discriminator(net.architecture, len(people)), settings)
         for network in learner.networks:
             network.to(self.device)  # so that moments of optimizers are loaded to it
-        about = {"model.preset": self.preset, "meta.optimizer": settings.optimizer, "people": list(self.people), "settings": self.facts()["settings"]}
+        about = {"model.preset": self.preset, "meta.optimizer": settings.optimizer, "people": self.people.names, "settings": self.facts()["settings"]}
         if fresh and settings.start:
             start_from(learner, Path(settings.start))
         if fresh and settings.resume:

@@ -30,7 +30,7 @@ from reenact.footage.photos import CROPPED, MASKS, natural
 from reenact.parallel import cpu_threads
 from reenact.segment import LEAST_FACE, segment_clip
 from reenact.segmenters import Segmenter, open_segmenter
-from reenact.sequence import frames_of, spread
+from reenact.sequence import spread
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.segment import SegmentSettings
@@ -239,14 +239,13 @@ def _make_part(media: Path, clip: dict[str, str], most: int, folder: Path, tools
 
 def _pictures(crops: Clip, mattes: Clip, settings: Preparation) -> Pictures:
     """The frames of a clip file that may be trained on, encoded anew; those whose matte has lost the face are not."""
-    table = crops.table.assign(face=mattes.table["face_coverage"], row=range(len(crops)))
-    crops.table = table
-    rows = frames_of(crops, "train").query("not face < @LEAST_FACE")
-    names = rows["image"].tolist()
+    table = crops.table
+    used = (table["role"] == "train") & (table["image"] != "") & ~(mattes.table["face_coverage"] < LEAST_FACE)
+    names = table.loc[used, "image"].tolist()
     suffix, options = (".png", []) if settings.shard.format == "png" else (".jpg", _jpeg(settings.shard.quality))
     frames = [_encoded(suffix, cv2.cvtColor(crops.image(name), cv2.COLOR_RGB2BGR), options) for name in names]
     masks = [_encoded(".png", mattes.image(name), []) for name in names]
-    return Pictures(frames, masks, crops.landmarks()[rows["row"].to_numpy(int)], suffix, settings.crop.size)
+    return Pictures(frames, masks, crops.landmarks()[used.to_numpy()], suffix, settings.crop.size)
 
 
 def _jpeg(quality: int) -> list[int]:

@@ -87,7 +87,7 @@ class ShardWriter:
             raise _unwritable(folder, error) from error
         self.entries: dict[str, dict[str, Any]] = {}
         self.begun: dict[str, int] = {}
-        self._tar = os.open(folder / "clips.tar", os.O_RDWR | os.O_CREAT)
+        self._tar = os.open(folder / "clips.tar", os.O_RDWR | os.O_CREAT, 0o644)
         self._read_journal()
         self._end = max((entry["end"] for entry in self.entries.values()), default=0)
         os.ftruncate(self._tar, self._end)

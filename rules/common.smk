@@ -21,6 +21,7 @@ RENDERS = [
     for identity, driver in CONFIG.rendered_pairs()
     for path in RENDERED.values()
 ]
+SHARDS = [f"{number:05d}-of-{CONFIG.meta.shards:05d}" for number in range(CONFIG.meta.shards)] if CONFIG.meta_set() else []
 ENVIRONMENT = "../envs/reenact.yaml"
 CORES = workflow.resource_settings.cores or 1
 # For `until COMMAND; do {AGAIN}; done`: a stage that was told to stop and has saved its state is started again, at once and here.
@@ -31,6 +32,7 @@ wildcard_constraints:
     clip=r"[A-Za-z0-9_-]+",
     identity=r"[A-Za-z0-9_-]+",
     driver=r"[A-Za-z0-9_-]+",
+    number=r"\d{5}",
 
 
 def section(name, only=None, without=None, said=False):

@@ -1,4 +1,4 @@
-# meta: crops and mattes of many clips -> one model that can be anybody; or takes it from a file.
+# meta: crops and mattes of many clips, or shards -> one model that can be anybody; or takes it from a file.
 # Checkpoints, statistics and TensorBoard lie in results/runs/meta/, which is no output: a killed run goes on from there.
 
 
@@ -6,9 +6,11 @@ rule meta:
     input:
         crops=expand("results/clips/{clip}/crops.zip", clip=CONFIG.meta_clips()),
         mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.meta_clips()),
+        shards=expand("results/shards/{shard}.tar", shard=SHARDS),
+        indices=expand("results/shards/{shard}.npz", shard=SHARDS),
         validation_crops=expand("results/clips/{clip}/crops.zip", clip=CONFIG.validation_clips()),
         validation_mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.validation_clips()),
-        descriptor=[CONFIG.score.descriptor_weights] if CONFIG.validation_clips() else [],
+        descriptor=[CONFIG.score.descriptor_weights] if CONFIG.validation_clips() or SHARDS else [],
         source=[] if META_SOURCE == "train" else META_SOURCE,
         perceptual=list(CONFIG.meta.weight_files().values()),
     output:
@@ -29,12 +31,12 @@ rule meta:
     params:
         code=code("meta", without=WATCHING),
         settings=section("meta", without={"validate_clips"}, said=True),
-        score=section("score", without={"identity_frames", "reference_frames"}) if CONFIG.validation_clips() else "{}",
-        model=section("model"),
+        score=section("score", without={"identity_frames", "reference_frames"}) if CONFIG.validation_clips() or SHARDS else "{}",
+        model=section("model", said=True),
         source=META_SOURCE,
         device=CONFIG.device,
     shell:
         "until python -m workflow_scripts.meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
-        " --validation-crops {input.validation_crops:q} --validation-mattes {input.validation_mattes:q} --score-settings {params.score:q}"
+        " --shard-files {input.shards:q} --validation-crops {input.validation_crops:q} --validation-mattes {input.validation_mattes:q} --score-settings {params.score:q}"
         " --curves {output.curves:q} --metrics {output.metrics:q} --preview {output.preview:q} --runs results/runs/meta --device {params.device}"
         " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}; do {AGAIN}; done > {log:q} 2>&1"

@@ -14,7 +14,7 @@ from reenact import processes
 from reenact.errors import UserError
 from reenact.learning.augment import Augmentation
 from reenact.learning.checkpoint import RunFolder
-from reenact.learning.data import load_person, sample
+from reenact.learning.data import PeopleInMemory, load_person, sample
 from reenact.learning.learner import Learner
 from reenact.learning.sharing import Share, SharedBatchNorm, SharedDropout, own_share
 from reenact.learning.training import train
@@ -38,7 +38,7 @@ def train_here(folder, run, steps, pieces=1):
     torch.set_default_dtype(torch.float64)
     clips = [load_person(folder / name / "crops.zip", folder / name / "mattes.zip", 32) for name in ("red", "blue")]
     landmarks = np.random.default_rng(0).uniform(0.3, 0.7, (12, 68, 2)).astype(np.float32)
-    people = [[replace(clip, landmarks=landmarks)] for clip in clips]
+    people = PeopleInMemory([replace(clip, landmarks=landmarks) for clip in clips])
     torch.manual_seed(0)
     learner = Learner(Reenactor(NARROW), build_discriminator(NARROW, 2), SETTINGS)
     share = own_share(SETTINGS.batch_size, pieces)
@@ -116,7 +116,7 @@ def test_a_run_goes_on_in_another_number_of_processes(room, tmp_path):
 
 
 def test_augmentation_belongs_to_samples(room):
-    person = [[load_person(room / "red" / "crops.zip", room / "red" / "mattes.zip", 32)]]
+    person = PeopleInMemory([load_person(room / "red" / "crops.zip", room / "red" / "mattes.zip", 32)])
     batch = sample(person, seed=1, step=1, batch_size=4, identity_frames=1, emphasis=True)
     augment = Augmentation(AugmentSettings(colour=0.5))
     torch.manual_seed(3)

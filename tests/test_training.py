@@ -14,10 +14,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from reenact.errors import InterruptedRun, UserError
 from reenact.learning.checkpoint import RunFolder, fingerprint
-from reenact.learning.data import load_person, sample
+from reenact.learning.data import PeopleInMemory, load_person, sample
 from reenact.learning.interruption import SIGNALS
 from reenact.learning.learner import Learner
 from reenact.learning.pose_warmup import scale_descriptors
+from reenact.learning.prefetch import Prefetch
 from reenact.learning.sharing import own_share
 from reenact.learning.training import Findings, train
 from reenact.learning.validation import pose_response
@@ -47,14 +48,15 @@ def new_learner(settings=SETTINGS):
     return Learner(Reenactor(TINY), build_discriminator(TINY, 2), settings)
 
 
-def run_steps(people, learner, folder, steps, settings=SETTINGS, change=lambda step, batch: batch, **more):
+def run_steps(people, learner, folder, steps, settings=SETTINGS, change=lambda step, batch: batch, loaders=0, **more):
     def draw(step):
-        batch = sample([[person] for person in people], seed=1, step=step, batch_size=settings.batch_size, identity_frames=1, part=share.numbers)
+        batch = sample(PeopleInMemory(people), seed=1, step=step, batch_size=settings.batch_size, identity_frames=1, part=share.numbers)
         return change(step, batch)
 
     names = ["red", "blue"]
     share = own_share(settings.batch_size, settings.accumulate)
-    train(learner, draw, RunFolder(folder), share=share, names=names, steps=steps, device=torch.device("cpu"), **more)
+    with Prefetch(draw, threads=loaders, last=steps) as batches:
+        train(learner, batches, RunFolder(folder), share=share, names=names, steps=steps, device=torch.device("cpu"), **more)
     return learner
 
 
@@ -65,7 +67,7 @@ def weights(learner):
 def test_resumed_run_equals_uninterrupted_run_bit_for_bit(people, tmp_path, capsys):
     whole = run_steps(people, new_learner(), tmp_path / "whole", 10)
     run_steps(people, new_learner(), tmp_path / "halves", 5)
-    resumed = run_steps(people, new_learner(), tmp_path / "halves", 10)
+    resumed = run_steps(people, new_learner(), tmp_path / "halves", 10, loaders=2)
     assert "resuming from step 5 of 10" in capsys.readouterr().out
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
     assert [row["step"] for row in RunFolder(tmp_path / "halves").stats()] == list(range(1, 11))
@@ -251,9 +253,9 @@ def test_it_learns_identity_and_pose(people, tmp_path):
         losses=LossWeights(pixel=10, adversarial=0, feature_matching=0, perceptual=0, embedding_match=0),
     )  # fmt: skip
     learner = new_learner(settings)
-    scale_descriptors(learner.reenactor, sample([[person] for person in people], seed=1, step=0, batch_size=24, identity_frames=1))
+    scale_descriptors(learner.reenactor, sample(PeopleInMemory(people), seed=1, step=0, batch_size=24, identity_frames=1))
     run_steps(people, learner, tmp_path, 200, settings)
-    batch = sample([[person] for person in people], seed=9, step=0, batch_size=24, identity_frames=1)
+    batch = sample(PeopleInMemory(people), seed=9, step=0, batch_size=24, identity_frames=1)
     net = learner.average
     with torch.no_grad():
         identity, pose = net.identity(batch.identity_frames), net.pose_encoder(batch.driver)

@@ -1,5 +1,9 @@
 """Random changes of training frames, batched on the training device (kornia).
 
+What is published (`dataloaders/common/augmentation.py` of the authors' code): of the driving frame alone, blur, noise, brightness,
+colour, JPEG, contrast and elastic jitter, a few at a time, and x and y scaled apart; of driving frame, target and matte together,
+a shift. Identity frames stay as they are.
+
 Pose-only changes teach the pose encoder to ignore colour, sharpness and the shape of the face: with the narrow
 descriptor they keep identity out of pose (section 3 of the paper). Joint changes move driver, target and matte
 together but not the identity frames, so that the pose descriptor must carry at least the place of the head:
@@ -38,6 +42,8 @@ class Augmentation(nn.Module):
             K.RandomGaussianNoise(std=0.03, p=0.3 * p),
             K.RandomJPEG((30.0, 90.0), p=0.2 * p),
             K.RandomAffine(0.0, scale=(0.8, 1.2, 0.8, 1.2), padding_mode="reflection", p=0.5 * p),
+            # Jitter of half a pixel at 256 px: edges get restless, the shape of the face stays.
+            K.RandomElasticTransform((9, 9), (2.0, 2.0), (0.05, 0.05), padding_mode="reflection", p=0.1 * p),
         )
         self.colour = settings.colour
         low, high = 1 - settings.scale, 1 + settings.scale

@@ -1,7 +1,7 @@
 """Training samples: frames of clips at the model's size, drawn by step number.
 
 First it is drawn which frames make the samples of a step, without looking at any; then the pictures of those samples that are
-wanted are fetched, from memory (`load_person`) or from shards (`reenact.learning.shards`).
+wanted are fetched, from memory (`load_person`) or from shards (`reenact.learning.shard_people`).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from torch import Tensor
 from reenact.clip import Clip
 from reenact.errors import UserError
 from reenact.images import resize_area, to_tensor
+from reenact.sequence import spread
 
 # Of the 68 iBUG landmarks: the number that each one gets when the picture is mirrored.
 MIRRORED = [
@@ -124,12 +125,34 @@ def load_person(crops: Path, mattes: Path, size: int, identity: str = "") -> Per
     return Person(crops.parent.name, frames, masks, clip.landmarks()[rows], identity)
 
 
-def people_of(clips: Sequence[Person]) -> dict[str, list[Person]]:
-    """Clips by person, in their order."""
-    people: dict[str, list[Person]] = {}
-    for clip in clips:
-        people.setdefault(clip.identity or f"clip {clip.name}", []).append(clip)
-    return people
+class People(Protocol):
+    """Whom training learns from: by label, the clips of each person.
+
+    Attributes:
+        names: of the people, by label.
+    """
+
+    names: list[str]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, label: int) -> list[Person]: ...
+
+
+class PeopleInMemory(list[list[Person]]):
+    """Clips grouped by identity, in the order of their first ones; a clip without one is somebody's only one."""
+
+    def __init__(self, clips: Sequence[Person]) -> None:
+        groups: dict[tuple[str, str], list[Person]] = {}
+        for clip in clips:
+            groups.setdefault(("identity", clip.identity) if clip.identity else ("clip", clip.name), []).append(clip)
+        super().__init__(groups.values())
+        self.names = [name for _, name in groups]
+
+
+def few(people: People, most: int) -> list[Person]:
+    """At most `most` clips, of people spread over all."""
+    return [clip for label in spread(len(people), most) for clip in people[label]][:most]
 
 
 @dataclass(frozen=True)
@@ -151,7 +174,7 @@ class Draw:
 
 
 def draw(
-    people: Sequence[Sequence[Person]], *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
+    people: People, *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
     extremes: float = 0.0,
 ) -> list[Draw]:  # fmt: skip
     """The samples of one step; see `sample`. No picture is looked at."""
@@ -181,15 +204,15 @@ def fetch(draws: Sequence[Draw], emphasis: bool = False) -> Batch:
         mattes.append(sampled.clip.mattes[sampled.target][:, side])
         if emphasis:
             places.append(around_eyes_and_mouth(sampled.clip.landmarks[sampled.target], len(mattes[-1]))[:, side])
-    driver, matte = to_tensor(np.stack(targets)), to_tensor(np.stack(mattes))
+    driver, matte = to_tensor(targets), to_tensor(mattes)
     shape = (len(draws), len(draws[0].shown), *driver.shape[1:])
-    identity = to_tensor(np.stack(frames)).view(shape) if frames else torch.zeros(shape)
-    around = to_tensor(np.stack(places)) if emphasis else None
+    identity = to_tensor(frames).view(shape) if frames else torch.zeros(shape)
+    around = to_tensor(places) if emphasis else None
     return Batch(identity, driver, driver * matte, matte, torch.tensor([sampled.label for sampled in draws]), around)
 
 
 def sample(
-    people: Sequence[Sequence[Person]], *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
+    people: People, *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
     extremes: float = 0.0, emphasis: bool = False, part: Sequence[int] | None = None,
 ) -> Batch:  # fmt: skip
     """The batch of one step; the same for the same arguments, so that a resumed run sees what it would have seen.
@@ -198,15 +221,14 @@ def sample(
     than the target (with repeats only where there are too few).
 
     Args:
-        people: clips of each person, at least one; the number of a person here is its label.
+        people: at least one, of at least one clip each.
         seed, step: what the draw depends on.
         batch_size: samples.
         identity_frames: K; 0 = none.
         mirror: probability that all frames of a sample are mirrored.
         extremes: share of the targets drawn by how unusual the face is, not evenly.
         emphasis: whether losses want to know where eyes and mouth are.
-        part: numbers of the samples that are wanted, where several processes share the batch (`reenact.learning.sharing`);
-            the draw is that of the whole batch. None = all.
+        part: numbers of the samples that are fetched, where several processes share a batch, whose draw is one; None = all.
     """
     draws = draw(
         people, seed=seed, step=step, batch_size=batch_size, identity_frames=identity_frames, mirror=mirror, extremes=extremes

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from reenact.images import to_tensor, to_uint8
-from reenact.learning.data import Person, people_of
+from reenact.learning.data import PeopleInMemory, Person
 from reenact.learning.learner import Learner, evaluating
 from reenact.learning.previews import grid, masked_frames
 from reenact.learning.training import Findings
@@ -120,7 +120,7 @@ def make_pairs(clips: Sequence[Person], frames: int) -> list[Pair]:
         clips: at least one.
         frames: that drive, at most; spread over the clip.
     """
-    everybody = list(people_of(clips).values())
+    everybody = PeopleInMemory(clips)
     people, pairs = [everybody[i] for i in spread(len(everybody), PEOPLE)], []
     for number, own in enumerate(people):
         drivers = {SELF: own[0], OTHER_VIDEO: own[1] if len(own) > 1 else None, CROSS: people[(number + 1) % len(people)][0] if len(people) > 1 else None}

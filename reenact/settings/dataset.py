@@ -14,7 +14,7 @@ class DatasetSettings(Section):
 
     train_split: str | None = Field(
         default=None,
-        description="Of a folder: CSV whose column `path` names the clips to train on (published: data/splits/train.csv); null = all that are there.",
+        description="Of a folder: a CSV file whose column `path` names the clips to train on (published: data/splits/train.csv); null = all that are there.",
     )
     validation_split: str | None = Field(default=None, description="Of a folder: likewise, the clips to validate on (published: data/splits/val.csv).")
     validation: float = Field(

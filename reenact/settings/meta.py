@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ class MetaSettings(TrainingSettings):
     """Meta-learning: encoders, generator and discriminator on many people."""
 
     section: ClassVar[str] = "meta"
-    without_effect: ClassVar[set[str]] = {*TrainingSettings.without_effect, "steps", "max_hours", "processes", "validate_clips", "validate_frames"}
+    without_effect: ClassVar[set[str]] = {*TrainingSettings.without_effect, "steps", "max_hours", "processes", "validate_clips", "validate_frames", "loaders"}
 
     name: str = Field(default="meta", pattern=r"^[A-Za-z0-9_-]+$", description="Folder under results/meta/.")
     source: str = Field(
@@ -39,6 +39,12 @@ class MetaSettings(TrainingSettings):
         description="Learn from a meta-learning set in place of clips: a table (.csv or .parquet with columns clip, identity, path and, if need be, "
         "start, end, split), or a folder <identity>/<video>, images-cropped/<identity> among them.",
     )
+    sample_of: Literal["clip", "identity"] = Field(
+        default="clip",
+        description="Of a set: identity frames come from the target's clip, and each clip has a row of its own in the discriminator (published); "
+        "or from all clips of the person, who has one row.",
+    )
+    loaders: int = Field(default=2, ge=0, description="Threads that fetch the samples of coming steps while one trains; 0 = none.")
     shards: int = Field(default=16, ge=1, le=10_000, description="Files, and jobs, that the set is divided into.")
     pose_warmup: int = Field(default=0, ge=0, description="Steps before, in which the pose encoder alone learns where the landmarks are; for little data (published: none).")
     steps: int = Field(default=100_000, ge=1, description="Training steps.")
@@ -66,5 +72,5 @@ def saved_settings(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
         return {}
     saved = json.loads(about.read_text(encoding="utf-8"))
     # Names and places are this run's own.
-    own = ("name", "source", "start", "resume", "clips", "validate_clips", "set", "shards")
+    own = ("name", "source", "start", "resume", "clips", "validate_clips", "set", "shards", "loaders")
     return {"meta": {key: value for key, value in saved["settings"].items() if key not in own}, "model": {"preset": saved["model.preset"]}}

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from reenact.settings.base import Section
 
+# The joint changes that belong to form `published`.
+PUBLISHED_JOINT = {"joint": 0.5, "rotation": 0.0, "scale": 0.0, "shift": 0.05}
 # The weights that belong to form `published`, where they differ from ours: its VGGs put out several hundred.
 PUBLISHED_WEIGHTS = {"perceptual": 3e-2, "face_perceptual": 6e-3}
 
@@ -45,12 +47,24 @@ class LossWeights(Section):
 class AugmentSettings(Section):
     """Random changes of training frames."""
 
-    pose: float = Field(default=1.0, ge=0, le=1, description="Probability of colour, blur, noise, JPEG and x/y scaling of the driving frame alone.")
+    form: Literal["ours", "published"] = Field(
+        default="ours", description="published: joint changes left out of the file are the authors' (joint 0.5, rotation 0, scale 0, shift 0.05).",
+    )
+    pose: float = Field(
+        default=1.0, ge=0, le=1, description="Probability of colour, blur, noise, JPEG, elastic jitter and x/y scaling of the driving frame alone.",
+    )
     joint: float = Field(default=1.0, ge=0, le=1, description="Probability of a shared rotation, scale and shift of driving frame, target and matte.")
     rotation: float = Field(default=15.0, ge=0, le=90, description="Largest joint rotation, degrees.")
     scale: float = Field(default=0.12, ge=0, le=0.5, description="Largest joint change of scale, share.")
     shift: float = Field(default=0.08, ge=0, le=0.5, description="Largest joint shift, share of the image.")
     colour: float = Field(default=0.0, ge=0, le=1, description="Probability of another colour cast and contrast of all frames of a sample alike, as of another person.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _values_of_the_form(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("form") == "published":
+            return PUBLISHED_JOINT | values
+        return values
 
 
 class TrainingSettings(Section):

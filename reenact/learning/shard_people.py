@@ -1,6 +1,7 @@
 """People whose frames lie in shards: read when a sample wants them, nothing else is in memory but the index."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import numpy as np
 from reenact.errors import UserError
 from reenact.images import resize_area
 from reenact.learning.data import Person
-from reenact.shard_file import Shard
+from reenact.shard_file import Shard, index_of
 
 
 class Lazy:
@@ -37,8 +38,26 @@ class Lazy:
         return np.asarray(self[range(self._length)], dtype)
 
 
-class ShardPeople(Sequence[list[Person]]):
-    """The people of one split of a set, in shards: `people[label]` is the list of a person's clips, as `sample` wants it.
+@dataclass(frozen=True)
+class Shards:
+    """The people of one split of a set in shards (TAR files of stage shard); see `ShardPeople`."""
+
+    paths: Sequence[Path]
+    split: Literal["train", "validation"]
+    by: Literal["clip", "identity"]
+
+    @property
+    def files(self) -> list[Path]:
+        """What changes with the content of any picture: an index holds the checksums of all in its shard."""
+        return [index_of(path) for path in self.paths]
+
+    def load(self, size: int) -> "ShardPeople":
+        """Open them for images of `size` px."""
+        return ShardPeople(self.paths, size, self.split, self.by)
+
+
+class ShardPeople:
+    """The people of one split of a set, in shards; see `reenact.learning.data.People`.
 
     They are ordered by name, however many shards there are. Objects may be pickled and used by several threads.
 
@@ -52,7 +71,7 @@ class ShardPeople(Sequence[list[Person]]):
         names: of the people, by label.
 
     Raises:
-        UserError: a shard cannot be read, the split has no clips, or sizes do not divide.
+        UserError: a shard cannot be read, or sizes do not divide.
     """
 
     def __init__(self, shards: Sequence[Path], size: int, split: Literal["train", "validation"], by: Literal["clip", "identity"]) -> None:
@@ -64,27 +83,25 @@ class ShardPeople(Sequence[list[Person]]):
             for clip in range(len(shard))
             if shard.splits[clip] == split
         ]
-        if not found:
-            raise UserError(f"{', '.join(str(path) for path in shards[:3])} ...: no clip of the split {split}; see the tables of failures beside them")
         found.sort()
         for shard in self._shards:
             wrong = [side for side in shard.sides.tolist() if side % size]
             if wrong:
                 raise UserError(f"{shard.path}: crops of {wrong[0]} px do not divide into {size} px; set crop.size to a multiple of {size}")
         self._clips = np.array([(number, clip) for *_, number, clip in found], np.int32)
-        names = np.array([name for name, *_ in found])
-        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
+        names = np.array([name for name, *_ in found], dtype=str)
+        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]][:len(names)])
         self.names: list[str] = names[starts].tolist()
         self._first = np.r_[starts, len(names)]
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, label: Any) -> list[Person]:
-        """The clips of one person."""
-        if not -len(self) <= label < len(self):
+    def __getitem__(self, label: int) -> list[Person]:
+        """The clips of one person, in order of their names."""
+        if not 0 <= label < len(self):
             raise IndexError(label)
-        rows = self._clips[self._first[label % len(self)]:self._first[label % len(self) + 1]]
+        rows = self._clips[self._first[label]:self._first[label + 1]]
         return [self._person(self._shards[number], int(clip)) for number, clip in rows]
 
     def _person(self, shard: Shard, clip: int) -> Person:
