@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ import yaml
 from reenact.errors import CONTINUE_STATUS, InterruptedRun, UserError
 from reenact.settings.base import Section, read
 
+Values = dict[str, Any]
+
 
 class StageParser(argparse.ArgumentParser):
-    """Arguments of one stage. Settings resolve as: default < --settings < a flag of its own."""
+    """Arguments of one stage. Settings resolve as: default < saved with a checkpoint < --settings < a flag of its own."""
 
     def __init__(self, description: str | None, *sections: type[Section]) -> None:
         super().__init__(description=description, allow_abbrev=False)
         self._sections = sections
+        self.add_argument("--print-settings", action="store_true", help="print every setting, its value and where that comes from, and stop")
         for section in sections:
             group = self.add_argument_group(f"settings of {section.section}", section.__doc__)
             main = section is sections[0]
@@ -38,22 +41,73 @@ class StageParser(argparse.ArgumentParser):
         self.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
         self.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = as many as there are cores (default: 0)")
 
-    def parse(self, arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[Any]]:
-        """Return the parsed arguments and one settings object per section, in the order given."""
-        parsed = self.parse_args(arguments)
-        return parsed, [self._read(section, vars(parsed)) for section in self._sections]
+    def parse(
+        self, arguments: Sequence[str] | None = None, saved: Callable[[Values], dict[str, Values]] = lambda values: {}
+    ) -> tuple[argparse.Namespace, list[Any]]:
+        """Parse a command line.
 
-    def _read(self, section: type[Section], given: dict[str, Any]) -> Section:
-        values = _load(given[f"{section.section}/"], section.section)
-        for key, text in given.items():
+        Args:
+            arguments: None = those of the process.
+            saved: what the file and flags say of the first section -> settings of a checkpoint that they name, by section.
+
+        Returns:
+            The arguments, and one settings object per section, in the order given.
+        """
+        arguments = sys.argv[1:] if arguments is None else arguments
+        if "--print-settings" in arguments:
+            for action in self._actions:
+                action.required = False
+        parsed = self.parse_args(arguments)
+        given = [self._given(section, vars(parsed)) for section in self._sections]
+        kept = saved(merged(*given[0].values()))
+        layers = [{"checkpoint": kept.get(section.section, {}), **sources} for section, sources in zip(self._sections, given)]
+        settings = [read(section, merged(*sources.values()), f"the settings of {section.section}") for section, sources in zip(self._sections, layers)]
+        if parsed.print_settings:
+            for section, values, sources in zip(self._sections, settings, layers):
+                print("\n".join(_described(section, values, sources)))
+            self.exit()
+        return parsed, settings
+
+    def _given(self, section: type[Section], parsed: Values) -> dict[str, Values]:
+        """What --settings and the flags say of one section."""
+        flags: Values = {}
+        for key, text in parsed.items():
             owner, _, name = key.partition("/")
             if owner == section.section and name:
-                *parents, leaf = name.split(".")
-                target = values
-                for parent in parents:
-                    target = target.setdefault(parent, {})
-                target[leaf] = yaml.safe_load(text)
-        return read(section, values, f"the settings of {section.section}")
+                flags = merged(flags, _nested(name, yaml.safe_load(text)))
+        return {"settings file": _load(parsed[f"{section.section}/"], section.section), "command line": flags}
+
+
+def merged(*layers: Values) -> Values:
+    """Nested settings, later ones over earlier ones."""
+    result: Values = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, dict) and isinstance(result.get(key), dict)
+            result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def _nested(name: str, value: Any) -> Values:
+    """a.b, 1 -> {a: {b: 1}}"""
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    return value
+
+
+def _described(section: type[Section], settings: Section, sources: dict[str, Values]) -> Iterator[str]:
+    """One line a setting: its value and where that comes from."""
+    for name, _, _ in _flat_fields(section):
+        origin = [source for source, values in sources.items() if _find(values, name.split("."))]
+        value = settings
+        for part in name.split("."):
+            value = getattr(value, part)
+        yield f"{section.section}.{name}: {json.dumps(value)}  ({origin[-1] if origin else 'default'})"
+
+
+def _find(values: Any, path: list[str]) -> bool:
+    """Whether nested settings say something at a path."""
+    return not path or (isinstance(values, dict) and path[0] in values and _find(values[path[0]], path[1:]))
 
 
 def _flat_fields(section: type[Section], prefix: str = "") -> list[tuple[str, str, Any]]:

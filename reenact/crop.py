@@ -6,6 +6,7 @@ work in others, on a few frames at a time; the results are those of a plain loop
 """
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from reenact.clip import encode_png, write_clip
 from reenact.crop_geometry import crop_published, crop_square, middle_square
 from reenact.crop_table import COLUMNS, describe_rows, hint, jitter, landmarks_in_crops, place_squares, write_quality
 from reenact.errors import UserError
-from reenact.faces.detectors import open_detectors
+from reenact.faces.detectors import Detector, open_detectors
 from reenact.faces.person import choose_in_photos, choose_person
 from reenact.faces.tracking import Sighting, Sightings, find_faces
 from reenact.footage.media import Frame, Media, listed_frames, probe
@@ -25,7 +26,10 @@ from reenact.settings.crop import CropSettings
 
 
 @opencv_in_one_thread()
-def crop_clip(*, media: Path, frames: Path, crops: Path, settings: CropSettings, device: str = "auto", threads: int = 1) -> None:
+def crop_clip(
+    *, media: Path, frames: Path, crops: Path, settings: CropSettings, device: str = "auto", threads: int = 1,
+    detectors: list[Detector] | None = None,
+) -> None:
     """Write the crops of one clip: `settings.size` square RGB images, and where in its frame each comes from.
 
     The table has the columns COLUMNS: those of stage `decode`; image (file in the clip, '' if dropped); status
@@ -44,6 +48,7 @@ def crop_clip(*, media: Path, frames: Path, crops: Path, settings: CropSettings,
         settings: see `CropSettings`.
         device: of face-alignment's networks: "auto", "cpu", "cuda", "cuda:1" or "mps".
         threads: how many frames are worked on at a time; 0 = as many as there are cores.
+        detectors: that `open_detectors` opened for as many threads, where many clips are cropped; None = opened here.
 
     Raises:
         UserError: nobody is found, the person asked for is not there, or a face is away for longer than allowed.
@@ -51,8 +56,8 @@ def crop_clip(*, media: Path, frames: Path, crops: Path, settings: CropSettings,
     known = probe(media)
     table = pd.read_csv(frames, keep_default_na=False)
     workers = cpu_threads(threads)
-    with open_detectors(settings, device, workers) as detectors:
-        seen = find_faces(known, table, detectors, 1 if known.kind == "cropped" else settings.min_face, workers)
+    with open_detectors(settings, device, workers) if detectors is None else nullcontext(detectors) as finders:
+        seen = find_faces(known, table, finders, 1 if known.kind == "cropped" else settings.min_face, workers)
     if known.kind == "cropped":
         chosen, people = choose_in_photos(seen, "largest")
         placed = _as_they_are(table, seen, chosen)

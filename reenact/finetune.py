@@ -21,15 +21,21 @@ from accelerate.utils import find_executable_batch_size
 from reenact.errors import UserError
 from reenact.images import to_tensor
 from reenact.learning.checkpoint import RunFolder, fingerprint
-from reenact.learning.data import Person, load_person, sample
+from reenact.learning.data import PeopleInMemory, Person, load_person, sample
+from reenact.learning.learner import Learner
 from reenact.learning.previews import drive_people, spread_frames, write_grid
-from reenact.learning.training import Learner, train
+from reenact.learning.sharing import own_share
+from reenact.learning.training import train
+from reenact.learning.validation import Validation
 from reenact.model import Reenactor, build_discriminator, load_model, pick_device, save_model
 from reenact.scoring.sweep import extension
 from reenact.scoring.watch import Watch
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.score import ScoreSettings
 from reenact.settings.select import SelectSettings
+
+SHEET_FRAMES = 6
+"""Of the person's own, on TensorBoard: where the identity gap becomes small."""
 
 
 def guided_sweep(frames: int) -> list[int]:
@@ -86,7 +92,7 @@ def finetune(
     person = load_person(crops, mattes, size)
     iterations = guided_sweep(len(person.frames)) if settings.sweep is None else settings.sweep
     # The sweep says where to look, not how to train: a longer one goes on from the old run.
-    key = {**settings.model_dump(mode="json", exclude={"sweep", "stop_early", "extend", "choose"}), "code": code}
+    key = {**settings.model_dump(mode="json", exclude={"sweep", "stop_early", "extend", "choose", *settings.without_effect}), "code": code}
     name = f"{person.name}-{fingerprint(key, [crops, mattes, meta, *map(Path, settings.weight_files().values())])}"
 
     def attempt(batch_size: int, watch: Watch | None) -> tuple[RunFolder, list[int]]:
@@ -168,16 +174,18 @@ def _train_on(
     wanted = [i for i in missing if i]
     if not wanted:
         return
-    draw = partial(sample, [person], seed=settings.seed, batch_size=batch_size, identity_frames=0)
+    draw = partial(sample, PeopleInMemory([person]), seed=settings.seed, batch_size=batch_size, identity_frames=0)
     train(
         learner,
         lambda step: draw(step=step),
         run,
+        share=own_share(batch_size),
         names=[person.name],
         steps=wanted[-1],
         resume_at_most=wanted[0] - 1,
         keep=wanted,
         on_keep=keep,
+        validate=Validation([person], SHEET_FRAMES, device),
         device=device,
         title=f"finetune {person.name}",
     )

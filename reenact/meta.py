@@ -1,48 +1,90 @@
 """Stage `meta`: one model that can be anybody (section 3 of the paper), trained here or taken from a file."""
 
-import copy
+import json
+import math
 import shutil
-import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from accelerate.utils import find_executable_batch_size
+from torch import nn
 
+from reenact import processes
 from reenact.errors import UserError
+from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.files import write_text, written_whole
 from reenact.images import to_tensor
 from reenact.learning.checkpoint import RunFolder, fingerprint
-from reenact.learning.data import Person, load_person, people_of, sample
-from reenact.learning.landmark_network import LandmarkNetwork
-from reenact.learning.pose_warmup import scale_descriptors, teach_pose
+from reenact.learning.data import People, PeopleInMemory, Person, few, load_person, sample
+from reenact.learning.learner import Learner
+from reenact.learning.pose_warmup import scale_descriptors
+from reenact.learning.prefetch import Prefetch
 from reenact.learning.previews import drive_people, spread_frames, write_grid
-from reenact.learning.training import Learner, pose_response, train
-from reenact.model import Reenactor, build_discriminator, load_model, pick_device, save_model
+from reenact.learning.shard_people import Shards
+from reenact.learning.sharing import own_share
+from reenact.learning.start import landmark_network, resume_from, start_from, take_landmarks
+from reenact.learning.training import train
+from reenact.learning.validation import Validation, pose_response
+from reenact.model import Reenactor, build_discriminator, load_model, save_model
 from reenact.networks.architecture import PRESETS
+from reenact.scoring.measure import Measurer
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
+from reenact.settings.score import ScoreSettings
 
 PREVIEW_FRAMES = 8
+DRY_STEPS = 3
+# Clips of a large set that the pose warm-up, measures and pictures look at, and that a model's file names.
+FEW = 500
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Clip files of stages crop and segment, one pair a clip; and who is seen in each (empty = each shows somebody else)."""
+
+    crops: Sequence[Path]
+    mattes: Sequence[Path]
+    identities: Sequence[str] = ()
+
+    @property
+    def files(self) -> list[Path]:
+        """All of what they are read from."""
+        return [*self.crops, *self.mattes]
+
+    def load(self, size: int) -> PeopleInMemory:
+        """Their frames at `size` px.
+
+        Raises:
+            UserError: not as many identities as clips, or a clip has no frame to train on.
+        """
+        if self.identities and len(self.identities) != len(self.crops):
+            raise UserError(f"--identities: {len(self.identities)} names for {len(self.crops)} clips; give one for each, in the same order")
+        names = self.identities or [""] * len(self.crops)
+        return PeopleInMemory([load_person(crops, mattes, size, who) for crops, mattes, who in zip(self.crops, self.mattes, names)])
 
 
 @dataclass(frozen=True)
 class MetaOutputs:
-    """Files that the stage writes: the model, one row of statistics a step, and identities x drivers as a picture."""
+    """Files that the stage writes: the model, a row of statistics a step, how good it is, and identities x drivers as a picture."""
 
     model: Path
     curves: Path
+    metrics: Path
     preview: Path
 
 
 def make_meta_model(
     *,
-    crops: Sequence[Path],
-    mattes: Sequence[Path],
+    clips: Clips | Shards,
+    validation: Clips | Shards = Clips((), ()),
     outputs: MetaOutputs,
     runs: Path,
     device: str,
@@ -50,128 +92,200 @@ def make_meta_model(
     code: str,
     settings: MetaSettings,
     model_settings: ModelSettings,
-    identities: Sequence[str] = (),
+    score: ScoreSettings | None = None,
+    dry_run: bool = False,
 ) -> None:
     """Meta-learn from clips, or copy the model that `settings.source` names.
 
     Args:
-        crops, mattes: clip files of stages crop and segment, one pair a clip.
+        clips: to learn from, in files of one clip each or in shards.
+        validation: of people that the model is tried on while it learns; none = pictures of the training's people only.
         outputs: what to write.
         runs: folder in which run folders are made.
         device, threads: see `pick_device`.
         code: fingerprint of the code, so that changed code never continues an old run.
         settings, model_settings: of the stage and of the networks.
-        identities: who is seen in each clip; empty = each shows somebody else.
+        score: how validation measures; None = as by default.
+        dry_run: build everything, make DRY_STEPS steps, print what training will need, and write nothing.
 
     Raises:
-        UserError: not as many identities as clips.
+        UserError: there is nobody to learn from.
     """
-    if identities and len(identities) != len(crops):
-        raise UserError(f"--identities: {len(identities)} names for {len(crops)} clips; give one for each, in the same order")
+    score = score or ScoreSettings()
     if settings.source == "train":
-        size = PRESETS[model_settings.preset].image_size
-        clips = [load_person(c, m, size, who) for c, m, who in zip(crops, mattes, identities or [""] * len(crops))]
-        _train(clips, [*crops, *mattes], outputs, runs, pick_device(device, threads), code, settings, model_settings)
+        with processes.joined(device, threads) as place, ExitStack() as stack:
+            size = PRESETS[model_settings.preset].image_size
+            people, unseen = clips.load(size), few(validation.load(size), FEW)
+            if not len(people):
+                raise UserError("meta: there is no clip to learn from; give --crops and --mattes, or --shard-files")
+            finder = stack.enter_context(FaceFinder(min_confidence=score.min_confidence)) if unseen and processes.is_main() else None
+            validate = Validation(unseen or few(people, FEW), settings.validate_frames, place, Measurer(finder, score) if finder else None)
+            job = Job(people, settings, model_settings.preset, code, clips.files, place, validate)
+            if dry_run:
+                job.try_out()
+                return
+            learner, run = job.train(runs)
+            if not processes.is_main():
+                return
+            _publish(job, learner, run, outputs)
     else:
         _take(Path(settings.source), outputs)
     net = load_model(outputs.model)[0].eval()
-    people = [load_person(c, m, net.architecture.image_size) for c, m in zip(crops, mattes)]
-    _write_preview(net, people, outputs.preview)
+    _write_preview(net, few(clips.load(net.architecture.image_size), 6), outputs.preview)
 
 
 def _take(source: Path, outputs: MetaOutputs) -> None:
-    if not load_model(source)[2]:
+    about, judge = load_model(source)[1:]
+    if not judge:
         raise UserError(f"{source}: an avatar, which is one person's; meta.source needs a meta-model")
     with written_whole(outputs.model) as temporary:
         shutil.copyfile(source, temporary)
     write_text(outputs.curves, "step\n")
+    write_text(outputs.metrics, json.dumps({"source": str(source), **about}, indent=1) + "\n")
 
 
-def _train(
-    clips: list[Person],
-    files: list[Path],
-    outputs: MetaOutputs,
-    runs: Path,
-    device: torch.device,
-    code: str,
-    settings: MetaSettings,
-    model_settings: ModelSettings,
-) -> None:
-    architecture, people = PRESETS[model_settings.preset], list(people_of(clips))
-    torch.manual_seed(settings.seed)
-    net = Reenactor(architecture)
-    facts = {"stage": "meta", "clips": [clip.name for clip in clips], "settings": settings.model_dump(mode="json")}
-    # More steps of the same run are not another run: `steps` stays out of the fingerprint.
-    key = {**facts["settings"], "steps": None, "code": code, "preset": model_settings.preset}
-    run = RunFolder(runs / f"{settings.name}-{fingerprint(key, [*files, *map(Path, settings.weight_files().values())])}")
-    draw = partial(
-        sample, clips, seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames,
-        mirror=settings.mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0,
-    )  # fmt: skip
-    fresh = not run.latest(settings.steps)
-    landmarks = _landmark_network(net, clips, run, settings, device, fresh and not settings.start)
-    if fresh and not settings.start:
-        scale_descriptors(net.cpu(), sample(clips, seed=settings.seed, step=0, batch_size=32, identity_frames=1))
-    learner = Learner(net, build_discriminator(architecture, len(people)), settings)
-    if fresh and settings.start:
-        _start_from(learner, Path(settings.start))
-    train(
-        learner,
-        lambda step: draw(step=step),
-        run,
-        names=people,
-        steps=settings.steps,
-        measure=lambda average: {"pose_response": _mean_response(average, clips, device)},
-        landmarks=landmarks,
-        device=device,
-        title=f"meta {settings.name}",
-    )
-    with written_whole(outputs.curves) as temporary:
-        pd.DataFrame(run.stats()).to_csv(temporary, index=False)
-    save_model(outputs.model, learner.average, {**facts, "steps": settings.steps}, learner.discriminator)
+class Job:
+    """One training: what to learn from, and how.
 
-
-def _landmark_network(
-    net: Reenactor, clips: list[Person], run: RunFolder, settings: MetaSettings, device: torch.device, warm_up: bool
-) -> LandmarkNetwork | None:
-    """Teach the pose encoder (`teach_pose`) if `warm_up`; what it knows then, kept in the run folder, for the landmark loss."""
-    kept = run.path / "landmarks.safetensors"
-    taught = not warm_up or teach_pose(net.pose_encoder, clips, steps=settings.pose_warmup, seed=settings.seed, device=device)
-    if not settings.losses.landmarks:
-        return None
-    if isinstance(taught, LandmarkNetwork):
-        with written_whole(kept) as temporary:
-            save_file(taught.state_dict(), temporary)
-    network = LandmarkNetwork(copy.deepcopy(net.pose_encoder))
-    try:
-        network.load_state_dict(load_file(kept))
-    except OSError:
-        raise UserError("losses.landmarks: needs the network of the pose warm-up; set meta.pose_warmup (e.g. 1000), or the weight to 0") from None
-    return network.frozen().to(device)
-
-
-def _start_from(learner: Learner, folder: Path) -> None:
-    """Take over networks, averages and optimizers of another run's last checkpoint, from step 0 and with our settings.
-
-    The discriminator's label rows belong to that run's clips: with another number of clips they begin anew.
+    Args:
+        people: to learn from.
+        settings: of the stage.
+        preset: of the networks.
+        code, files: what else the run folder's name depends on: the code, and what is in these files.
+        device: where to train.
+        validate: see `train`.
     """
-    found = RunFolder(folder).latest(sys.maxsize) if folder.is_dir() else None
-    if not found:
-        raise UserError(f"meta.start: {str(folder)!r} holds no checkpoint; give a folder of results/runs/meta, or import_published's --checkpoint-out")
-    step, state = found
-    own, rows = learner.state(), "labels.parametrizations.weight.original"
-    kept = state["networks"][1][rows].shape == own["networks"][1][rows].shape
-    if not kept:
-        state["networks"][1] |= {key: value for key, value in own["networks"][1].items() if key.startswith("labels.")}
-        names = [name for name, _ in learner.discriminator.named_parameters()]
-        state["optimizers"][1]["state"].pop(names.index(rows), None)
-    for theirs, ours in zip(state["optimizers"], own["optimizers"]):
-        theirs["param_groups"] = ours["param_groups"]
-    try:
-        learner.load_state(state | {"step": 0})
-    except (RuntimeError, ValueError) as error:
-        raise UserError(f"meta.start: {str(folder)!r} is of other networks than model.preset ({str(error).splitlines()[0]})") from None
-    print(f"meta: starting from step {step} of {folder}; label rows {'kept' if kept else 'begin anew'}", flush=True)
+
+    def __init__(
+        self, people: People, settings: MetaSettings, preset: str, code: str, files: list[Path], device: torch.device, validate: Validation
+    ) -> None:
+        self.people, self.settings, self.preset, self.device = people, settings, preset, device
+        self.clips = few(people, FEW)
+        self._code, self._files, self._validate = code, files, validate
+
+    def facts(self) -> dict[str, Any]:
+        """Plain JSON about where the model comes from, for its file."""
+        names = [clip.name for clip in self.clips] if len(self.clips) < FEW else f"{len(self.people)} people"
+        return {"stage": "meta", "clips": names, "settings": self.settings.model_dump(mode="json")}
+
+    def train(self, runs: Path) -> tuple[Learner, RunFolder]:
+        """Train to the end, from the last checkpoint in this job's folder in `runs`; with fewer samples at a time where memory runs out."""
+        # What changes no result is left out: more steps, or other numbers of processes, of the same run are not another run.
+        key = self.settings.model_dump(mode="json", exclude=self.settings.without_effect) | {"code": self._code, "preset": self.preset}
+        weights = map(Path, self.settings.weight_files().values())
+        run = RunFolder(runs / f"{self.settings.name}-{fingerprint(key, [*self._files, *weights])}")
+        size = len(own_share(self.settings.batch_size, self.settings.accumulate).numbers) // self.settings.accumulate
+        sizes = [samples for samples in range(size, 0, -1) if size % samples == 0]
+
+        def attempt(samples: int) -> Learner:
+            return self._attempt(run, self.settings.accumulate * size // samples)
+
+        def fewer() -> int:
+            if len(sizes) == 1 or processes.count() > 1:
+                raise UserError(
+                    f"out of memory with {sizes[0]} samples at a time; raise meta.accumulate, or set meta.precision: bf16, "
+                    "fewer meta.identity_frames or a smaller model.preset"
+                )
+            print(f"meta: out of memory with {sizes.pop(0)} samples at a time; trying {sizes[0]}", flush=True)
+            return sizes[0]
+
+        return find_executable_batch_size(attempt, size, fewer)(), run
+
+    def try_out(self) -> None:
+        """Make a few steps in a run folder that is thrown away, and print what the whole training needs."""
+        s = self.settings
+        brief = s.model_copy(update={"steps": DRY_STEPS, "pose_warmup": min(s.pose_warmup, DRY_STEPS), "validate_every": DRY_STEPS + 1, "log_every": 1})
+        with tempfile.TemporaryDirectory() as folder:
+            job = Job(self.people, brief, self.preset, self._code, self._files, self.device, self._validate)
+            learner, run = job.train(Path(folder))
+            rows = run.stats()
+        if processes.is_main():
+            seconds = float(np.median([row["seconds"] - row.get("validation_seconds", 0) for row in rows[1:]]))
+            for name, net in _parts(learner).items():
+                print(f"dry run: {name}: {_millions(net):.2f} million parameters")
+            print(f"dry run: {self.device}, {processes.count()} processes, {s.batch_size} samples a step, {s.precision}")
+            print(f"dry run: most memory {max(row['peak_memory_mb'] for row in rows):.0f} MB a process")
+            print(f"dry run: {seconds:.3g} s a step, {s.batch_size / seconds:.3g} samples/s, {np.mean([r['data_seconds'] for r in rows]) / seconds:.0%} of it waiting for data")
+            print(f"dry run: {s.steps} steps take about {s.steps * seconds / 3600:.3g} hours, warm-up and validation aside", flush=True)
+
+    def _attempt(self, run: RunFolder, pieces: int) -> Learner:
+        """Train with a share of each step in so many pieces."""
+        settings, share = self.settings, own_share(self.settings.batch_size, pieces)
+        learner, landmarks = self._begin(run)
+        draw = partial(
+            sample, self.people, seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames,
+            mirror=settings.mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0, part=share.numbers,
+        )  # fmt: skip
+        with Prefetch(lambda step: draw(step=step), threads=settings.loaders, last=settings.steps) as batches:
+            train(
+                learner,
+                batches,
+                run,
+                share=share,
+                names=self.people.names,
+                steps=settings.steps,
+                max_hours=settings.max_hours or math.inf,
+                measure=lambda average: {"pose_response": _mean_response(average, self.clips, self.device)},
+                validate=self._validate,
+                landmarks=landmarks,
+                device=self.device,
+                title=f"meta {settings.name}",
+            )
+        return learner
+
+    def _begin(self, run: RunFolder) -> tuple[Learner, Any]:
+        """Networks as they are before the first step of this run, and the landmark network, if a loss wants it."""
+        settings, people = self.settings, self.people
+        if settings.start and settings.resume:
+            raise UserError("meta.resume and meta.start exclude each other: the one goes on with a run, the other begins a new one with its weights")
+        torch.manual_seed(settings.seed)
+        net = Reenactor(PRESETS[self.preset])
+        fresh = not run.latest(settings.steps)
+        if fresh and settings.resume:
+            take_landmarks(Path(settings.resume), run)
+        from_seed = fresh and not settings.start and not settings.resume
+        landmarks = landmark_network(net, self.clips, run, settings, self.device, from_seed)
+        if from_seed:
+            scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=32, identity_frames=1))
+        learner = Learner(net, build_discriminator(net.architecture, len(people)), settings)
+        for network in learner.networks:
+            network.to(self.device)  # so that moments of optimizers are loaded to it
+        about = {"model.preset": self.preset, "meta.optimizer": settings.optimizer, "people": self.people.names, "settings": self.facts()["settings"]}
+        if fresh and settings.start:
+            start_from(learner, Path(settings.start))
+        if fresh and settings.resume:
+            resume_from(learner, Path(settings.resume), run, about)
+        if processes.is_main():
+            run.describe(about)
+        return learner, landmarks
+
+
+def _publish(job: Job, learner: Learner, run: RunFolder, outputs: MetaOutputs) -> None:
+    """Write model, curves and metrics."""
+    stats = run.stats()
+    with written_whole(outputs.curves) as temporary:
+        pd.DataFrame(stats).to_csv(temporary, index=False)
+    last = {name: value for name, value in stats[-1].items() if name.startswith(("validation_", "raw_validation_", "pose_response"))}
+    facts = {
+        "steps": learner.step,
+        "hours": round(learner.seconds / 3600, 4),
+        "million_parameters": {name: round(_millions(net), 3) for name, net in _parts(learner).items()},
+        "samples_per_second": float(np.median([row["samples_per_second"] for row in stats])),
+        "peak_memory_mb": max(row["peak_memory_mb"] for row in stats),
+        "last": last,
+        "best": run.best(),
+    }
+    write_text(outputs.metrics, json.dumps(facts, indent=1) + "\n")
+    save_model(outputs.model, learner.average, {**job.facts(), "steps": learner.step}, learner.discriminator)
+
+
+def _parts(learner: Learner) -> dict[str, nn.Module]:
+    net = learner.reenactor
+    return {"identity_encoder": net.identity_encoder, "pose_encoder": net.pose_encoder, "generator": net.generator, "discriminator": learner.discriminator}
+
+
+def _millions(net: nn.Module) -> float:
+    return sum(parameter.numel() for parameter in net.parameters()) / 1e6
 
 
 def _mean_response(average: Reenactor, people: list[Person], device: torch.device) -> float:

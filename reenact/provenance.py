@@ -12,6 +12,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("reenact", "workflow_scripts")
 
+WATCHING = (
+    "reenact.learning.validation", "reenact.scoring.measure", "reenact.scoring.watch", "reenact.faces.mediapipe_faces",
+    "reenact.settings.score", "reenact.settings.select",
+)  # fmt: skip
+"""Modules by which stages meta and finetune look at what they train: other code in them must not train it anew."""
+
 
 def code(stage: str, root: Path = ROOT, without: tuple[str, ...] = ()) -> str:
     """Hash of `workflow_scripts/<stage>.py` and of everything of ours that it imports, comments and docstrings aside.

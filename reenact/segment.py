@@ -5,6 +5,7 @@ on the mattes of the frames around it, never on how many threads there are.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -38,7 +39,9 @@ class _Matte:
 
 
 @opencv_in_one_thread()
-def segment_clip(*, crops: Path, mattes: Path, settings: SegmentSettings, device: str = "auto", threads: int = 1) -> None:
+def segment_clip(
+    *, crops: Path, mattes: Path, settings: SegmentSettings, device: str = "auto", threads: int = 1, segmenter: Segmenter | None = None,
+) -> None:
     """Write one grey image (0 background to 255 person) for each crop, of the same name.
 
     Crops that came with a matte (column `matte` of their table) keep it as it is. The table has the columns COLUMNS:
@@ -51,6 +54,7 @@ def segment_clip(*, crops: Path, mattes: Path, settings: SegmentSettings, device
         settings: see `SegmentSettings`.
         device: of transformers' models; see `pick_device`.
         threads: how many frames are worked on at a time; 0 = as many as there are cores.
+        segmenter: that `open_segmenter` opened for as many threads, where many clips are segmented; None = opened here.
 
     Raises:
         UserError: the crops cannot be read, or the network cannot be had.
@@ -61,8 +65,9 @@ def segment_clip(*, crops: Path, mattes: Path, settings: SegmentSettings, device
     workers = cpu_threads(threads)
     names = table["image"].astype(str).tolist()
     rows = np.array([row for row, name in enumerate(names) if name], int)
-    with open_segmenter(settings, device=device, threads=workers) as segmenter, write_clip(mattes) as writer:
-        for matte in _mattes(clip, rows, segmenter, workers, settings):
+    opened = open_segmenter(settings, device=device, threads=workers) if segmenter is None else nullcontext(segmenter)
+    with opened as network, write_clip(mattes) as writer:
+        for matte in _mattes(clip, rows, network, workers, settings):
             writer.add_encoded(names[matte.row], matte.data)
             coverage[matte.row] = matte.coverage, matte.face_coverage
         table[["coverage", "face_coverage"]] = coverage.round(4)

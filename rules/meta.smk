@@ -1,16 +1,22 @@
-# meta: crops and mattes of many clips -> one model that can be anybody; or takes it from a file.
-# Checkpoints lie in results/runs/meta/, which is no output: a killed run goes on from there.
+# meta: crops and mattes of many clips, or shards -> one model that can be anybody; or takes it from a file.
+# Checkpoints, statistics and TensorBoard lie in results/runs/meta/, which is no output: a killed run goes on from there.
 
 
 rule meta:
     input:
         crops=expand("results/clips/{clip}/crops.zip", clip=CONFIG.meta_clips()),
         mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.meta_clips()),
+        shards=expand("results/shards/{shard}.tar", shard=SHARDS),
+        indices=expand("results/shards/{shard}.npz", shard=SHARDS),
+        validation_crops=expand("results/clips/{clip}/crops.zip", clip=CONFIG.validation_clips()),
+        validation_mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.validation_clips()),
+        descriptor=[CONFIG.score.descriptor_weights] if CONFIG.validation_clips() or SHARDS else [],
         source=[] if META_SOURCE == "train" else META_SOURCE,
         perceptual=list(CONFIG.meta.weight_files().values()),
     output:
         model=f"{META}/model.safetensors",
         curves=f"{META}/curves.csv",
+        metrics=f"{META}/metrics.json",
         preview=f"{META}/preview.png",
     log:
         f"logs/meta/{CONFIG.meta.name}.log",
@@ -20,16 +26,21 @@ rule meta:
         ENVIRONMENT
     threads: CORES
     resources:
-        mem_mb=4000,
-        gpu=GPU,
-        nodes=1,
+        mem_mb=TRAINING_MB,
+        gpu=GPU * CONFIG.meta.processes,
+        processes=CONFIG.meta.processes,
+        nodes=CONFIG.meta.nodes,
+        **SPREAD,
     params:
-        code=code("meta"),
-        settings=section("meta"),
-        model=section("model"),
+        code=code("meta", without=WATCHING),
+        settings=section("meta", without={"validate_clips", "processes", "nodes"}, said=True),
+        score=section("score", without={"identity_frames", "reference_frames"}) if CONFIG.validation_clips() or SHARDS else "{}",
+        model=section("model", said=True),
         source=META_SOURCE,
-        device=DEVICE,
+        device=CONFIG.device,
     shell:
-        "{LAUNCH} --gpus {resources.gpu} --nodes {resources.nodes} --threads {threads} --distributed --log {log:q} meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
-        " --curves {output.curves:q} --preview {output.preview:q} --runs results/runs/meta --device {params.device}"
-        " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --processes {resources.processes} --nodes {resources.nodes} --threads {threads} --log {log:q}"
+        " meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
+        " --shard-files {input.shards:q} --validation-crops {input.validation_crops:q} --validation-mattes {input.validation_mattes:q} --score-settings {params.score:q}"
+        " --curves {output.curves:q} --metrics {output.metrics:q} --preview {output.preview:q} --runs results/runs/meta"
+        " --threads {threads} --processes {resources.processes} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}"

@@ -24,9 +24,9 @@ rule render:
     params:
         code=code("render"),
         settings=section("render"),
-        device=DEVICE,
+        device=CONFIG.device,
     shell:
-        "{LAUNCH} --gpus {resources.gpu} --log {log:q} render --model {input.model:q} --identity-crops {input.identity_crops:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} render --model {input.model:q} --identity-crops {input.identity_crops:q}"
         " --driver-crops {input.crops:q} --driver-media {input.media:q} --driver-source {input.source:q}"
-        " --stem results/renders/{wildcards.identity}/{wildcards.driver} --device {params.device} --threads {threads}"
+        " --stem results/renders/{wildcards.identity}/{wildcards.driver} --threads {threads}"
         " --settings {params.settings:q}"

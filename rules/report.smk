@@ -28,5 +28,5 @@ rule report:
         settings=section("report"),
         config=CONFIG.model_dump_json(),
     shell:
-        "{LAUNCH} --log {log:q} report --inputs {input:q} --config {params.config:q} --page {output.page:q}"
+        "exec python -m workflow_scripts.launch --log {log:q} report --inputs {input:q} --config {params.config:q} --page {output.page:q}"
         " --settings {params.settings:q}"

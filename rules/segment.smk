@@ -19,7 +19,7 @@ rule segment:
     params:
         code=code("segment"),
         settings=section("segment"),
-        device=DEVICE,
+        device=CONFIG.device,
     shell:
-        "{LAUNCH} --gpus {resources.gpu} --log {log:q} segment --crops {input.crops:q} --mattes {output.mattes:q}"
-        " --device {params.device} --threads {threads} --settings {params.settings:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} segment --crops {input.crops:q} --mattes {output.mattes:q}"
+        " --threads {threads} --settings {params.settings:q}"

@@ -19,7 +19,7 @@ LAUNCH = """
 import sys
 from pathlib import Path
 from reenact.cluster.launch import Request, launch
-raise SystemExit(launch(Request(["-m", "stage"], gpus={gpus}, nodes={nodes}, distributed={distributed}), Path(sys.argv[1])))
+raise SystemExit(launch(Request(["-m", "stage"], gpus={gpus}, nodes={nodes}, processes={processes}), Path(sys.argv[1])))
 """
 # As a stage that trains: ready, then it saves and leaves when it is told to stop, as long as it has not been told so twice.
 STAGE = """
@@ -51,6 +51,16 @@ print(json.dumps(facts | {"sum": total.item(), "port": int(os.environ["MASTER_PO
 dist.barrier()
 dist.destroy_process_group()
 """
+# As stage meta with meta.processes: 2.
+SHARED = """
+import sys
+from reenact.cli import run
+from reenact.processes import launch
+def main():
+    if not launch(2):
+        import worker
+run(main)
+"""
 SCONTROL = """#!/bin/sh
 echo "$@" >> {folder}/asked
 case "$1" in
@@ -65,10 +75,10 @@ def environment(folder, **more):
     return os.environ | {"PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}", "PATH": path, "TMPDIR": str(folder), "CUDA_VISIBLE_DEVICES": "4,5,6"} | more
 
 
-def start(folder, *, gpus=1, nodes=1, distributed=False, code=STAGE, log="stage.log", **more):
+def start(folder, *, gpus=1, nodes=1, processes=1, code=STAGE, log="stage.log", **more):
     """A launcher in a process of its own, in the test's folder."""
     (folder / "stage.py").write_text(code)
-    command = [sys.executable, "-c", LAUNCH.format(gpus=gpus, nodes=nodes, distributed=distributed), log]
+    command = [sys.executable, "-c", LAUNCH.format(gpus=gpus, nodes=nodes, processes=processes), log]
     return subprocess.Popen(command, cwd=folder, env=environment(folder, **more), start_new_session=True)
 
 
@@ -117,6 +127,15 @@ def test_a_stage_that_saved_is_started_again_here_unless_the_launcher_was_told_t
     assert "stage: saved its state and left" in log.splitlines()[-1]
 
 
+def test_a_warning_is_repeated_to_a_stage_that_did_not_listen_yet(tmp_path, in_job):
+    late = "import time\nfrom pathlib import Path\nPath('early').touch()\ntime.sleep(1.5)\n" + STAGE
+    job = start(tmp_path, gpus=3, code=late, **in_job)
+    wait_for(tmp_path / "early")
+    os.killpg(job.pid, signal.SIGURG)
+    assert job.wait(60) == -signal.SIGTERM
+    assert "saved\n" in (tmp_path / "stage.log").read_text()
+
+
 def test_a_stage_that_dies_says_how(tmp_path):
     job = start(tmp_path, code="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert job.wait(60) == 137
@@ -125,14 +144,15 @@ def test_a_stage_that_dies_says_how(tmp_path):
     assert "failed with status 3" in (tmp_path / "stage.log").read_text()
 
 
-def test_torchruns_workers_are_warned_and_their_status_counts(tmp_path):
-    job = start(tmp_path, gpus=2, distributed=True)
+def test_workers_that_a_stage_started_are_warned_and_their_status_counts(tmp_path):
+    (tmp_path / "worker.py").write_text(STAGE)
+    job = start(tmp_path, gpus=2, processes=2, code=SHARED)
     for rank in (0, 1):
         wait_for(tmp_path / f"ready{rank}")
     os.kill(job.pid, signal.SIGURG)
     assert job.wait(60) == CONTINUE_STATUS
     log = (tmp_path / "stage.log").read_text()
-    assert log.count("begin 4,5") == 2 and "saved" in log and "ended with status 75" in log
+    assert log.count("begin 4,5") == 2 and "2 processes saved their state" in log
 
 
 def test_under_slurm_a_warned_stage_goes_back_into_the_queue_and_its_log_goes_on(tmp_path, in_job):
@@ -215,12 +235,12 @@ def test_two_nodes_find_each_other(tmp_path):
         folder.mkdir()
         with (folder / "out").open("w") as out:
             (folder / "stage.py").write_text(PROBE)
-            command = [sys.executable, "-c", LAUNCH.format(gpus=4, nodes=2, distributed=True), "never-written.log"]
+            command = [sys.executable, "-c", LAUNCH.format(gpus=4, nodes=2, processes=4), "never-written.log"]
             jobs.append(subprocess.Popen(command, cwd=folder, env=environment(folder, **step, SLURM_NODEID=str(node)), stdout=out, stderr=subprocess.STDOUT))
     assert [job.wait(120) for job in jobs] == [0, 0], [(tmp_path / f"node{n}" / "out").read_text() for n in (0, 1)]
     for node in (0, 1):
         text = (tmp_path / f"node{node}" / "out").read_text()
-        found = sorted((json.loads(line) for line in text.splitlines() if line.startswith("{")), key=lambda facts: facts["RANK"])
+        found = sorted(map(json.loads, re.findall(r"\{.*?\}", text)), key=lambda facts: facts["RANK"])
         assert [facts["RANK"] for facts in found] == [2 * node, 2 * node + 1]
         assert [facts["LOCAL_RANK"] for facts in found] == [0, 1]
         assert all((facts["WORLD_SIZE"], facts["LOCAL_WORLD_SIZE"], facts["GROUP_RANK"], facts["sum"]) == (4, 2, node, 0b1111) for facts in found)

@@ -12,7 +12,7 @@ from published_files import NARROW, narrow, write
 from reenact import Avatar, UserError
 from reenact.cli import run
 from reenact.learning.checkpoint import RunFolder
-from reenact.learning.training import Learner
+from reenact.learning.learner import Learner
 from reenact.model import Reenactor, build_discriminator, load_model
 from reenact.networks.architecture import PRESETS
 from reenact.published.importing import import_published

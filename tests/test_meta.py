@@ -6,7 +6,7 @@ import pytest
 from people import write_person
 
 from reenact.errors import UserError
-from reenact.meta import MetaOutputs, make_meta_model
+from reenact.meta import Clips, MetaOutputs, make_meta_model
 from reenact.model import Reenactor, load_model, save_model
 from reenact.networks.architecture import PRESETS
 from reenact.settings.meta import MetaSettings
@@ -22,10 +22,9 @@ def clips(tmp_path_factory):
 
 
 def make(clips, folder, **settings):
-    outputs = MetaOutputs(folder / "model.safetensors", folder / "curves.csv", folder / "preview.png")
-    crops, mattes = zip(*clips)
+    outputs = MetaOutputs(folder / "model.safetensors", folder / "curves.csv", folder / "metrics.json", folder / "preview.png")
     make_meta_model(
-        crops=crops, mattes=mattes, outputs=outputs, runs=folder / "runs", device="cpu", code="c",
+        clips=Clips(*zip(*clips)), outputs=outputs, runs=folder / "runs", device="cpu", code="c",
         settings=MetaSettings(**{"perceptual_width": 0.1, "batch_size": 2, "identity_frames": 1, **settings}),
         model_settings=SMALL,
     )  # fmt: skip

@@ -6,7 +6,7 @@ import torch
 from people import COLOURS, disc
 
 from reenact.images import to_tensor
-from reenact.learning.data import MIRRORED, Person, sample
+from reenact.learning.data import MIRRORED, PeopleInMemory, Person, sample
 from reenact.learning.pose_warmup import BATCH, DESCRIPTOR_SCALE, _draw, scale_descriptors, teach_pose
 from reenact.model import Reenactor
 from reenact.networks.architecture import PRESETS
@@ -61,7 +61,7 @@ def test_frames_without_landmarks_are_not_used():
 def test_embeddings_start_at_the_stated_scale():
     torch.manual_seed(0)
     net, people = Reenactor(PRESETS["small"]), [person("red"), person("green")]
-    batch = sample(people, seed=1, step=0, batch_size=16, identity_frames=1)
+    batch = sample(PeopleInMemory(people), seed=1, step=0, batch_size=16, identity_frames=1)
     scale_descriptors(net, batch)
     for values in (net.pose_encoder(batch.driver), net.identity_encoder(batch.identity_frames[:, 0])):
         assert values.std(0).mean().item() == pytest.approx(DESCRIPTOR_SCALE, rel=0.02)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reenact.cli import StageParser, run
 from reenact.finetune import Driver, finetune
-from reenact.provenance import code
+from reenact.provenance import WATCHING, code
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.score import ScoreSettings
 from reenact.settings.select import SelectSettings
@@ -27,8 +27,8 @@ def main() -> None:
     finetune(
         crops=arguments.crops, mattes=arguments.mattes, meta=arguments.meta, sweep=arguments.sweep_folder, runs=arguments.runs,
         device=arguments.device, threads=arguments.threads, settings=settings, driver=driver,
-        # Watching decides how far a sweep goes, not what its models are: other code for it must not train them anew.
-        code=code("finetune", without=("reenact.scoring.watch", "reenact.settings.score", "reenact.settings.select")),
+        # Watching decides how far a sweep goes, not what its models are.
+        code=code("finetune", without=WATCHING),
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ class Request:
         gpus: GPUs in all, over its nodes.
         nodes: machines.
         threads: CPU threads on each machine.
-        distributed: whether it runs as one process for each GPU.
+        processes: in how many it runs, over its nodes. On one node it starts them itself (`reenact.processes`), on several torchrun does.
     """
 
     command: Sequence[str]
@@ -38,7 +38,7 @@ class Request:
     gpus: int = 0
     nodes: int = 1
     threads: int = 1
-    distributed: bool = False
+    processes: int = 1
 
     @property
     def name(self) -> str:
@@ -72,7 +72,7 @@ def launch(request: Request, log: Path | None = None, environ: Mapping[str, str]
         say(output, f"{request.name}: starts on {os.uname().nodename}{signature(job)}, GPUs: {gpus}")
         started = time.monotonic()
         while True:
-            status, told = supervise(command, environment, locks, output, in_job=job is not None, workers=request.distributed)
+            status, told = supervise(command, environment, locks, output, in_job=job is not None, workers=request.processes > 1)
             if status != CONTINUE_STATUS or job or told:
                 break
             say(output, f"{request.name}: starts again")
@@ -94,17 +94,16 @@ def prepare(
         devices, locks = stack.enter_context(leased(count, devices, lease_folder(environ)))
     if devices or not count:
         environment[VARIABLE] = ",".join(devices)
-    return processes(request, place, count), environment, locks, ", ".join(devices) or "none"
+    return on_this_node(request, place), environment, locks, ", ".join(devices) or "none"
 
 
-def processes(request: Request, place: slurm.Rendezvous | None, count: int) -> list[str]:
-    """The command of a stage on one machine: one process, or torchrun with one for each of `count` GPUs."""
-    if not request.distributed or (count <= 1 and not place):
+def on_this_node(request: Request, place: slurm.Rendezvous | None) -> list[str]:
+    """The command of a stage on one machine: itself, or torchrun with this node's share of its processes."""
+    if not place:
         return [sys.executable, *request.command]
-    where = ["--standalone"]
-    if place:
-        where = [f"--nnodes={place.nodes}", f"--node-rank={place.node}", f"--master-addr={place.host}", f"--master-port={place.port}"]
-    return [sys.executable, "-m", "reenact.cluster.torchrun", *where, f"--nproc-per-node={max(count, 1)}", *request.command]
+    where = [f"--nnodes={place.nodes}", f"--node-rank={place.node}", f"--master-addr={place.host}", f"--master-port={place.port}"]
+    share = request.processes // place.nodes
+    return [sys.executable, "-m", "reenact.cluster.torchrun", *where, f"--nproc-per-node={share}", *request.command]
 
 
 def spread(request: Request) -> list[str]:

@@ -6,8 +6,10 @@ stopped and a changed setting never continues an old model.
 
 import hashlib
 import json
+import math
 import os
 import pickle
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ from typing import Any
 import torch
 
 from reenact.errors import UserError
-from reenact.files import written_whole
+from reenact.files import write_text, written_whole
 
-KEPT = 2
+KEPT = 3
+"""Last checkpoints that are kept, beside the best by validation."""
 
 
 def fingerprint(settings: dict[str, Any], inputs: Sequence[Path]) -> str:
@@ -38,7 +41,7 @@ def fingerprint(settings: dict[str, Any], inputs: Sequence[Path]) -> str:
 
 
 class RunFolder:
-    """Checkpoints and per-step statistics of one training run.
+    """Checkpoints and statistics of one training run.
 
     Args:
         path: the folder; made if missing.
@@ -47,19 +50,29 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        self._stats = path / "stats.jsonl"
+        self._stats, self._best, self._about = path / "stats.jsonl", path / "best.json", path / "about.json"
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write the checkpoint of `step` and delete all but the last few before it."""
+        """Write the checkpoint of `step`; then, and only then, delete all before it but the last few and the best.
+
+        Raises:
+            UserError: the disk is full; the checkpoints before are as they were.
+        """
         with written_whole(self._checkpoint(step)) as temporary:
             with temporary.open("wb") as file:
-                torch.save(state, file)
+                try:
+                    torch.save(state, file)
+                except RuntimeError as error:
+                    # torch reports a failed write as a fault of its own.
+                    raise error.__context__ if isinstance(error.__context__, OSError) else error from None
                 file.flush()
                 os.fsync(file.fileno())
+        best = (self.best() or {}).get("step")
         for old in self._steps()[:-KEPT]:
-            self._checkpoint(old).unlink()
+            if old != best:
+                self._checkpoint(old).unlink()
 
-    def latest(self, most: int) -> tuple[int, dict[str, Any]] | None:
+    def latest(self, most: int = sys.maxsize) -> tuple[int, dict[str, Any]] | None:
         """Step and state of the newest checkpoint that is not past step `most` and can be read; None without one."""
         for step in reversed([s for s in self._steps() if s <= most]):
             try:
@@ -68,11 +81,33 @@ class RunFolder:
                 print(f"{self._checkpoint(step)}: damaged ({error}); trying the one before")
         return None
 
-    def start_stats(self, step: int) -> None:
-        """Drop the statistics of steps after `step`, which are about to be made again."""
-        kept = [row for row in self.stats() if row["step"] <= step]
-        with written_whole(self._stats) as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    def keep_best(self, step: int, value: float) -> None:
+        """Remember the checkpoint of `step` as the best one if its `value` is the least so far."""
+        if value < (self.best() or {}).get("value", math.inf):
+            write_text(self._best, json.dumps({"step": step, "value": value}))
+
+    def best(self) -> dict[str, float] | None:
+        """`step` and `value` of the best checkpoint by validation."""
+        return json.loads(self._best.read_text()) if self._best.exists() else None
+
+    def describe(self, about: dict[str, Any]) -> None:
+        """Write what the run is of: plain JSON, for people and for runs that go on from it."""
+        write_text(self._about, json.dumps(about, indent=1) + "\n")
+
+    def about(self) -> dict[str, Any]:
+        """What `describe` wrote; {} where nothing was (`import_published`)."""
+        return json.loads(self._about.read_text()) if self._about.exists() else {}
+
+    def start(self, step: int) -> None:
+        """Before a run goes on from `step`: drop later statistics, which are about to be made again, and what a dying writer left."""
+        for leftover in self.path.glob(".checkpoint_*"):
+            leftover.unlink()
+        self.copy_stats(self, step)
+
+    def copy_stats(self, other: "RunFolder", step: int) -> None:
+        """Have the statistics of another run up to `step`."""
+        kept = [row for row in other.stats() if row["step"] <= step]
+        write_text(self._stats, "".join(json.dumps(row) + "\n" for row in kept))
 
     def add_stats(self, row: dict[str, float]) -> None:
         """Append one line of statistics; `row` has a key `step`."""

@@ -1,8 +1,14 @@
-"""Training samples: frames of clips at the model's size, in memory, drawn by step number."""
+"""Training samples: frames of clips at the model's size, drawn by step number.
 
+First it is drawn which frames make the samples of a step, without looking at any; then the pictures of those samples that are
+wanted are fetched, from memory (`load_person`) or from shards (`reenact.learning.shard_people`).
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -12,6 +18,7 @@ from torch import Tensor
 from reenact.clip import Clip
 from reenact.errors import UserError
 from reenact.images import resize_area, to_tensor
+from reenact.sequence import spread
 
 # Of the 68 iBUG landmarks: the number that each one gets when the picture is mirrored.
 MIRRORED = [
@@ -31,7 +38,7 @@ class Batch:
         driver: B x 3 x H x W, the frame whose pose is wanted.
         target: B x 3 x H x W, the same frame times its matte.
         matte: B x 1 x H x W.
-        label: B, number of the person (`people_of`).
+        label: B, number of the person.
         emphasis: B x 1 x H x W, 1 around eyes and mouth of the target, falling to 0; None where no loss asks for it.
     """
 
@@ -44,8 +51,28 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same samples on another device."""
+        return self._each(lambda value: value.to(device))
+
+    def split(self, pieces: int) -> list["Batch"]:
+        """Equal pieces, one behind the other."""
+        size = len(self.driver) // pieces
+        return [self._each(lambda value, start=i * size: value[start : start + size]) for i in range(pieces)]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in given.items() if value is not None})
+        return replace(self, **{name: change(value) for name, value in given.items() if value is not None})
+
+
+class Rows(Protocol):
+    """What training asks of an array of pictures or landmarks, so that it need not be in memory."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """One row by its number, or some by a list of numbers."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All rows."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +88,16 @@ class Person:
     """
 
     name: str
-    frames: np.ndarray
-    mattes: np.ndarray
-    landmarks: np.ndarray
+    frames: Rows
+    mattes: Rows
+    landmarks: Rows
     identity: str = ""
 
     @cached_property
     def unusualness(self) -> np.ndarray:
         """How far each frame's face, wherever it is, lies from the clip's usual one: N, sum 1; evenly where unknown."""
-        shapes = self.landmarks - self.landmarks.mean(1, keepdims=True)
+        landmarks = np.asarray(self.landmarks)
+        shapes = landmarks - landmarks.mean(1, keepdims=True)
         known = np.isfinite(shapes).all((1, 2))
         distance = np.zeros(len(shapes))
         if known.any():
@@ -97,51 +125,115 @@ def load_person(crops: Path, mattes: Path, size: int, identity: str = "") -> Per
     return Person(crops.parent.name, frames, masks, clip.landmarks()[rows], identity)
 
 
-def people_of(clips: list[Person]) -> dict[str, list[Person]]:
-    """Clips by person, in their order: the number of a person here is its label."""
-    people: dict[str, list[Person]] = {}
-    for clip in clips:
-        people.setdefault(clip.identity or f"clip {clip.name}", []).append(clip)
-    return people
+class People(Protocol):
+    """Whom training learns from: by label, the clips of each person.
+
+    Attributes:
+        names: of the people, by label.
+    """
+
+    names: list[str]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, label: int) -> list[Person]: ...
+
+
+class PeopleInMemory(list[list[Person]]):
+    """Clips grouped by identity, in the order of their first ones; a clip without one is somebody's only one."""
+
+    def __init__(self, clips: Sequence[Person]) -> None:
+        groups: dict[tuple[str, str], list[Person]] = {}
+        for clip in clips:
+            groups.setdefault(("identity", clip.identity) if clip.identity else ("clip", clip.name), []).append(clip)
+        super().__init__(groups.values())
+        self.names = [name for _, name in groups]
+
+
+def few(people: People, most: int) -> list[Person]:
+    """At most `most` clips, of people spread over all."""
+    return [clip for label in spread(len(people), most) for clip in people[label]][:most]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which frames make one sample.
+
+    Attributes:
+        label: number of the person.
+        clip, target: the frame that is to be made, by clip and number.
+        shown: the identity frames, likewise.
+        mirrored: whether all of them are.
+    """
+
+    label: int
+    clip: Person
+    target: int
+    shown: list[tuple[Person, int]]
+    mirrored: bool
+
+
+def draw(
+    people: People, *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
+    extremes: float = 0.0,
+) -> list[Draw]:  # fmt: skip
+    """The samples of one step; see `sample`. No picture is looked at."""
+    random = np.random.default_rng((seed, step))
+    labels = _spread(random, len(people), batch_size)
+    draws = []
+    for label, count in zip(*np.unique(labels, return_counts=True)):
+        clips = people[label]
+        for clip, target in _targets(random, clips, int(count), extremes):
+            mirrored = random.random() < mirror
+            draws.append(Draw(int(label), clip, target, _identity_frames(random, clips, clip, target, identity_frames), mirrored))
+    return draws
+
+
+def fetch(draws: Sequence[Draw], emphasis: bool = False) -> Batch:
+    """The pictures of some samples, at least one.
+
+    Args:
+        draws: from `draw`.
+        emphasis: whether losses want to know where eyes and mouth are.
+    """
+    frames, targets, mattes, places = [], [], [], []
+    for sampled in draws:
+        side = slice(None, None, -1 if sampled.mirrored else 1)
+        frames += [clip.frames[number][:, side] for clip, number in sampled.shown]
+        targets.append(sampled.clip.frames[sampled.target][:, side])
+        mattes.append(sampled.clip.mattes[sampled.target][:, side])
+        if emphasis:
+            places.append(around_eyes_and_mouth(sampled.clip.landmarks[sampled.target], len(mattes[-1]))[:, side])
+    driver, matte = to_tensor(targets), to_tensor(mattes)
+    shape = (len(draws), len(draws[0].shown), *driver.shape[1:])
+    identity = to_tensor(frames).view(shape) if frames else torch.zeros(shape)
+    around = to_tensor(places) if emphasis else None
+    return Batch(identity, driver, driver * matte, matte, torch.tensor([sampled.label for sampled in draws]), around)
 
 
 def sample(
-    clips: list[Person], *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
-    extremes: float = 0.0, emphasis: bool = False,
+    people: People, *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
+    extremes: float = 0.0, emphasis: bool = False, part: Sequence[int] | None = None,
 ) -> Batch:  # fmt: skip
-    """Draw the batch of one step; the same for the same arguments, so that a resumed run sees what it would have seen.
+    """The batch of one step; the same for the same arguments, so that a resumed run sees what it would have seen.
 
     The person is drawn first, then a target frame of one of the person's clips, then identity frames of all of them other
     than the target (with repeats only where there are too few).
 
     Args:
-        clips: at least one.
+        people: at least one, of at least one clip each.
         seed, step: what the draw depends on.
         batch_size: samples.
         identity_frames: K; 0 = none.
         mirror: probability that all frames of a sample are mirrored.
         extremes: share of the targets drawn by how unusual the face is, not evenly.
         emphasis: whether losses want to know where eyes and mouth are.
+        part: numbers of the samples that are fetched, where several processes share a batch, whose draw is one; None = all.
     """
-    random = np.random.default_rng((seed, step))
-    people = list(people_of(clips).values())
-    labels = np.sort(_spread(random, len(people), batch_size))
-    frames, targets, mattes, places = [], [], [], []
-    for label in np.unique(labels):
-        count = int((labels == label).sum())
-        for clip, target in _targets(random, people[label], count, extremes):
-            side = slice(None, None, -1 if random.random() < mirror else 1)
-            chosen = _identity_frames(random, people[label], clip, target, identity_frames)
-            frames += [image[:, side] for image in chosen]
-            targets.append(clip.frames[target][:, side])
-            mattes.append(clip.mattes[target][:, side])
-            if emphasis:
-                places.append(around_eyes_and_mouth(clip.landmarks[target], clip.frames.shape[1])[:, side])
-    driver, matte = to_tensor(np.stack(targets)), to_tensor(np.stack(mattes))
-    shape = (batch_size, identity_frames, *driver.shape[1:])
-    identity = to_tensor(np.stack(frames)).view(shape) if identity_frames else torch.zeros(shape)
-    around = to_tensor(np.stack(places)) if emphasis else None
-    return Batch(identity, driver, driver * matte, matte, torch.from_numpy(labels), around)
+    draws = draw(
+        people, seed=seed, step=step, batch_size=batch_size, identity_frames=identity_frames, mirror=mirror, extremes=extremes
+    )  # fmt: skip
+    return fetch(draws if part is None else [draws[number] for number in part], emphasis)
 
 
 def around_eyes_and_mouth(landmarks: np.ndarray, side: int) -> np.ndarray:
@@ -156,7 +248,7 @@ def around_eyes_and_mouth(landmarks: np.ndarray, side: int) -> np.ndarray:
     return mask
 
 
-def _targets(random: np.random.Generator, clips: list[Person], count: int, extremes: float) -> list[tuple[Person, int]]:
+def _targets(random: np.random.Generator, clips: Sequence[Person], count: int, extremes: float) -> list[tuple[Person, int]]:
     """`count` frames of one person: clip and number in it."""
     owners = [(clip, number) for clip in clips for number in range(len(clip.frames))]
     chosen = list(_spread(random, len(owners), count))
@@ -166,12 +258,12 @@ def _targets(random: np.random.Generator, clips: list[Person], count: int, extre
     return [owners[number] for number in chosen]
 
 
-def _identity_frames(random: np.random.Generator, clips: list[Person], clip: Person, target: int, count: int) -> list[np.ndarray]:
-    """Frames of one person other than the target."""
+def _identity_frames(random: np.random.Generator, clips: Sequence[Person], clip: Person, target: int, count: int) -> list[tuple[Person, int]]:
+    """Frames of one person other than the target: clip and number in it."""
     owners = [(other, number) for other in clips for number in range(len(other.frames)) if other is not clip or number != target]
     owners = owners or [(clip, target)]
     chosen = random.choice(len(owners), count, replace=len(owners) < count)
-    return [owners[number][0].frames[owners[number][1]] for number in chosen]
+    return [owners[number] for number in chosen]
 
 
 def _spread(random: np.random.Generator, count: int, wanted: int) -> np.ndarray:

@@ -15,8 +15,12 @@ from reenact.sequence import spread
 
 def spread_frames(person: Person, count: int) -> np.ndarray:
     """Up to `count` frames spread over a clip, each times its matte: uint8 N x S x S x 3."""
-    chosen = spread(len(person.frames), count)
-    masked = person.frames[chosen] * (person.mattes[chosen, ..., None] / 255.0)
+    return masked_frames(person, spread(len(person.frames), count))
+
+
+def masked_frames(person: Person, numbers: list[int]) -> np.ndarray:
+    """Frames of a clip by number, each times its matte: uint8 N x S x S x 3."""
+    masked = person.frames[numbers] * (person.mattes[numbers][..., None] / 255.0)
     return masked.round().astype(np.uint8)
 
 
@@ -44,10 +48,14 @@ def drive_people(net: Reenactor, people: list[Person], drivers: np.ndarray, devi
     return np.stack(rows)
 
 
-def write_grid(path: Path, rows: list[np.ndarray]) -> None:
-    """Write rows of uint8 N x S x S x 3 images (any N) as one PNG."""
+def grid(rows: list[np.ndarray]) -> np.ndarray:
+    """Rows of uint8 N x S x S x 3 images (any N) as one picture, uint8 H x W x 3."""
     width = max(len(row) for row in rows)
     padded = [np.concatenate([row, np.zeros((width - len(row), *row.shape[1:]), np.uint8)]) for row in rows]
-    picture = np.vstack([np.hstack(list(row)) for row in padded])
+    return np.vstack([np.hstack(list(row)) for row in padded])
+
+
+def write_grid(path: Path, rows: list[np.ndarray]) -> None:
+    """Write a `grid` as PNG."""
     with written_whole(path) as temporary:
-        cv2.imwrite(str(temporary), picture[..., ::-1])
+        cv2.imwrite(str(temporary), grid(rows)[..., ::-1])

@@ -1,81 +1,41 @@
-"""The training loop that meta-learning and fine-tuning share (section 3 of the paper)."""
+"""The training loop that meta-learning and fine-tuning share."""
 
-import copy
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
-from torch.optim import Optimizer
-from tqdm import tqdm
 
+from reenact import processes
 from reenact.errors import InterruptedRun, UserError
 from reenact.learning.augment import Augmentation
 from reenact.learning.checkpoint import RunFolder
 from reenact.learning.data import Batch
 from reenact.learning.interruption import Interruption
+from reenact.learning.journal import Journal, peak_memory_mb
 from reenact.learning.landmark_network import LandmarkNetwork
-from reenact.learning.losses import ImageLosses, hinge_discriminator, hinge_generator
+from reenact.learning.learner import Learner
+from reenact.learning.losses import ImageLosses
+from reenact.learning.sharing import Share
+from reenact.learning.steps import find_gradients
 from reenact.model import Reenactor
-from reenact.networks.discriminator import Discriminator, feature_distance
-from reenact.settings.training import TrainingSettings
 
 
-@dataclass
-class Learner:
-    """Everything that training changes, and so everything that a checkpoint holds.
+@dataclass(frozen=True)
+class Findings:
+    """What validation finds.
 
     Attributes:
-        reenactor, discriminator: the networks; parameters that do not require a gradient stay as they are.
-        average: moving average of the reenactor.
-        optimizers: of the reenactor and of the discriminator.
-        step: steps made.
+        numbers: by name, for the statistics.
+        sheets: pictures by name, uint8 H x W x 3.
+        error: less is better; the checkpoint with the least is kept. NaN = none is the best.
     """
 
-    reenactor: Reenactor
-    discriminator: Discriminator
-    settings: TrainingSettings
-    step: int = 0
-    average: Reenactor = field(init=False)
-    optimizers: tuple[Optimizer, Optimizer] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.average = copy.deepcopy(self.reenactor).eval().requires_grad_(False)
-        s = self.settings
-        kind = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}[s.optimizer]
-        rates = (s.learning_rate, s.discriminator_learning_rate)
-        self.optimizers = tuple(
-            kind([p for p in net.parameters() if p.requires_grad], lr=rate, betas=(s.beta1, 0.999), eps=1e-5)
-            for net, rate in zip((self.reenactor, self.discriminator), rates)
-        )
-
-    def state(self) -> dict[str, Any]:
-        """Plain tensors and numbers for a checkpoint."""
-        return {
-            "step": self.step,
-            "networks": [m.state_dict() for m in (self.reenactor, self.discriminator, self.average)],
-            "optimizers": [o.state_dict() for o in self.optimizers],
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self.step = state["step"]
-        for module, saved in zip((self.reenactor, self.discriminator, self.average), state["networks"]):
-            module.load_state_dict(saved)
-        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
-            optimizer.load_state_dict(saved)
-
-    @torch.no_grad()
-    def update_average(self) -> None:
-        """One step of the moving average; buffers are copied, as published."""
-        for mean, new in zip(self.average.parameters(), self.reenactor.parameters()):
-            mean.lerp_(new, 1 - self.settings.ema)
-        for mean, new in zip(self.average.buffers(), self.reenactor.buffers()):
-            mean.copy_(new)
+    numbers: dict[str, float] = field(default_factory=dict)
+    sheets: dict[str, np.ndarray] = field(default_factory=dict)
+    error: float = math.nan
 
 
 def train(
@@ -83,12 +43,15 @@ def train(
     batches: Callable[[int], Batch],
     run: RunFolder,
     *,
+    share: Share,
     names: Sequence[str],
     steps: int,
+    max_hours: float = math.inf,
     resume_at_most: int | None = None,
     keep: Sequence[int] = (),
     on_keep: Callable[[int, Reenactor], bool | None] = lambda step, average: None,
     measure: Callable[[Reenactor], dict[str, float]] = lambda average: {},
+    validate: Callable[[Learner], Findings] = lambda learner: Findings(),
     landmarks: LandmarkNetwork | None = None,
     device: torch.device,
     title: str = "training",
@@ -96,162 +59,99 @@ def train(
     """Train up to `steps`, going on from the run folder's last checkpoint.
 
     All that is random in a step follows from the seed and the step's number, and optimizers and averages are
-    in the checkpoint, so a run that was killed and goes on gives the same weights as one that was not.
+    in the checkpoint, so a run that was killed and goes on gives the same weights as one that was not; in other
+    numbers of processes too, up to rounding. The main process alone writes, measures and validates.
 
     Args:
         learner: networks and optimizers at their start.
-        batches: step -> samples, always the same for the same step.
+        batches: step -> the samples of it that this process works on (`share`), always the same for the same step.
         run: where checkpoints and statistics go.
-        names: of the clips, by label, for messages.
+        share: of a step's batch that this process works on, in how many pieces.
+        names: of the people, by label, for messages.
         steps: number of the last step.
+        max_hours: training ends, as after the last step, once it has taken so long, all runs together.
         resume_at_most: checkpoints past this step are not used.
         keep, on_keep: after each of these steps `on_keep(step, average)` is called; it is called again for
             steps past the checkpoint when a run is resumed. True from it ends the training.
         measure: more statistics about the average, taken at checkpoints.
+        validate: numbers and pictures, every `validate_every` steps and at the end.
         landmarks: for the loss of that name.
         device: where to train.
-        title: for the progress line.
+        title: for the status line.
 
     Raises:
-        UserError: a loss is not finite; names the step, the loss and the clips.
+        UserError: a loss or gradient is not finite; names it, the step and the people. Or the disk is full.
         InterruptedRun: a signal (`interruption.SIGNALS`) came; everything is saved.
     """
     settings = learner.settings
-    for net in (learner.reenactor, learner.discriminator, learner.average):
-        net.to(device)
-    if settings.channels_last:
-        for net in (learner.reenactor.identity_encoder, learner.reenactor.pose_encoder, learner.discriminator):
-            net.to(memory_format=torch.channels_last)
+    learner.settle(device)
     saved = run.latest(steps if resume_at_most is None else resume_at_most)
     if saved:
         learner.load_state(saved[1])
-        print(f"{title}: resuming from step {learner.step} of {steps} ({run.path})", flush=True)
-    run.start_stats(learner.step)
+        _say(f"{title}: resuming from step {learner.step} of {steps} ({run.path})")
+    if len(set(processes.gathered([learner.step]))) > 1:
+        raise UserError(f"{run.path}: processes see different checkpoints in it; it must lie on a disk that all machines share")
     augment = Augmentation(settings.augment).to(device)
     image_losses = ImageLosses(settings, landmarks).to(device)
     for line in image_losses.described:
-        print(f"{title}: {line}", flush=True)
+        _say(f"{title}: {line}")
 
-    with Interruption() as interruption:
-        for step in tqdm(range(learner.step + 1, steps + 1), initial=learner.step, total=steps, desc=title, mininterval=5):
+    began = time.monotonic() - learner.seconds
+    with Interruption() as interruption, Journal(run, learner.step + 1, steps, title) as journal:
+        for step in journal.steps():
+            # The samples of this step, and how they are changed: the same whoever asks.
             started = time.monotonic()
             torch.manual_seed(settings.seed * 1_000_003 + step)
-            batch = augment(batches(step).to(device))
-            losses = training_step(learner, batch, image_losses)
-            _check_finite(losses, step, batch, names)
-            learner.update_average()
+            batch = batches(step)
+            waited = time.monotonic() - started
+            batch = augment(batch.to(device), share)
+
+            # One forward pass gives the gradients of both sides; both are updated after it, then the average.
+            numbers = find_gradients(learner, batch.split(share.pieces), image_losses)
+            _check_finite(numbers, step, batch, names)
+            learner.update()
             learner.step = step
-            enough = step in keep and bool(on_keep(step, learner.average))
-            at_checkpoint = step % settings.checkpoint_every == 0 or step == steps or enough or bool(interruption.asked)
-            extra = measure(learner.average) if at_checkpoint else {}
-            run.add_stats({"step": step, **losses, **extra, "seconds": time.monotonic() - started})
-            if at_checkpoint:
-                run.save(step, learner.state())
-            if enough:
+
+            # Is it the last step: because a sweep is past its best, by number, by time, or by a signal to any process?
+            past_best = step in keep and bool(on_keep(step, learner.average))
+            learner.seconds = time.monotonic() - began
+            late, told = processes.any_of([learner.seconds > max_hours * 3600, bool(interruption.asked)], device)
+            done = past_best or late or step == steps
+            validates = done or step % settings.validate_every == 0
+            saves = validates or told or step % settings.checkpoint_every == 0
+
+            # Statistics, pictures, checkpoint: by the main process, while the others wait in their next exchange.
+            if processes.is_main():
+                numbers |= {"learning_rate": settings.learning_rate, "discriminator_learning_rate": settings.discriminator_learning_rate}
+                numbers |= measure(learner.average) if saves else {}
+                findings = validate(learner) if validates else Findings()
+                seconds = time.monotonic() - started
+                numbers |= {"seconds": seconds, "data_seconds": waited, "samples_per_second": share.total / seconds, "peak_memory_mb": peak_memory_mb(device)}
+                journal.add(step, numbers | findings.numbers, write=saves or step % settings.log_every == 0)
+                journal.show(step, findings.sheets)
+                if saves:
+                    run.save(step, learner.state())
+                    run.keep_best(step, findings.error)
+            if done:
                 return
-            if interruption.asked and step < steps:
-                raise InterruptedRun(f"{title}: {interruption.asked}: saved step {step} of {steps}; the same command goes on from there")
+            if told:
+                processes.wait()  # a process that leaves may end the others: not before the checkpoint is there
+                why = interruption.asked or "another process was told to stop"
+                raise InterruptedRun(f"{title}: {why}: saved step {step} of {steps}; the same command goes on from there")
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the discriminator says about one batch, from one state of its weights.
-
-    Attributes:
-        fake_score, fake_maps: of the generator's output, for the generator: gradients reach the image, not the weights.
-        real_maps: of the targets, without gradient.
-        loss: of the discriminator.
-    """
-
-    fake_score: Tensor
-    fake_maps: list[Tensor]
-    real_maps: list[Tensor]
-    loss: Tensor
-
-
-def judge_batch(judge: Discriminator, output: Tensor, target: Tensor, rows: Tensor) -> Verdict:
-    """Three passes in the authors' order, each of which moves the spectral norms on by one power iteration.
-
-    Args:
-        judge: the discriminator.
-        output, target: B x 3 x H x W.
-        rows: of the batch's labels, B x features; as published, only the true images teach them.
-    """
-    judge.requires_grad_(False)
-    fake_score, fake_maps = judge(output, rows.detach())
-    judge.requires_grad_(True)
-    fake, _ = judge(output.detach(), rows.detach())
-    real, real_maps = judge(target, rows)
-    return Verdict(fake_score, fake_maps, [m.detach() for m in real_maps], hinge_discriminator(fake, real))
-
-
-def weighted_losses(learner: Learner, batch: Batch, image_losses: ImageLosses) -> tuple[dict[str, Tensor], Tensor | None]:
-    """One forward pass of all networks.
-
-    Returns:
-        Every weighted loss term of encoders and generator; and the discriminator's loss, None where its terms have no weight.
-    """
-    net, judge, weights = learner.reenactor, learner.discriminator, learner.settings.losses
-    personal, loss = net.identity_embedding is not None, None
-    if personal:
-        identity = net.identity_embedding.expand(len(batch.driver), -1)
-    else:
-        embeddings = net.identity_encoder(batch.identity_frames.flatten(0, 1)).unflatten(0, batch.identity_frames.shape[:2])
-        identity = embeddings.mean(1)
-    output, matte = (image.float() for image in net.generator(identity, net.pose_encoder(batch.driver)))
-    terms = image_losses(output, matte, batch.target, batch.matte, batch.emphasis)
-    rows = judge.label_rows(batch.label)
-    if weights.adversarial or weights.feature_matching:
-        verdict = judge_batch(judge, output, batch.target, rows)
-        terms["adversarial"] = hinge_generator(verdict.fake_score)
-        terms["feature_matching"] = feature_distance(verdict.fake_maps, verdict.real_maps)
-        loss = verdict.loss
-    if weights.embedding_match and not personal:
-        matched = embeddings[:, 0] if weights.form == "published" else identity
-        terms["embedding_match"] = functional.l1_loss(matched, rows.detach())
-    return {name: value * getattr(weights, name) for name, value in terms.items()}, loss
-
-
-def training_step(learner: Learner, batch: Batch, image_losses: ImageLosses) -> dict[str, float]:
-    """One update of encoders and generator, and one of the discriminator, from one forward pass.
-
-    Returns:
-        Every weighted loss term of the generator's side, and the discriminator's loss as `discriminator`.
-    """
-    with torch.autocast(batch.driver.device.type, torch.bfloat16, enabled=learner.settings.precision == "bf16"):
-        terms, judge_loss = weighted_losses(learner, batch, image_losses)
-    _update(learner.optimizers[0], torch.stack(list(terms.values())).sum())
-    if judge_loss is not None:
-        _update(learner.optimizers[1], judge_loss)
-        terms["discriminator"] = judge_loss
-    return {name: value.item() for name, value in terms.items()}
-
-
-def _update(optimizer: Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-
-
-def _check_finite(losses: dict[str, float], step: int, batch: Batch, names: Sequence[str]) -> None:
-    bad = [name for name, value in losses.items() if not math.isfinite(value)]
+def _check_finite(numbers: dict[str, float], step: int, batch: Batch, names: Sequence[str]) -> None:
+    bad = [name for name, value in numbers.items() if not math.isfinite(value)]
     if bad:
-        clips = ", ".join(sorted({names[label] for label in batch.label.tolist()}))
+        losses = [name for name in bad if not name.endswith("gradient_norm")]
+        what = f"loss {', '.join(losses)}" if losses else ", ".join(bad)
+        people = ", ".join(sorted({names[label] for label in processes.gathered(batch.label.tolist())}))
         raise UserError(
-            f"step {step}: loss {', '.join(bad)} is not finite, on clips {clips}; "
-            "lower the learning rate, or go on from the last checkpoint with another seed"
+            f"step {step}: {what} is not finite, on clips {people}; "
+            "lower the learning rate (meta.resume goes on from the last checkpoint with it), or try another seed"
         )
 
 
-@torch.no_grad()
-def pose_response(outputs: Tensor, targets: Tensor) -> float:
-    """How much outputs for different drivers differ, as a share of how much the true frames differ.
-
-    Near 0 is pose collapse: identity explains the picture and every driver gives the same one, while all
-    losses still look fine.
-
-    Args:
-        outputs, targets: N x 3 x H x W, one person, N driving frames.
-    """
-    spreads = [(images - images.mean(0)).abs().mean() for images in (outputs, targets)]
-    return (spreads[0] / spreads[1].clamp_min(1e-6)).item()
+def _say(line: str) -> None:
+    if processes.is_main():
+        print(line, flush=True)

@@ -139,7 +139,7 @@ def _training_state(
         net.requires_grad_(False)
         net.generator.requires_grad_(True)
         net.identity_embedding.requires_grad_(True)
-    # As `training.Learner` keeps it; not made by one, or every edit of the losses would import again.
+    # As `learner.Learner` keeps it; not made by one, or every edit of the losses would import again.
     kind = torch.optim.RAdam if settings.get("optimizer") == "radam" else torch.optim.Adam
     sides = ((net, settings.get("learning_rate", 5e-5)), (discriminator, settings.get("discriminator_learning_rate", 2e-4)))
     betas = (settings.get("beta1", 0.0), 0.999)

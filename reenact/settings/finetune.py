@@ -33,6 +33,7 @@ class FinetuneSettings(TrainingSettings):
     )
     learning_rate: float = Field(default=5e-4, gt=0, description="Learning rate of generator and identity embedding.")
     discriminator_learning_rate: float = Field(default=8e-4, gt=0, description="Learning rate of the discriminator.")
+    validate_every: int = Field(default=25, ge=1, description="Steps between pictures for TensorBoard; always at the end.")
     ema: float = Field(default=0.972, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
 
     @field_validator("sweep")

@@ -1,33 +1,77 @@
 """Settings of stage `meta`."""
 
-from typing import ClassVar
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from reenact.settings.training import TrainingSettings
+
+BUNDLED_MODEL = Path(__file__).parents[1] / "bundled" / "mini.safetensors"
+"""The meta-model that comes with the package (docs/bundled.md)."""
 
 
 class MetaSettings(TrainingSettings):
     """Meta-learning: encoders, generator and discriminator on many people."""
 
     section: ClassVar[str] = "meta"
+    without_effect: ClassVar[set[str]] = {*TrainingSettings.without_effect, "steps", "max_hours", "processes", "nodes", "validate_clips", "validate_frames", "loaders"}
 
     name: str = Field(default="meta", pattern=r"^[A-Za-z0-9_-]+$", description="Folder under results/meta/.")
     source: str = Field(
         default="train",
-        description="train: learn from meta.clips; or the path of a meta-model: a model file (.safetensors) or a checkpoint "
+        description="train: learn from meta.clips; bundled: take the meta-model that comes with reenact; or the path of a meta-model: a model file (.safetensors) or a checkpoint "
         "of the published code (.pth, with model.preset: published).",
     )
     start: str | None = Field(
         default=None,
         description="Begin training with the last checkpoint of another run: its folder, or import_published's --checkpoint-out; null = at random.",
     )
+    resume: str | None = Field(
+        default=None,
+        description="Go on with the last checkpoint of another run, which this one replaces: its folder. What is not set anew stays as it was there; "
+        "networks, optimizer and people cannot change.",
+    )
     clips: list[str] = Field(default=[], description="Names of identities and drivers to learn from; empty = all identities.")
+    set: str | None = Field(
+        default=None,
+        description="Learn from a meta-learning set in place of clips: a table (.csv or .parquet with columns clip, identity, path and, if need be, "
+        "start, end, split), or a folder <identity>/<video>, images-cropped/<identity> among them.",
+    )
+    sample_of: Literal["clip", "identity"] = Field(
+        default="clip",
+        description="Of a set: identity frames come from the target's clip, and each clip has a row of its own in the discriminator (published); "
+        "or from all clips of the person, who has one row.",
+    )
+    loaders: int = Field(default=2, ge=0, description="Threads that fetch the samples of coming steps while one trains; 0 = none.")
+    shards: int = Field(default=16, ge=1, le=10_000, description="Files, and jobs, that the set is divided into.")
     pose_warmup: int = Field(default=0, ge=0, description="Steps before, in which the pose encoder alone learns where the landmarks are; for little data (published: none).")
     steps: int = Field(default=100_000, ge=1, description="Training steps.")
-    batch_size: int = Field(default=8, ge=1, description="Samples a step; a sample is one target frame of one clip.")
+    max_hours: float | None = Field(default=None, gt=0, description="Training ends, as after the last step, when it has taken so long, all runs together; null = never.")
+    batch_size: int = Field(default=8, ge=1, description="Samples a step, of all processes together; a sample is one target frame of one clip.")
+    accumulate: int = Field(default=1, ge=1, description="Pieces that a step's samples are worked through in, for less memory; batch norms and the matte loss see a piece at a time.")
+    processes: int = Field(default=1, ge=1, description="Processes that share each step, one a GPU, over all nodes.")
+    nodes: int = Field(default=1, ge=1, description="Machines with the same number of these processes each; more than 1 under SLURM only.")
+    validate_clips: list[str] = Field(default=[], description="Names of identities and drivers that validate; nobody among them should train. Empty = pictures only.")
+    validate_frames: int = Field(default=6, ge=1, description="Frames that drive each of at most 8 people in a validation; 0.15 s of a core each, and each of two models.")
     mirror: float = Field(default=0.0, ge=0, le=1, description="Probability that all frames of a sample are mirrored (published: none).")
     extremes: float = Field(
         default=0.0, ge=0, le=1, description="Share of the targets that are drawn by how far the face is from the person's usual one, not evenly (published: none).",
     )
     identity_frames: int = Field(default=8, ge=1, description="Frames of the same clip that the identity embedding is averaged over.")
+
+
+def saved_settings(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings of the run whose checkpoint a command line goes on from or starts with, by section; {} where it says none.
+
+    Args:
+        values: what is set in the file and on the command line, not yet checked.
+    """
+    about = Path(str(values.get("resume") or values.get("start") or "")) / "about.json"
+    if not about.is_file():
+        return {}
+    saved = json.loads(about.read_text(encoding="utf-8"))
+    # Names and places are this run's own.
+    own = ("name", "source", "start", "resume", "clips", "validate_clips", "set", "shards", "loaders")
+    return {"meta": {key: value for key, value in saved["settings"].items() if key not in own}, "model": {"preset": saved["model.preset"]}}

@@ -1,11 +1,13 @@
 """Settings that meta-learning and fine-tuning share."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from reenact.settings.base import Section
 
+# The joint changes that belong to form `published`.
+PUBLISHED_JOINT = {"joint": 0.5, "rotation": 0.0, "scale": 0.0, "shift": 0.05}
 # The weights that belong to form `published`, where they differ from ours: its VGGs put out several hundred.
 PUBLISHED_WEIGHTS = {"perceptual": 3e-2, "face_perceptual": 6e-3}
 
@@ -45,16 +47,31 @@ class LossWeights(Section):
 class AugmentSettings(Section):
     """Random changes of training frames."""
 
-    pose: float = Field(default=1.0, ge=0, le=1, description="Probability of colour, blur, noise, JPEG and x/y scaling of the driving frame alone.")
+    form: Literal["ours", "published"] = Field(
+        default="ours", description="published: joint changes left out of the file are the authors' (joint 0.5, rotation 0, scale 0, shift 0.05).",
+    )
+    pose: float = Field(
+        default=1.0, ge=0, le=1, description="Probability of colour, blur, noise, JPEG, elastic jitter and x/y scaling of the driving frame alone.",
+    )
     joint: float = Field(default=1.0, ge=0, le=1, description="Probability of a shared rotation, scale and shift of driving frame, target and matte.")
     rotation: float = Field(default=15.0, ge=0, le=90, description="Largest joint rotation, degrees.")
     scale: float = Field(default=0.12, ge=0, le=0.5, description="Largest joint change of scale, share.")
     shift: float = Field(default=0.08, ge=0, le=0.5, description="Largest joint shift, share of the image.")
     colour: float = Field(default=0.0, ge=0, le=1, description="Probability of another colour cast and contrast of all frames of a sample alike, as of another person.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _values_of_the_form(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("form") == "published":
+            return PUBLISHED_JOINT | values
+        return values
+
 
 class TrainingSettings(Section):
     """One training run."""
+
+    without_effect: ClassVar[set[str]] = {"checkpoint_every", "validate_every", "log_every", "compile", "channels_last"}
+    """Settings that change no result but by rounding: a run whose others are the same goes on from its checkpoints."""
 
     optimizer: Literal["adam", "radam"] = Field(default="adam", description="Optimizer of both sides; betas (beta1, 0.999), eps 1e-5.")
     beta1: float = Field(default=0.0, ge=0, lt=1, description="Momentum of the optimizers (published: 0).")
@@ -63,8 +80,11 @@ class TrainingSettings(Section):
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: networks compute in bfloat16, half the time where the hardware has it; weights stay float32.")
     channels_last: bool = Field(default=False, description="Encoders and discriminator keep channels innermost, which some hardware is faster with.")
+    compile: bool = Field(default=False, description="torch.compile the networks: minutes at the start, faster steps on GPUs.")
     seed: int = Field(default=1, ge=0, description="Everything random follows from it and the step number.")
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints; a killed run goes on from the last.")
+    validate_every: int = Field(default=1000, ge=1, description="Steps between validations, and pictures for TensorBoard; always at the end.")
+    log_every: int = Field(default=1, ge=1, description="Steps that a row of statistics is the mean of.")
     perceptual_weights: str | None = Field(
         default=None,
         description="VGG-19 of the perceptual loss: null = embedded, with fixed random weights; torchvision = torch hub's, "

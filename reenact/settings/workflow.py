@@ -1,5 +1,6 @@
 """The whole configuration: every section, the clips, and what must hold between them."""
 
+import csv
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from difflib import get_close_matches
@@ -12,17 +13,19 @@ from reenact.errors import UserError
 from reenact.scoring.sweep import extension
 from reenact.settings.base import Section, explain, report
 from reenact.settings.crop import CropSettings, FaceChoice
+from reenact.settings.dataset import DatasetSettings
 from reenact.settings.decode import DecodeSettings, read_time
 from reenact.settings.drive import DriveSettings
 from reenact.settings.fetch import FetchSettings
 from reenact.settings.finetune import FinetuneSettings
-from reenact.settings.meta import MetaSettings
+from reenact.settings.meta import BUNDLED_MODEL, MetaSettings
 from reenact.settings.model import ModelSettings
 from reenact.settings.render import RenderSettings
 from reenact.settings.report import ReportSettings
 from reenact.settings.score import ScoreSettings
 from reenact.settings.segment import SegmentSettings
 from reenact.settings.select import SelectSettings
+from reenact.settings.shard import ShardSettings
 
 FETCHED = Path("resources")
 
@@ -57,6 +60,8 @@ class Config(Section):
     decode: DecodeSettings = Field(default=DecodeSettings())
     crop: CropSettings = Field(default=CropSettings())
     segment: SegmentSettings = Field(default=SegmentSettings())
+    dataset: DatasetSettings = Field(default=DatasetSettings())
+    shard: ShardSettings = Field(default=ShardSettings())
     model: ModelSettings = Field(default=ModelSettings())
     meta: MetaSettings = Field(default=MetaSettings())
     finetune: FinetuneSettings = Field(default=FinetuneSettings())
@@ -71,8 +76,22 @@ class Config(Section):
         return self.identities.get(name) or self.drivers[name]
 
     def meta_clips(self) -> list[str]:
-        """Names of the clips to meta-learn from; with a model from a file, those that its preview shows."""
+        """Names of the clips to meta-learn from; with a model from a file, those that its preview shows; with a set, none."""
+        if self.meta_set():
+            return []
         return (self.meta.clips if self.meta.source == "train" else []) or list(self.identities)
+
+    def validation_clips(self) -> list[str]:
+        """Names of the clips that meta-learning is validated on."""
+        return self.meta.validate_clips if self.meta.source == "train" else []
+
+    def meta_source(self) -> str:
+        """'train', or the file that the meta-model comes from."""
+        return str(BUNDLED_MODEL) if self.meta.source == "bundled" else self.meta.source
+
+    def meta_set(self) -> str | None:
+        """The set to meta-learn from, if a model is trained and a set is named."""
+        return self.meta.set if self.meta.source == "train" else None
 
     def imported_checkpoint(self) -> str | None:
         """The checkpoint of the published code that `meta.source` names, if it names one."""
@@ -147,12 +166,18 @@ def _problems(config: Config) -> Iterator[str]:
     for pair in [] if config.pairs == "all" else config.pairs:
         yield from _unknown(f"pairs {list(pair)}", pair[0], config.identities, "identity")
         yield from _unknown(f"pairs {list(pair)}", pair[1], config.drivers, "driver")
-    for name in config.meta.clips:
-        yield from _unknown("meta.clips", name, names, "identity or driver")
+    for key in ("clips", "validate_clips"):
+        for name in getattr(config.meta, key):
+            yield from _unknown(f"meta.{key}", name, names, "identity or driver")
+    if config.meta.source == "train" and (both := sorted(set(config.meta_clips()) & set(config.meta.validate_clips))):
+        yield f"meta.validate_clips: {', '.join(both)} also trains; name people whom meta.clips leaves out"
+    yield from _set_problems(config)
     if config.drive.driver:
         yield from _unknown("drive.driver", config.drive.driver, config.drivers, "driver")
-    if config.meta.source != "train" and not Path(config.meta.source).is_file():
-        yield f"meta.source: {config.meta.source!r} is neither 'train' nor an existing model file"
+    if config.meta_source() != "train" and not Path(config.meta_source()).is_file():
+        yield f"meta.source: {config.meta.source!r} is neither 'train', 'bundled' nor an existing model file"
+    if config.meta.source == "bundled" and config.model.preset != "mini":
+        yield f"meta.source: the bundled model needs model.preset: mini (it is {config.model.preset})"
     if config.imported_checkpoint() and config.model.preset != "published":
         yield (
             f"meta.source: {config.meta.source!r} is a checkpoint of the published code, whose networks need "
@@ -176,6 +201,30 @@ def _problems(config: Config) -> Iterator[str]:
     size = config.model.image_size
     if config.crop.size % size:
         yield f"crop.size: {config.crop.size} must be a multiple of the model's {size} px (model.preset: {config.model.preset})"
+
+
+def _set_problems(config: Config) -> Iterator[str]:
+    """What can be said about a meta-learning set without reading it: a table may have 150,000 rows."""
+    if config.meta.set is None:
+        return
+    path = Path(config.meta.set)
+    if config.meta.clips:
+        yield "meta.clips: must be [] where meta.set is given; a model learns from the one or the other"
+    if not path.exists():
+        yield f"meta.set: {config.meta.set!r} does not exist (paths are relative to {Path.cwd()})"
+    elif not path.is_dir() and path.suffix.lower() not in (".csv", ".parquet", ".pq"):
+        yield f"meta.set: {config.meta.set!r} must be a folder, or a table that ends in .csv or .parquet"
+    elif path.suffix.lower() == ".csv":
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            columns = next(csv.reader(file), [])
+        missing = [name for name in ("clip", "identity", "path") if name not in columns]
+        if missing:
+            yield f"meta.set: {config.meta.set!r} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {', '.join(columns)}"
+    for key, file in (("train_split", config.dataset.train_split), ("validation_split", config.dataset.validation_split)):
+        if file and not path.is_dir():
+            yield f"dataset.{key}: is for folders; a table says who validates in its column split"
+        elif file and not Path(file).is_file():
+            yield f"dataset.{key}: {file!r} does not exist (paths are relative to {Path.cwd()})"
 
 
 def _clip_problems(key: str, name: str, clip: ClipSettings, fetch: FetchSettings) -> Iterator[str]:
