@@ -59,7 +59,7 @@ class StageParser(argparse.ArgumentParser):
                 action.required = False
         parsed = self.parse_args(arguments)
         given = [self._given(section, vars(parsed)) for section in self._sections]
-        kept = saved(merged(*given[0].values()))
+        kept = saved(merged(*given[0].values())) if given else {}
         layers = [{"checkpoint": kept.get(section.section, {}), **sources} for section, sources in zip(self._sections, given)]
         settings = [read(section, merged(*sources.values()), f"the settings of {section.section}") for section, sources in zip(self._sections, layers)]
         if parsed.print_settings:

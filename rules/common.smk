@@ -71,13 +71,10 @@ def media(wildcards):
     return CONFIG.clip(getattr(wildcards, "clip", None) or wildcards.driver).media
 
 
-def fetched(key):
-    """Params function: one fact about a fetched file."""
-
-    def value(wildcards):
-        return getattr(CONFIG.fetch.files[wildcards.file], key)
-
-    return value
+def fetched_flags(wildcards):
+    """Params function: where a fetched file comes from, and its hash, as flags."""
+    source = CONFIG.fetch.files[wildcards.file].model_dump(exclude_none=True)
+    return [f"--{key}={value}" for key, value in source.items()]
 
 
 def clip_flags(wildcards):

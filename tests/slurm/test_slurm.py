@@ -38,7 +38,7 @@ DEMO = {
     "finetune": {"sweep": [1], "extend": False, "stop_early": False, "perceptual_width": 0.1, "max_batch": 2},
     "score": {"identity_frames": 2, "reference_frames": 2},
 }
-STEPS = 20
+STEPS = 6
 # Stands in for stage decode: its clips are patient (waits to be cancelled), hungry (takes 450 MB), broken, or well.
 DECODE = """
 import sys, time
@@ -118,8 +118,8 @@ def runs(tmp_path_factory, demo_media, descriptor_weights):
     short = Run(tmp_path_factory.mktemp("short"), {"identities": people, "meta": meta, **rest}, **{"URG@300": "URG@1", "runtime: 10": "runtime: 1"})
     for person in people:
         write_person(short.folder / "results" / "clips", person, 6)
-    # A step takes 2 s on any machine: longer in all than the minute that the job gets.
-    short.edit("reenact/learning/training.py", **{"            batch = batches(step)\n": "            batch = batches(step)\n            time.sleep(2)\n"})
+    # A step takes 9 s on any machine, and all of them longer than the minute that the job gets.
+    short.edit("reenact/learning/training.py", **{"            batch = batches(step)\n": "            batch = batches(step)\n            time.sleep(9)\n"})
 
     clips = {name: {"media": "clip.mp4"} for name in ("patient", "hungry", "broken", "well")}
     trouble = Run(tmp_path_factory.mktemp("trouble"), {"identities": clips, **rest}, **{"decode: {mem_mb: 1500 * attempt}": "decode: {mem_mb: 600 * attempt}"})
@@ -135,7 +135,7 @@ def runs(tmp_path_factory, demo_media, descriptor_weights):
         wait_until(lambda: trouble.starts("decode/patient.log"))
         subprocess.run(["scancel", trouble.starts("decode/patient.log")[0][0]], check=True)
         for run in started:
-            run.process.wait(400)
+            run.process.wait(600)
     finally:
         for run in started:
             run.process.kill()
