@@ -194,7 +194,8 @@ def test_a_job_that_comes_back_is_not_a_cancelled_one():
     assert why_stopped(SlurmJob("7", state="RUNNING"), SlurmJob("7", state="RUNNING")) == ""
 
 
-def test_a_start_that_was_killed_at_once_is_explained_by_the_next(tmp_path, in_job, monkeypatch):
+@pytest.mark.parametrize("printed", ["", "\nhalf a line"])
+def test_a_start_that_was_killed_at_once_is_explained_by_the_next(tmp_path, in_job, monkeypatch, printed):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (tmp_path / "state").write_text("FAILED Reason=NonZeroExitCode")
     (tmp_path / "slurm.log").write_text(
@@ -202,7 +203,7 @@ def test_a_start_that_was_killed_at_once_is_explained_by_the_next(tmp_path, in_j
     )
     path, job = tmp_path / "logs" / "stage.log", SlurmJob("8", run="run-1")
     with open_log(path, SlurmJob("7", run="run-1")) as log:
-        log.write("launch: stage: starts on n1, SLURM job 7 of run run-1, start 1\nhalf a line")
+        log.write("launch: stage: starts on n1, SLURM job 7 of run run-1, start 1" + printed)
     with open_log(path, job):
         pass
     last = path.read_text().splitlines()[-1]
