@@ -148,7 +148,7 @@ def launch(processes: int) -> bool:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     module = sys.modules["__main__"].__spec__.name
-    plan = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
+    plan = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="reenact", max_restarts=0)
     try:
         elastic_launch(plan, sys.executable)("-m", module, *sys.argv[1:])
     except SignalException as signal:

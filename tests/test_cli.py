@@ -1,5 +1,6 @@
 """The command lines of the stages."""
 
+import re
 import subprocess
 import sys
 
@@ -67,3 +68,14 @@ def test_a_saved_interruption_has_a_status_of_its_own(capsys):
         run(main)
     assert stop.value.code == CONTINUE_STATUS == 75
     assert capsys.readouterr().err == "meta: SIGTERM: saved step 7 of 9\n"
+
+
+@pytest.mark.parametrize(("statuses", "ends_with"), [([75, 75, 0], 0), ([75, 3], 1), ([3], 1)])
+def test_rules_start_a_stage_again_that_was_told_to_stop(statuses, ends_with, tmp_path):
+    """The loop of rules/meta.smk and rules/finetune.smk, around a command that ends with one status after the other."""
+    again = re.search(r'AGAIN = f"(.*)"', (ROOT / "rules" / "common.smk").read_text())[1].format(CONTINUE_STATUS=CONTINUE_STATUS)
+    assert all(f"; do {{AGAIN}}; done" in (ROOT / "rules" / f"{stage}.smk").read_text() for stage in ("meta", "finetune"))
+    (tmp_path / "statuses").write_text("".join(f"{status}\n" for status in statuses))
+    command = "f() { read -r status < statuses; sed -i 1d statuses; return $status; }; until f; do " + again + "; done"
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, check=False)
+    assert done.returncode == ends_with and (tmp_path / "statuses").read_text() == ""
