@@ -13,7 +13,7 @@ from reenact.settings.crop import CropSettings
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.model import ModelSettings
 
-STAGES = ["fetch", "decode", "crop", "segment", "meta", "finetune", "drive", "score", "select", "render", "report"]
+STAGES = ["fetch", "decode", "crop", "segment", "dataset", "shard", "meta", "finetune", "drive", "score", "select", "render", "report"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
