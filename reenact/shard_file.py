@@ -125,6 +125,7 @@ class ShardWriter:
         rows, data, place = [], io.BytesIO(), self._end
 
         def put(name: str, content: bytes) -> list[int]:
+            """Append a member; returns where its content begins in the file, its size and its checksum."""
             entry = tarfile.TarInfo(f"{clip}/{name}")
             entry.size = len(content)
             data.write(entry.tobuf())
@@ -241,7 +242,7 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 class Shard:
     """A shard opened for reading, by any number of threads at a time.
 
-    The file itself is opened when the first picture is asked for, by each process for itself: the object can be pickled.
+    The file itself is opened when the first picture is asked for, by each process for itself: the object can be copied and pickled.
 
     Args:
         path: the TAR file; its index lies beside it.

@@ -1,7 +1,7 @@
 """Shards: what is added stays, what is damaged is named, and one sample is ten small reads."""
 
+import copy
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -49,8 +49,11 @@ def test_any_tar_tool_can_look_inside(tmp_path):
         assert cv2.imdecode(np.frombuffer(archive.extractfile("b/2/000003.png").read(), np.uint8), 1).shape == (64, 64, 3)
 
 
-def test_one_picture_is_one_read_by_many_threads_and_after_pickling(tmp_path, monkeypatch):
-    shard = pickle.loads(pickle.dumps(Shard(write(tmp_path))))
+def test_one_picture_is_one_read_by_many_threads_and_after_copying(tmp_path, monkeypatch):
+    opened = Shard(write(tmp_path))
+    assert opened.frame(0, 0).shape == (64, 64, 3)
+    shard = copy.deepcopy(opened)
+    assert shard._file is None
     reads, read = [], os.pread
     monkeypatch.setattr(os, "pread", lambda file, size, offset: reads.append(size) or read(file, size, offset))
     with ThreadPoolExecutor(8) as pool:
