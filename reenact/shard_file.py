@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -79,12 +79,9 @@ class ShardWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._journal = (folder / "journal.jsonl").open("a+b")
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._journal.close()
-            raise UserError(f"{folder}: another process works on this shard; wait for it, or end it") from None
         except OSError as error:
             raise _unwritable(folder, error) from error
+        _lock(self._journal, folder)
         self.entries: dict[str, dict[str, Any]] = {}
         self.begun: dict[str, int] = {}
         self._tar = os.open(folder / "clips.tar", os.O_RDWR | os.O_CREAT, 0o644)
@@ -222,6 +219,18 @@ class ShardWriter:
         for offset, size, crc, matte, matte_size, matte_crc in entry["frames"]:
             parts += [(offset, size, crc), (offset + matte, matte_size, matte_crc)]
         return all(zlib.crc32(os.pread(self._tar, size, offset)) == crc for offset, size, crc in parts)
+
+
+def _lock(journal: BinaryIO, folder: Path) -> None:
+    """Keep other processes out of a folder until the journal is closed, however this process ends."""
+    try:
+        fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        journal.close()
+        raise UserError(f"{folder}: another process works on this shard; wait for it, or end it") from None
+    except OSError as error:
+        # Some cluster file systems have no locks; Snakemake starts one job a shard, so that work may go on.
+        print(f"{folder}: cannot be locked ({error.strerror}); start no second job on this shard", flush=True)
 
 
 def _write_at(file: int, data: bytes, offset: int) -> None:

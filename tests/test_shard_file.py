@@ -1,6 +1,7 @@
 """Shards: what is added stays, what is damaged is named, and one sample is ten small reads."""
 
 import copy
+import fcntl
 import os
 import signal
 import subprocess
@@ -109,6 +110,12 @@ def test_a_corrupt_shard_is_named(tmp_path, damage, expected):
 def test_two_processes_do_not_write_one_shard(tmp_path):
     with ShardWriter(tmp_path / "work"), pytest.raises(UserError, match="another process works on this shard"):
         ShardWriter(tmp_path / "work")
+
+
+def test_a_file_system_without_locks_is_good_enough(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(38, "Function not implemented")))
+    assert len(Shard(write(tmp_path))) == 2
+    assert "cannot be locked (Function not implemented)" in capsys.readouterr().out
 
 
 def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):
