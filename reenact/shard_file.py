@@ -101,7 +101,8 @@ class ShardWriter:
         return self.entries.get(clip, {}).get("stamp") == stamp
 
     def begin(self, clip: str, stamp: str) -> int:
-        """Note that work on a clip begins; returns how often it had begun, and never ended, before."""
+        """Note that work on a clip begins, and forget what was made of it before; returns how often it had begun, and never ended."""
+        self.entries.pop(clip, None)
         key = f"{clip}\n{stamp}"
         self._note({"begins": key})
         self.begun[key] = self.begun.get(key, 0) + 1
