@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from reenact.clip import Clip, encode_png, write_clip
+from reenact.clip import Clip, write_clip
 from reenact.mattes import Moment, face_region, inside_frame, keep_person, neighbourhoods, sharpen_matte, smoothed
 from reenact.parallel import cpu_threads, in_order, opencv_in_one_thread
+from reenact.png import encode_png
 from reenact.segmenters import Segmenter, open_segmenter
 from reenact.settings.segment import SegmentSettings
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from reenact.faces.detectors import Detector
 from reenact.faces.mediapipe_faces import Face, overlap
-from reenact.footage.media import Frame, Media, listed_frames
+from reenact.footage.media import Frame, Passes
 from reenact.parallel import Shared, in_order
 from reenact.sequence import batches
 
@@ -116,11 +116,11 @@ class Sightings:
 # ---- finding faces ------------------------------------------------------------------------------------------
 
 
-def find_faces(media: Media, table: pd.DataFrame, detectors: list[Detector], min_face: int, threads: int = 1) -> Sightings:
+def find_faces(passes: Passes, table: pd.DataFrame, detectors: list[Detector], min_face: int, threads: int = 1) -> Sightings:
     """Look for faces in the frames that the table lists: in all used ones, and every STRIDE seconds between them.
 
     Args:
-        media: what the table was made of.
+        passes: over the media that the table was made of; this is the first.
         table: frame table of stage `decode`.
         detectors: find the faces; each is used by one thread at a time.
         min_face: faces less high than this are left out, px of the frame.
@@ -137,7 +137,7 @@ def find_faces(media: Media, table: pd.DataFrame, detectors: list[Detector], min
         found = shared.use(lambda detector: detector.find_all(images))
         return [(row, *_sighted(row, frame, image, seen)) for (row, frame), image, seen in zip(frames, images, found)]
 
-    listed = _remembered(listed_frames(media, table, origin), size)
+    listed = _remembered(passes.listed(table, origin), size)
     wanted = _looked_at(listed, table["role"].tolist())
     before = None
     for batch in in_order(look, batches(wanted, detectors[0].batch), threads):
@@ -147,7 +147,7 @@ def find_faces(media: Media, table: pd.DataFrame, detectors: list[Detector], min
             heights = [sighting.box[3] - sighting.box[1] for sighting in found]
             faces[row] = [sighting for sighting, height in zip(found, heights) if height >= min_face]
             too_low[row] = max([height for height in heights if height < min_face], default=0.0)
-    cuts = find_cuts(changes) if media.kind == "video" else []
+    cuts = find_cuts(changes) if passes.media.kind == "video" else []
     return Sightings(faces, cuts, size, too_low, origin[0] if origin else 0.0, views)
 
 
