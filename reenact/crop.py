@@ -135,7 +135,7 @@ def _encoded(passes: Passes, table: pd.DataFrame, settings: CropSettings, thread
         crop = encode_png(middle_square(frame.pixels(), settings.size))
         return places[row], crop, None if matte is None else encode_png(middle_square(matte, settings.size))
 
-    return in_order(work, passes.listed(wanted), threads)
+    return in_order(work, passes.listed(wanted), threads, together=4)
 
 
 def _report(media: Path, table: pd.DataFrame, people: str) -> None:
