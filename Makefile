@@ -36,10 +36,11 @@ test: $(TESTS)
 config: $(READY)
 	python -m workflow_scripts.write_config
 
-# Speed, as ratios of one run: preprocessing against the libraries that it uses. Memory of rendering a 10-minute driver.
+# Speed, as ratios of one run: preprocessing against the libraries that it uses. Memory of preprocessing and rendering a 10-minute driver.
 bench: $(READY)
 	snakemake --cores 1 resources/media/WolfgangLanger_Pexels.mp4 resources/media/single_face.mp4
 	python benchmarks/preprocess.py
+	python benchmarks/footage_memory.py
 	python benchmarks/render_memory.py
 
 clean:

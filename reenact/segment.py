@@ -129,7 +129,7 @@ def _mattes(clip: Clip, rows: list[int], segmenter: Segmenter, workers: int, set
         return _Matte(moment.row, encode_png(pixels), cv2.mean(pixels)[0] / 255, cv2.mean(pixels, face)[0] / 255)
 
     moments = chain.from_iterable(in_order(look, batches(rows, segmenter.batch_size), workers))
-    yield from in_order(finish, neighbourhoods(moments, sigma), workers, together=4)
+    yield from in_order(finish, neighbourhoods(moments, sigma), workers, together=8)
 
 
 def _given(clip: Clip, name: str, size: int) -> np.ndarray | None:

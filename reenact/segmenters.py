@@ -73,7 +73,7 @@ class MediapipeSegmenter:
     Where it misses the face, as it does in some profiles, the general one is asked too.
     """
 
-    batch_size = 4
+    batch_size = 8
 
     def __init__(self, *, general: bool = False, threads: int = 1) -> None:
         self._graphs = [_Graphs(general) for _ in range(threads)]

@@ -16,8 +16,8 @@ from reenact.footage.video import probe_video, read_video, scan_duration
 
 __all__ = ["Frame", "Media", "Passes", "listed_frames", "probe", "read_frames", "scan_duration"]
 
-# Bytes of decoded frames that are kept between two passes: 10 s of 512 x 512 px, 3 s of 1080p.
-KEPT = 256_000_000
+# Bytes of decoded frames that are kept between two passes: 13 s of 512 x 512 px, 1.6 s of 1080p.
+KEPT = 128_000_000
 
 
 def probe(path: Path) -> Media:
