@@ -2,7 +2,7 @@
 
 All figures come from one run, because only their ratios mean something on another machine:
 
-- the stages, called one after the other as Snakemake calls them for one clip on 2 cores, each with 2 threads;
+- the stages, called one after the other as Snakemake calls them for one clip on 2 cores, each with 2 threads; and with one;
 - the libraries alone, on one core: loading networks, decoding (once, and the pass more that stage decode takes), face mesh,
   OpenCV's warp and padding, deflate, and segmentation, of pictures of the very sizes that the stages use, by the libraries'
   own classes, without anything of ours;
@@ -80,14 +80,14 @@ def make_clip(source: Path, target: Path, frames: int) -> None:
     subprocess.run([*ffmpeg, *picture, "-an", "-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", str(target)], check=True)
 
 
-def run_stages(media: Path, folder: Path, frames: int) -> list[Lap]:
+def run_stages(media: Path, folder: Path, frames: int, threads: int = CORES) -> list[Lap]:
     """The three stages of one clip, one after the other."""
     table, facts, crops, mattes = (folder / name for name in ("frames.csv", "source.json", "crops.zip", "mattes.zip"))
     return [
         lap("decode", frames, lambda: decode_clip(
-            media=media, frames=table, source=facts, role="driver", start=None, end=None, holdout=0, settings=DecodeSettings())),
-        lap("crop", frames, lambda: crop_clip(media=media, frames=table, crops=crops, settings=CropSettings(), threads=CORES)),
-        lap("segment", frames, lambda: segment_clip(crops=crops, mattes=mattes, settings=SegmentSettings(), threads=CORES)),
+            media=media, frames=table, source=facts, role="driver", start=None, end=None, holdout=0, settings=DecodeSettings(), threads=threads)),
+        lap("crop", frames, lambda: crop_clip(media=media, frames=table, crops=crops, settings=CropSettings(), threads=threads)),
+        lap("segment", frames, lambda: segment_clip(crops=crops, mattes=mattes, settings=SegmentSettings(), threads=threads)),
     ]  # fmt: skip
 
 
@@ -238,24 +238,27 @@ def main() -> None:
         rounds = [
             (
                 run_stages(media, folder, arguments.frames),
+                run_stages(media, folder, arguments.frames, threads=1),
                 run_libraries(media, folder / "crops.zip", folder / "mattes.zip"),
                 run_loop(media, folder, arguments.frames, ".png"),
                 run_loop(media, folder, arguments.frames, ".jpg"),
             )
             for _ in range(arguments.rounds)
         ]
-    stages, libraries, *loops = (mean(list(kind)) for kind in zip(*rounds))
+    stages, single, libraries, *loops = (mean(list(kind)) for kind in zip(*rounds))
     again, libraries = libraries[0], libraries[1:]
     ours, work, alone = sum(one.wall for one in stages), sum(one.cpu for one in stages), sum(one.cpu for one in libraries)
+    by_one = sum(one.cpu for one in single)
     print(f"512 x 512, {arguments.frames} frames, {CORES} cores, load {os.getloadavg()[0]:.1f}\n")
     print(table(f"stages, {CORES} threads", stages), "\n")
+    print(table("stages, 1 thread", single), "\n")
     print(table("libraries alone, 1 core", libraries))
     print(table("", [again]).split("\n")[1], "\n")
     for loop in loops:
         print(table("straightforward loop", loop), "\n")
     print(f"decode + crop + segment        {arguments.frames / ours:.1f} frames/s")
-    print(f"clock / libraries' on 1 core   {ours / (alone + again.cpu):.2f} with both passes of decoding, {ours / alone:.2f} with one")
-    print(f"all cores' time / libraries'   {work / (alone + again.cpu):.2f} with both passes of decoding, {work / alone:.2f} with one")
+    for name, time_of in (("clock, 2 threads", ours), ("cores' time, 2 threads", work), ("cores' time, 1 thread", by_one)):
+        print(f"{name + ' / libraries':31s}{time_of / (alone + again.cpu):.2f} with both passes of decoding, {time_of / alone:.2f} with one")
     for loop in loops:
         wall, cpu = sum(one.wall for one in loop), sum(one.cpu for one in loop)
         print(f"faster than the loop           {wall / ours:.2f} x (clock), {cpu / work:.2f} x (cores' time), {loop[1].name}")
