@@ -46,8 +46,8 @@ to ship. *grade* is their own list's: A licence-clean as far as can be told, B s
 
 *face height*: median (least to greatest), in the source. *jitter*: how restless the square is, the root mean square of the second difference
 from frame to frame, in % of the face height (centre) or of the square's side (size), before → after smoothing. *coverage*: mean
-share of the crop that the matte covers (least to greatest). *doubtful mattes*: frames that stage segment warns of. *s / 100 frames*: of one
-core, of all three stages, starting Python left out; the machine was busy with other work, which makes them longer by up to a half.
+share of the crop that the matte covers (least to greatest). *doubtful mattes*: frames that stage segment warns of. *s / 100 frames*: CPU time of
+all three stages, two threads, starting Python left out; the machine was busy with other work, which makes it longer by up to a half.
 
 """
 STILL_WRONG = """
