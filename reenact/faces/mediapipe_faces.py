@@ -85,6 +85,8 @@ IBUG_68 = np.array(_JAW + _BROWS + _NOSE + _EYES + _OUTER_LIPS + _INNER_LIPS)
 # Paths of graphs begin with the name of the package.
 _SITE = Path(mediapipe.__file__).parents[1]
 MESH_POINTS = 478
+# Networks are loaded, and print, when they see their first picture.
+_BLANK = np.zeros((192, 192, 3), np.uint8)
 # S3FD's boxes, as the data it learned from, reach up to the hairline; the mesh ends a little below it.
 _FOREHEAD = 0.08
 # The near detector loses faces from about a sixth of the picture's height downwards, so it is not relied on below this.
@@ -188,11 +190,10 @@ class FaceFinder:
         """
         with quiet_stderr():
             self._mesh = _Mesh(max_faces, min_confidence)
-            self._far = face_detection.FaceDetection(min_confidence, model_selection=1)
-            blank = np.zeros((192, 192, 3), np.uint8)
-            self._mesh.run(blank)
-            self._far.process(blank)
-            self._warned = False
+            self._mesh.run(_BLANK)
+        self._min_confidence = min_confidence
+        self._far: face_detection.FaceDetection | None = None
+        self._warned = False
 
     def __enter__(self) -> "FaceFinder":
         return self
@@ -203,7 +204,8 @@ class FaceFinder:
     def close(self) -> None:
         """Free the networks."""
         self._mesh.close()
-        self._far.close()
+        if self._far is not None:
+            self._far.close()
 
     def find_all(self, images: list[np.ndarray]) -> list[list[Face]]:
         """`find` for several pictures."""
@@ -234,6 +236,10 @@ class FaceFinder:
     def _find_far(self, image: np.ndarray) -> list[Face]:
         height, width = image.shape[:2]
         faces = []
+        if self._far is None:
+            with quiet_stderr():
+                self._far = face_detection.FaceDetection(self._min_confidence, model_selection=1)
+                self._far.process(_BLANK)
         for detection in self._far.process(image).detections or []:
             left, top, right, bottom = _detection_box(detection, width, height)
             side = max(right - left, bottom - top) * _CONTEXT
