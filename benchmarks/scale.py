@@ -74,6 +74,10 @@ def measure_step() -> tuple[float, float]:
     return (time.process_time() - started) / 2, counter.get_total_flops() / 2
 
 
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 0.1 else "< 0.1"
+
+
 def print_table(clip: float, size: float, flops: float, tflops: float, gpus: Sequence[int], efficiency: float) -> None:
     """Disk and hours by number of videos."""
     heads = [f"{count} GPU{'s' * (count > 1)}, h" for count in gpus]
@@ -82,8 +86,8 @@ def print_table(clip: float, size: float, flops: float, tflops: float, gpus: Seq
     for videos in SIZES:
         hours = clip * videos / 3600
         training = SAMPLES_A_VIDEO * videos * flops / (tflops * 1e12) / 3600
-        cells = [f"{training / (count * (1 if count == 1 else efficiency)):,.0f}" for count in gpus]
-        print(f"| {videos:,} | {size * videos / 1e9:,.1f} | {hours:,.1f} | {hours / 16:,.1f} | {' | '.join(cells)} |")
+        cells = [training / (count * (1 if count == 1 else efficiency)) for count in gpus]
+        print(f"| {videos:,} | {' | '.join(map(_figure, [size * videos / 1e9, hours, hours / 16, *cells]))} |")
 
 
 def main() -> None:
