@@ -2,14 +2,17 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import yaml
 
 from reenact.errors import CONTINUE_STATUS, InterruptedRun, UserError
+from reenact.learning.interruption import SIGNALS
 from reenact.settings.base import Section, read
 
 Values = dict[str, Any]
@@ -132,8 +135,16 @@ def _load(text: str, section: str) -> dict[str, Any]:
     return json.loads(json.dumps(values.get(section, values)))
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a stage; a user's mistake is printed as its message alone and ends with status 1, a saved interruption with CONTINUE_STATUS."""
+def run(main: Callable[[], None], resumable: bool = False) -> None:
+    """Run a stage; a user's mistake is printed as its message alone and ends with status 1.
+
+    Args:
+        main: the stage.
+        resumable: it goes on where it stopped: signals that ask for it (`interruption.SIGNALS`) end it with CONTINUE_STATUS, whatever
+            it does; while it trains, `Interruption` takes them.
+    """
+    for number in SIGNALS if resumable else ():
+        signal.signal(number, _leave)
     try:
         main()
     except InterruptedRun as interruption:
@@ -142,3 +153,7 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise InterruptedRun(f"{signal.Signals(number).name}: outside of training, nothing to save; the same command starts again")

@@ -200,7 +200,7 @@ class Job:
             learner, run = job.train(Path(folder))
             rows = run.stats()
         if processes.is_main():
-            seconds = float(np.median([row["seconds"] - row.get("validation_seconds", 0) for row in rows[1:]]))
+            seconds = float(np.median([row["seconds"] for row in rows[1:]]))
             for name, net in _parts(learner).items():
                 print(f"dry run: {name}: {_millions(net):.2f} million parameters")
             print(f"dry run: {self.device}, {processes.count()} processes, {s.batch_size} samples a step, {s.precision}")

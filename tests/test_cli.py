@@ -1,6 +1,8 @@
 """The command lines of the stages."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ from conftest import ROOT
 
 from reenact.cli import StageParser, run
 from reenact.errors import CONTINUE_STATUS, InterruptedRun, UserError
+from reenact.learning.interruption import SIGNALS
 from reenact.settings.crop import CropSettings
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.model import ModelSettings
@@ -68,6 +71,18 @@ def test_a_saved_interruption_has_a_status_of_its_own(capsys):
         run(main)
     assert stop.value.code == CONTINUE_STATUS == 75
     assert capsys.readouterr().err == "meta: SIGTERM: saved step 7 of 9\n"
+
+
+def test_a_resumable_stage_can_be_told_to_stop_at_any_time(capsys):
+    former = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with pytest.raises(SystemExit) as stop:
+            run(lambda: os.kill(os.getpid(), signal.SIGTERM), resumable=True)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    assert stop.value.code == CONTINUE_STATUS
+    assert capsys.readouterr().err.startswith("SIGTERM: outside of training, nothing to save")
 
 
 @pytest.mark.parametrize(("statuses", "ends_with"), [([75, 75, 0], 0), ([75, 3], 1), ([3], 1)])
