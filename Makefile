@@ -48,11 +48,16 @@ test: $(TESTS)
 config: $(READY)
 	python -m workflow_scripts.write_config
 
-# Speed, as ratios of one run: preprocessing against the libraries that it uses. Memory of rendering a 10-minute driver.
+# Speed, as ratios of one run: preprocessing against the libraries that it uses. Memory of preprocessing and rendering a 10-minute driver.
+# Planning with 150,000 videos, training samples from shards, and the cost of meta-learning at full size.
 bench: $(READY)
 	snakemake --cores 1 resources/media/WolfgangLanger_Pexels.mp4 resources/media/single_face.mp4
 	python benchmarks/preprocess.py
+	python benchmarks/footage_memory.py
 	python benchmarks/render_memory.py
+	python benchmarks/planning.py
+	python benchmarks/loader.py
+	python benchmarks/scale.py
 
 clean:
 	rm -rf results logs .snakemake

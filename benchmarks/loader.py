@@ -179,7 +179,7 @@ def main() -> None:
         measure_samples(many, CLIPS, 8, arguments.steps, (2, 4))
         if arguments.training_steps:
             print("\ntraining at the small preset, 64 px, batch 8, 8 identity frames from 256 px pictures, one thread of torch:")
-            for loaders in (0, 1):
+            for loaders in (0, 1, 2):
                 measure_waiting(many, folder, arguments.training_steps, loaders)
 
 

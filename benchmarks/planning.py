@@ -47,10 +47,10 @@ def make_project(folder: Path, videos: int, avatars: int, drivers: int, shards: 
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
-def plan(folder: Path) -> tuple[float, float, int]:
-    """Seconds, peak memory (MB) and number of jobs of a dry run."""
+def plan(folder: Path) -> tuple[float, float, float, int]:
+    """Seconds by the clock and of cores, peak memory (MB), and number of jobs of a dry run."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", str(CORES), "--dry-run", "--quiet", "rules"]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, capture_output=True)
     seconds = time.perf_counter() - started
     if done.returncode:
@@ -58,7 +58,9 @@ def plan(folder: Path) -> tuple[float, float, int]:
     jobs = next((int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("total")), 0)
     # Of the largest child so far; sizes are planned in ascending order.
     unit = 1024 if sys.platform != "darwin" else 1024**2
-    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit, jobs
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cores = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, cores, after.ru_maxrss / unit, jobs
 
 
 def main() -> None:
@@ -73,12 +75,12 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     print(f"{arguments.avatars} avatars, {arguments.drivers} drivers, {arguments.shards} shards, {CORES} cores, load {os.getloadavg()[0]:.1f}\n")
-    print(f"{'videos':>8s} {'jobs':>6s} {'s':>6s} {'MB':>6s}")
+    print(f"{'videos':>8s} {'jobs':>6s} {'s':>6s} {'core s':>7s} {'MB':>6s}")
     for videos in sorted(arguments.videos):
         with tempfile.TemporaryDirectory(prefix="reenact-planning-") as name:
             make_project(Path(name), videos, arguments.avatars, arguments.drivers, arguments.shards, "videos" if arguments.folder else "set.csv")
-            seconds, memory, jobs = plan(Path(name))
-        print(f"{videos:8,d} {jobs:6,d} {seconds:6.1f} {memory:6.0f}", flush=True)
+            seconds, cores, memory, jobs = plan(Path(name))
+        print(f"{videos:8,d} {jobs:6,d} {seconds:6.1f} {cores:7.1f} {memory:6.0f}", flush=True)
 
 
 if __name__ == "__main__":

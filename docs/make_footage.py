@@ -46,21 +46,24 @@ to ship. *grade* is their own list's: A licence-clean as far as can be told, B s
 
 *face height*: median (least to greatest), in the source. *jitter*: how restless the square is, the root mean square of the second difference
 from frame to frame, in % of the face height (centre) or of the square's side (size), before → after smoothing. *coverage*: mean
-share of the crop that the matte covers (least to greatest). *doubtful mattes*: frames that stage segment warns of. *s / 100 frames*: of one
-core, of all three stages, starting Python left out; the machine was busy with other work, which makes them longer by up to a half.
+share of the crop that the matte covers (least to greatest). *doubtful mattes*: frames that stage segment warns of. *s / 100 frames*: CPU time of
+all three stages, two threads, starting Python left out; the machine was busy with other work, which makes it longer by up to a half.
 
 """
 STILL_WRONG = """
 ## What is still wrong
 
-Contact sheets of 41 clips were looked at (`results/footage/<clip>/sheet.jpg`), all with doubtful mattes among them.
+Contact sheets of 41 clips were looked at (`results/footage/<clip>/sheet.jpg`), all with doubtful mattes among them, and those of 12 once more when
+this table was made. Squares sit around the head on all of them; what is wrong are mattes:
 
 - Long dark hair before a dark background frays, and differs from frame to frame (`pcavs_517600_1`, in profile: the worst of all), or is
   missing beside the neck (`mead_W009_2`).
-- Things of the background that touch the head and share its colours stay (`hm_amns_1`: a patterned wall; `dfdc_lyna_1`: a sofa behind the
+- Things of the background that touch the head and share its colours stay (`hm_amns_1`: a hat of straw before straw, and leaves; `dfdc_lyna_1`: a sofa behind the
   shoulders).
 - Other people are removed unless they touch the person: a neighbour's hair on the shoulder (`multi_face.jpg`) or behind the head
   (`keep_real3_1`) stays. An opening of 3 % of the crop does not part them.
+- A curtain's edge and a strip of blurred background are taken for hair beside a woman whose hair fills the frame's border (`pcavs_517600_3`).
+- In a single frame of a fast movement the matte lacks the corner of the head that the frame cuts off (`lrs3_QoT0_1`).
 - Raised hands and subtitles on the chest belong to the matte (`hm_nice_1`, `emollama_3358_1`).
 - Where a crop reaches out of its frame the matte fades within a tenth of the crop, so the hair of a head that the frame cuts off ends
   in a soft line (`hm_nhs_1`, `pcavs_*`).

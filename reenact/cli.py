@@ -2,14 +2,17 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import yaml
 
 from reenact.errors import CONTINUE_STATUS, InterruptedRun, UserError
+from reenact.learning.interruption import SIGNALS
 from reenact.settings.base import Section, read
 
 Values = dict[str, Any]
@@ -21,7 +24,8 @@ class StageParser(argparse.ArgumentParser):
     def __init__(self, description: str | None, *sections: type[Section]) -> None:
         super().__init__(description=description, allow_abbrev=False)
         self._sections = sections
-        self.add_argument("--print-settings", action="store_true", help="print every setting, its value and where that comes from, and stop")
+        if sections:
+            self.add_argument("--print-settings", action="store_true", help="print every setting, its value and where that comes from, and stop")
         for section in sections:
             group = self.add_argument_group(f"settings of {section.section}", section.__doc__)
             main = section is sections[0]
@@ -61,8 +65,10 @@ class StageParser(argparse.ArgumentParser):
         given = [self._given(section, vars(parsed)) for section in self._sections]
         kept = saved(merged(*given[0].values())) if given else {}
         layers = [{"checkpoint": kept.get(section.section, {}), **sources} for section, sources in zip(self._sections, given)]
-        settings = [read(section, merged(*sources.values()), f"the settings of {section.section}") for section, sources in zip(self._sections, layers)]
-        if parsed.print_settings:
+        settings = [
+            read(section, merged(*sources.values()), f"the settings of {section.section}") for section, sources in zip(self._sections, layers)
+        ]
+        if given and parsed.print_settings:
             for section, values, sources in zip(self._sections, settings, layers):
                 print("\n".join(_described(section, values, sources)))
             self.exit()
@@ -132,8 +138,16 @@ def _load(text: str, section: str) -> dict[str, Any]:
     return json.loads(json.dumps(values.get(section, values)))
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run a stage; a user's mistake is printed as its message alone and ends with status 1, a saved interruption with CONTINUE_STATUS."""
+def run(main: Callable[[], None], resumable: bool = False) -> None:
+    """Run a stage; a user's mistake is printed as its message alone and ends with status 1.
+
+    Args:
+        main: the stage.
+        resumable: it goes on where it stopped: signals that ask for it (`interruption.SIGNALS`) end it with CONTINUE_STATUS, whatever
+            it does; while it trains, `Interruption` takes them.
+    """
+    for number in SIGNALS if resumable else ():
+        signal.signal(number, _leave)
     try:
         main()
     except InterruptedRun as interruption:
@@ -142,3 +156,7 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise InterruptedRun(f"{signal.Signals(number).name}: outside of training, nothing to save; the same command starts again")

@@ -10,24 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from reenact.errors import UserError
 from reenact.files import written_whole
+from reenact.png import decode_png, encode_png
 
 TABLE = "frames.csv"
 LANDMARKS = "landmarks.npy"
-
-
-def encode_png(image: np.ndarray) -> bytes:
-    """A uint8 image, H x W (grey) or H x W x 3 (RGB), as PNG, in the fastest of its ways."""
-    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    # Without parameters OpenCV takes zlib's fastest level and one filter: a third less time than trying all filters,
-    # to write and to read, for a sixth more bytes.
-    _, data = cv2.imencode(".png", pixels)
-    return data.tobytes()
 
 
 class ClipWriter:
@@ -87,10 +78,10 @@ class Clip:
 
     def image(self, name: str) -> np.ndarray:
         """Read one image by its name in the column `image`: uint8, H x W x 3 (RGB) or H x W (grey)."""
-        pixels = cv2.imdecode(np.frombuffer(self._archive.read(name), np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = decode_png(self._archive.read(name))
         if pixels is None:
             raise UserError(f"{self.path}: image {name} is damaged; delete the file and run again")
-        return pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        return pixels
 
     def landmarks(self) -> np.ndarray:
         """Landmarks of all rows: float32 N x 68 x 2, shares of the image's side; NaN where unknown."""

@@ -1,7 +1,7 @@
 """Stage `crop`: a square around the face of one person, followed through the whole clip.
 
-The media are streamed twice: once to find faces, of which only boxes, landmarks and thumbnails are kept (`tracking`),
-and, when the whole way of the face is known, once more to cut the squares out. Both passes decode in one thread and
+The media are streamed twice (short ones stay decoded in between): once to find faces, of which only boxes, landmarks and
+thumbnails are kept (`tracking`), and, when the whole way of the face is known, once more to cut the squares out. Both passes decode in one thread and
 work in others, on a few frames at a time; the results are those of a plain loop.
 """
 
@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reenact.clip import encode_png, write_clip
+from reenact.clip import write_clip
 from reenact.crop_geometry import crop_published, crop_square, middle_square
 from reenact.crop_table import COLUMNS, describe_rows, hint, jitter, landmarks_in_crops, place_squares, write_quality
 from reenact.errors import UserError
 from reenact.faces.detectors import Detector, open_detectors
 from reenact.faces.person import choose_in_photos, choose_person
 from reenact.faces.tracking import Sighting, Sightings, find_faces
-from reenact.footage.media import Frame, Media, listed_frames, probe
+from reenact.footage.media import Frame, Passes, probe
 from reenact.parallel import cpu_threads, in_order, opencv_in_one_thread
+from reenact.png import encode_png
 from reenact.settings.crop import CropSettings
 
 
@@ -55,9 +56,9 @@ def crop_clip(
     """
     known = probe(media)
     table = pd.read_csv(frames, keep_default_na=False)
-    workers = cpu_threads(threads)
+    workers, passes = cpu_threads(threads), Passes(known)
     with open_detectors(settings, device, workers) if detectors is None else nullcontext(detectors) as finders:
-        seen = find_faces(known, table, finders, 1 if known.kind == "cropped" else settings.min_face, workers)
+        seen = find_faces(passes, table, finders, 1 if known.kind == "cropped" else settings.min_face, workers)
     if known.kind == "cropped":
         chosen, people = choose_in_photos(seen, "largest")
         placed = _as_they_are(table, seen, chosen)
@@ -70,7 +71,7 @@ def crop_clip(
         placed = place_squares(media, table, seen, chosen, settings, known.kind == "video")
     marks = {int(table["index"].iloc[row]): sighting.landmarks for row, sighting in chosen.items()}
     with write_clip(crops) as clip:
-        for place, crop, matte in _encoded(known, placed, settings, workers):
+        for place, crop, matte in _encoded(passes, placed, settings, workers):
             clip.add_encoded(place["image"], crop)
             if matte is not None:
                 name = f"{Path(place['image']).stem}.matte.png"
@@ -124,10 +125,10 @@ def _cut(frame: Frame, place: dict[str, Any], reduce: int, settings: CropSetting
     return crop_square(image, place["x"] * across, place["y"] * down, place["side"] * across, settings.size, place["angle"])
 
 
-def _encoded(media: Media, table: pd.DataFrame, settings: CropSettings, threads: int) -> Iterator[tuple[dict[str, Any], bytes, bytes | None]]:
+def _encoded(passes: Passes, table: pd.DataFrame, settings: CropSettings, threads: int) -> Iterator[tuple[dict[str, Any], bytes, bytes | None]]:
     """Of each stored frame its row of the table, its crop and the matte that came with it (or None), both as PNG."""
     wanted = table[table["image"] != ""]
-    places = wanted.to_dict("records")
+    places, media = wanted.to_dict("records"), passes.media
     # Where the squares are several times larger than the crops, frames are reduced while they are converted.
     reduce = max(1, int(wanted["side"].median() / settings.size)) if media.kind == "video" else 1
 
@@ -139,7 +140,7 @@ def _encoded(media: Media, table: pd.DataFrame, settings: CropSettings, threads:
         crop = encode_png(middle_square(frame.pixels(), settings.size))
         return places[row], crop, None if matte is None else encode_png(middle_square(matte, settings.size))
 
-    return in_order(work, listed_frames(media, wanted), threads)
+    return in_order(work, passes.listed(wanted), threads, together=4)
 
 
 def _report(media: Path, table: pd.DataFrame, people: str) -> None:

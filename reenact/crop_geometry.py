@@ -101,8 +101,8 @@ def crop_square(image: np.ndarray, x: float, y: float, side: float, size: int, a
     result = cv2.warpAffine(part, back, (fine, fine), flags=kernel | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)
     if finer > 1:
         result = cv2.resize(result, (size, size), interpolation=cv2.INTER_AREA)
-    depth = outside_depth(x, y, side, size, image.shape[1], image.shape[0], angle)
-    return result if depth is None else _fade_outside(result, depth * np.float32(1 / (_FADE * side)))
+    depths = outside_depths(x, y, side, size, image.shape[1], image.shape[0], angle)
+    return result if depths is None else _fade_outside(result, *(depth * np.float32(1 / (_FADE * side)) for depth in depths))
 
 
 def _padded(image: np.ndarray, x: float, y: float, side: float, angle: float) -> tuple[np.ndarray, int, int]:
@@ -127,8 +127,10 @@ def _padded(image: np.ndarray, x: float, y: float, side: float, angle: float) ->
     return part, parts[1].start - pads[2], parts[0].start - pads[0]
 
 
-def outside_depth(x: float, y: float, side: float, size: int, width: int, height: int, angle: float = 0.0) -> np.ndarray | None:
-    """How far each pixel of a crop lies outside of its frame, px of the frame.
+def outside_depths(
+    x: float, y: float, side: float, size: int, width: int, height: int, angle: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """How far each pixel of a crop lies beside its frame, and above or below it, px of the frame.
 
     Args:
         x, y, side, angle: the square.
@@ -136,44 +138,52 @@ def outside_depth(x: float, y: float, side: float, size: int, width: int, height
         width, height: of the frame, px.
 
     Returns:
-        float32, size x size, 0 inside; None if all of the crop lies inside.
+        Two float32 arrays that broadcast to size x size, 0 inside; of a square that is not turned, the first is one row and the
+        second one column. None if all of the crop lies inside.
     """
     corners = to_frame(np.array([(0, 0), (1, 0), (0, 1), (1, 1)]), x, y, side, 1, angle)
     if (corners >= 0).all() and (corners <= (width, height)).all():
         return None
     if not angle:
         steps = np.float32((np.arange(size) + 0.5) * (side / size))
-        across, down = (np.maximum(np.maximum(-(steps + start), steps + (start - end)), 0) for start, end in ((x, width), (y, height)))
-        return np.maximum(across[None, :].astype(np.float32), down[:, None].astype(np.float32))
+        across, down = (np.float32(np.maximum(np.maximum(-(steps + start), steps + (start - end)), 0)) for start, end in ((x, width), (y, height)))
+        return across[None, :], down[:, None]
     steps = np.float32((np.arange(size) + 0.5) * (side / size) - side / 2)
     (a, b), (c, d) = _turn(angle).astype(np.float32)
     across = a * steps[None, :] + b * steps[:, None] + np.float32(x + side / 2)
     down = c * steps[None, :] + d * steps[:, None] + np.float32(y + side / 2)
-    return np.maximum(np.maximum(np.maximum(-across, across - width), np.maximum(-down, down - height)), 0)
+    return np.maximum(np.maximum(-across, across - width), 0), np.maximum(np.maximum(-down, down - height), 0)
 
 
-def _fade_outside(crop: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def _fade_outside(crop: np.ndarray, across: np.ndarray, down: np.ndarray) -> np.ndarray:
     """Fade what lies outside of the frame (filled by reflection) into its blur and then into a mean colour.
 
     Args:
         crop: uint8, S x S x 3.
-        depth: how far outside each pixel lies, 1 where only the colour is left; float32, S x S.
+        across, down: how far outside each pixel lies, as `outside_depths` gives it; 1 where only the colour is left.
     """
     size = crop.shape[0]
-    inside = cv2.compare(depth, 0, cv2.CMP_EQ)
+    # What remains of the crop falls with the depth, so it is that of the direction in which a pixel lies further outside.
+    remains = np.minimum(*(np.maximum(1 - 3 * depth, 0) * np.maximum(1 - depth, 0) for depth in (across, down)))
+    inside = cv2.compare(remains, 1, cv2.CMP_EQ)
     colour = cv2.mean(crop, inside if inside.any() else None)[:3]
     # The blur is wide, so it may be made from a small copy, and mixed there with the colour.
     small = cv2.resize(crop, (max(1, size // 4), max(1, size // 4)), interpolation=cv2.INTER_AREA)
     blurred = cv2.GaussianBlur(small, (0, 0), 0.02 * size / 4 + 0.5)
-    share = cv2.min(cv2.resize(depth, blurred.shape[1::-1], interpolation=cv2.INTER_AREA), 1)
+    share = np.minimum(np.maximum(*(_quartered(depth) for depth in (across, down))), 1)
     # Of all that is not the crop, 1 - (1 - 3 d) (1 - d) where d < 1/3, the colour has d: a quarter at the border.
     share = share / (1 - cv2.max(1 - 3 * share, 0) * (1 - share) + np.float32(1e-6))
     share = cv2.max(share, 0.25)
     plain = np.empty_like(blurred)
     plain[:] = np.rint(colour)
     behind = cv2.resize(cv2.blendLinear(blurred, plain, 1 - share, share), (size, size), interpolation=cv2.INTER_LINEAR)
-    share = cv2.max(1 - 3 * depth, 0) * cv2.max(1 - depth, 0)
-    return cv2.blendLinear(crop, behind, share, 1 - share)
+    return cv2.blendLinear(crop, behind, remains, 1 - remains)
+
+
+def _quartered(values: np.ndarray) -> np.ndarray:
+    """Means of 4 x 4 values, or of 4 in a row or a column."""
+    height, width = (max(1, length // 4) for length in values.shape)
+    return cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def crop_published(image: np.ndarray, left: int, top: int, side: int, size: int, face_height: float) -> np.ndarray:

@@ -120,7 +120,7 @@ def _text(path: Path) -> pd.DataFrame:
             return table.astype(object).where(table.notna(), "").astype(str)
     except ImportError as error:
         why = str(error).splitlines()[0]
-        raise UserError(f"{path}: reading Parquet needs the package pyarrow; pip install pyarrow, or write the table as .csv ({why})") from None
+        raise UserError(f"{path}: reading Parquet needs the package pyarrow; pip install 'reenact[parquet]', or write the table as .csv ({why})") from None
     except (OSError, ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         # ValueError is also what pandas and pyarrow raise for a file that is no table.
         raise UserError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from None

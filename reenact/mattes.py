@@ -11,7 +11,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from reenact.crop_geometry import outside_depth
+from reenact.crop_geometry import outside_depths
 
 # Outside of the frame a matte falls to 0 over this share of the crop.
 _FALL = 0.1
@@ -52,7 +52,7 @@ def sharpen_matte(matte: np.ndarray, contrast: float) -> np.ndarray:
     """Raise the contrast of a matte about one half; 1 leaves it as it is."""
     if contrast == 1:
         return matte
-    return np.clip(cv2.addWeighted(matte, contrast, matte, 0, 0.5 - 0.5 * contrast), 0, 1)
+    return cv2.min(cv2.max(cv2.addWeighted(matte, contrast, matte, 0, 0.5 - 0.5 * contrast), 0), 1)
 
 
 def face_region(size: int, landmarks: np.ndarray | None = None) -> np.ndarray:
@@ -109,8 +109,8 @@ def inside_frame(x: float, y: float, side: float, angle: float, width: int, heig
     Returns:
         float32, size x size; None if all of the crop lies inside.
     """
-    depth = outside_depth(x, y, side, size, width, height, angle)
-    return None if depth is None else np.clip(1 - depth * np.float32(1 / (_FALL * side)), 0, 1)
+    depths = outside_depths(x, y, side, size, width, height, angle)
+    return None if depths is None else np.minimum(*(np.maximum(1 - depth * np.float32(1 / (_FALL * side)), 0) for depth in depths))
 
 
 # ---- over time ----------------------------------------------------------------------------------------------
@@ -191,22 +191,43 @@ def _without_others(matte: np.ndarray, person: np.ndarray, solid: np.ndarray) ->
         matte: float32, S x S.
         person, solid: uint8, S x S, 255 inside; `solid` includes the person.
     """
-    mine = cv2.distanceTransform(cv2.bitwise_not(person), cv2.DIST_L2, 3)
-    others = cv2.distanceTransform(cv2.bitwise_not(cv2.subtract(solid, person)), cv2.DIST_L2, 3)
-    return matte * (mine <= others)
+    strange = cv2.subtract(solid, person)
+    # Distances are told at half of the size, in a quarter of the time; there, things of one pixel stay things.
+    mine, others = (cv2.distanceTransform(cv2.compare(_halved(part), 0, cv2.CMP_EQ), cv2.DIST_L2, 3) for part in (person, strange))
+    nearer = cv2.resize(cv2.compare(mine, others, cv2.CMP_LE), matte.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return cv2.copyTo(matte, cv2.subtract(nearer, strange))
+
+
+def _halved(mask: np.ndarray) -> np.ndarray:
+    return cv2.resize(mask, (mask.shape[1] + 1 >> 1, mask.shape[0] + 1 >> 1), interpolation=cv2.INTER_AREA)
 
 
 def _most_of(face: np.ndarray, solid: np.ndarray, outlines: list[np.ndarray]) -> np.ndarray:
     """Of the solid things (uint8, S x S, 255 inside; their outer outlines), those that cover most of the face: likewise."""
-    labels = np.zeros(solid.shape, np.uint16)
     # Larger ones first: what lies in the hole of another is drawn over it.
     outlines = sorted(outlines, key=cv2.contourArea, reverse=True)
-    for number, outline in enumerate(outlines, 1):
-        cv2.drawContours(labels, [outline], 0, number, cv2.FILLED)
-    labels[solid == 0] = 0
-    covering = np.bincount(labels[face > 0], minlength=len(outlines) + 1)
-    covering[0] = 0
-    return np.where(covering >= _COVERS * covering.max(), 255, 0).astype(np.uint8)[labels]
+    left, top, width, height = cv2.boundingRect(face)
+    covering = np.zeros(len(outlines) + 1, int)
+    near = [number for number, outline in enumerate(outlines, 1) if _meets(cv2.boundingRect(outline), (left, top, width, height))]
+    if len(near) > 1:
+        labels = np.zeros((height, width), np.uint16)
+        part = slice(top, top + height), slice(left, left + width)
+        for number in near:
+            cv2.drawContours(labels, outlines, number - 1, number, cv2.FILLED, offset=(-left, -top))
+        labels[(solid[part] == 0) | (face[part] == 0)] = 0
+        covering = np.bincount(labels.ravel(), minlength=len(outlines) + 1)
+        covering[0] = 0
+    else:
+        covering[near] = 1
+    person = np.zeros_like(solid)
+    for number, covers in enumerate(covering[1:] >= _COVERS * covering.max()):
+        cv2.drawContours(person, outlines, number, 255 if covers else 0, cv2.FILLED)
+    return cv2.bitwise_and(person, solid)
+
+
+def _meets(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Whether two boxes (left, top, width, height) share a pixel."""
+    return a[0] < b[0] + b[2] and b[0] < a[0] + a[2] and a[1] < b[1] + b[3] and b[1] < a[1] + a[3]
 
 
 def _fill_holes(matte: np.ndarray, person: np.ndarray, face: np.ndarray, outlines: list[np.ndarray]) -> np.ndarray:

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 import cv2
 
+from reenact.sequence import batches
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Tool = TypeVar("Tool")
@@ -31,8 +33,8 @@ def opencv_in_one_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """`map` in threads: the results come in the order of the items, and at most 2 x `threads` of them are under way.
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int, together: int = 1) -> Iterator[Result]:
+    """`map` in threads: the results come in the order of the items, and at most 2 x `threads` x `together` are under way.
 
     Items are taken in the thread that asks for results, so a reader of a file needs no lock. With one thread no other
     is started. An exception of `work` is raised where its result would have come; what is under way is finished first.
@@ -41,19 +43,20 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
         work: what to do; it may be called by several threads at once.
         items: taken one by one, no faster than results are asked for.
         threads: how many work beside the thread that takes the items, at least 1.
+        together: how many items a thread takes at a time; for work of a millisecond, handing over single ones costs a tenth.
     """
     if threads <= 1:
         yield from map(work, items)
         return
     with ThreadPoolExecutor(threads) as pool:
-        under_way: deque[Future[Result]] = deque()
-        for item in items:
-            under_way.append(pool.submit(work, item))
+        under_way: deque[Future[list[Result]]] = deque()
+        for some in batches(items, together):
+            under_way.append(pool.submit(lambda some: [work(item) for item in some], some))
             # Results that are ready at the front are handed on at once; else reading goes on up to the limit.
             while under_way and (len(under_way) >= 2 * threads or under_way[0].done()):
-                yield under_way.popleft().result()
+                yield from under_way.popleft().result()
         while under_way:
-            yield under_way.popleft().result()
+            yield from under_way.popleft().result()
 
 
 class Shared(Generic[Tool]):

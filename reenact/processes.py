@@ -5,6 +5,7 @@ connection: NCCL on GPUs, gloo on CPUs. Functions here are called by all process
 """
 
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -147,12 +148,15 @@ def launch(processes: int) -> bool:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")  # passed on
+    signal.signal(signal.SIGURG, signal.SIG_IGN)  # sent to a whole job: the processes get it themselves
     module = sys.modules["__main__"].__spec__.name
-    plan = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0)
+    meeting = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "reenact"}
+    plan = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0, **meeting)
     try:
         elastic_launch(plan, sys.executable)("-m", module, *sys.argv[1:])
-    except SignalException as signal:
-        raise InterruptedRun(f"{module}: {signal.sigval.name} passed on to {processes} processes") from None
+    except SignalException as told:
+        raise InterruptedRun(f"{module}: {told.sigval.name} passed on to {processes} processes") from None
     except ChildFailedError as failed:
         statuses = {failure.exitcode for failure in failed.failures.values()}
         if CONTINUE_STATUS in statuses:

@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from reenact.clip import Clip, encode_png, write_clip
+from reenact.clip import Clip, write_clip
 from reenact.mattes import Moment, face_region, inside_frame, keep_person, neighbourhoods, sharpen_matte, smoothed
 from reenact.parallel import cpu_threads, in_order, opencv_in_one_thread
+from reenact.png import encode_png
 from reenact.segmenters import Segmenter, open_segmenter
+from reenact.sequence import batches
 from reenact.settings.segment import SegmentSettings
 
 COLUMNS = ["index", "time", "role", "image", "coverage", "face_coverage", "warning"]
@@ -64,7 +66,7 @@ def segment_clip(
     coverage = np.full((len(table), 2), np.nan)
     workers = cpu_threads(threads)
     names = table["image"].astype(str).tolist()
-    rows = np.array([row for row, name in enumerate(names) if name], int)
+    rows = [row for row, name in enumerate(names) if name]
     opened = open_segmenter(settings, device=device, threads=workers) if segmenter is None else nullcontext(segmenter)
     with opened as network, write_clip(mattes) as writer:
         for matte in _mattes(clip, rows, network, workers, settings):
@@ -100,7 +102,7 @@ def find_warnings(table: pd.DataFrame, scenes: np.ndarray, video: bool, max_jump
     return warnings
 
 
-def _mattes(clip: Clip, rows: np.ndarray, segmenter: Segmenter, workers: int, settings: SegmentSettings) -> Iterator[_Matte]:
+def _mattes(clip: Clip, rows: list[int], segmenter: Segmenter, workers: int, settings: SegmentSettings) -> Iterator[_Matte]:
     """The finished mattes of some rows, in their order."""
     table, landmarks, scenes = clip.table, clip.landmarks(), _scenes(clip.table)
     # Plain lists: looking into a table frame by frame takes longer than a network.
@@ -109,7 +111,7 @@ def _mattes(clip: Clip, rows: np.ndarray, segmenter: Segmenter, workers: int, se
     places = table[["x", "y", "side", "angle", "frame_width", "frame_height"]].to_numpy().tolist()
     sigma = settings.smoothing if _is_video(table) else 0.0
 
-    def look(batch: np.ndarray) -> list[Moment]:
+    def look(batch: list[int]) -> list[Moment]:
         images = clip.images([names[row] for row in batch])
         found: Sequence[np.ndarray | None] = [_given(clip, given[row], images.shape[1]) for row in batch]
         if any(matte is None for matte in found):
@@ -117,7 +119,7 @@ def _mattes(clip: Clip, rows: np.ndarray, segmenter: Segmenter, workers: int, se
             found = [made[i] if matte is None else matte for i, matte in enumerate(found)]
         small = [cv2.resize(image, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA) for image in images]
         return [
-            Moment(int(row), times[row], int(scenes[row]), matte, tiny, bool(given[row])) for row, matte, tiny in zip(batch, found, small)
+            Moment(row, times[row], int(scenes[row]), matte, tiny, bool(given[row])) for row, matte, tiny in zip(batch, found, small)
         ]
 
     def finish(seen: tuple[Moment, list[Moment]]) -> _Matte:
@@ -129,11 +131,10 @@ def _mattes(clip: Clip, rows: np.ndarray, segmenter: Segmenter, workers: int, se
             shown = inside_frame(*places[moment.row], size)
             matte = matte if shown is None else matte * shown
         pixels = cv2.convertScaleAbs(matte, alpha=255)
-        return _Matte(moment.row, encode_png(pixels), float(pixels.mean()) / 255, cv2.mean(pixels, face)[0] / 255)
+        return _Matte(moment.row, encode_png(pixels), cv2.mean(pixels)[0] / 255, cv2.mean(pixels, face)[0] / 255)
 
-    batches = [rows[i:i + segmenter.batch_size] for i in range(0, len(rows), segmenter.batch_size)]
-    moments = chain.from_iterable(in_order(look, batches, workers))
-    yield from in_order(finish, neighbourhoods(moments, sigma), workers)
+    moments = chain.from_iterable(in_order(look, batches(rows, segmenter.batch_size), workers))
+    yield from in_order(finish, neighbourhoods(moments, sigma), workers, together=8)
 
 
 def _given(clip: Clip, name: str, size: int) -> np.ndarray | None:

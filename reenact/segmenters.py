@@ -17,6 +17,7 @@ from reenact.settings.segment import SegmentSettings
 with quiet_stderr():
     import cv2
     import numpy as np
+    from mediapipe.python import packet_getter
     from mediapipe.python.solutions import selfie_segmentation
 
 # The last commit of the default model that was looked at: CelebAMask-HQ's 19 labels, weights as safetensors.
@@ -24,7 +25,6 @@ DEFAULT_MODEL = SegmentSettings.model_fields["model"].default
 PINNED = "13e2694f59bd148d637320c3f6ce37c4b9b6db03"
 # The mean of a good matte over the face. In 97 % of the frames of 50 talking heads it lies above; those below have lost parts.
 COVERED = 0.97
-_LOADING = Lock()
 BACKGROUND = {"background", "bg", "unlabeled", "unlabelled", "void"}
 
 
@@ -73,7 +73,7 @@ class MediapipeSegmenter:
     Where it misses the face, as it does in some profiles, the general one is asked too.
     """
 
-    batch_size = 1
+    batch_size = 8
 
     def __init__(self, *, general: bool = False, threads: int = 1) -> None:
         self._graphs = [_Graphs(general) for _ in range(threads)]
@@ -118,16 +118,16 @@ class _Graphs:
 
 
 def _graph(general: bool) -> Graph:
-    # Several threads may want one, and there is only one standard error to hold back.
-    with _LOADING, quiet_stderr():
+    with quiet_stderr():
         which = {"model_selection": 0 if general else 1}
-        graph = Graph(binary_graph_path=selfie_segmentation._BINARYPB_FILE_PATH, side_inputs=which, outputs=["segmentation_mask"])
+        graph = Graph(selfie_segmentation._BINARYPB_FILE_PATH, side_inputs=which, outputs=["segmentation_mask"])
         graph.run(np.zeros((256, 256, 3), np.uint8))
     return graph
 
 
 def _ask(graph: Graph, image: np.ndarray) -> np.ndarray:
-    return np.array(graph.run(image)["segmentation_mask"], np.float32).reshape(image.shape[:2])
+    mask = packet_getter.get_image_frame(graph.run(image)["segmentation_mask"]).numpy_view()
+    return np.array(mask, np.float32).reshape(image.shape[:2])
 
 
 class TransformersSegmenter:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -79,12 +79,9 @@ class ShardWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._journal = (folder / "journal.jsonl").open("a+b")
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._journal.close()
-            raise UserError(f"{folder}: another process works on this shard; wait for it, or end it") from None
         except OSError as error:
             raise _unwritable(folder, error) from error
+        _lock(self._journal, folder)
         self.entries: dict[str, dict[str, Any]] = {}
         self.begun: dict[str, int] = {}
         self._tar = os.open(folder / "clips.tar", os.O_RDWR | os.O_CREAT, 0o644)
@@ -104,7 +101,8 @@ class ShardWriter:
         return self.entries.get(clip, {}).get("stamp") == stamp
 
     def begin(self, clip: str, stamp: str) -> int:
-        """Note that work on a clip begins; returns how often it had begun, and never ended, before."""
+        """Note that work on a clip begins, and forget what was made of it before; returns how often it had begun, and never ended."""
+        self.entries.pop(clip, None)
         key = f"{clip}\n{stamp}"
         self._note({"begins": key})
         self.begun[key] = self.begun.get(key, 0) + 1
@@ -125,6 +123,7 @@ class ShardWriter:
         rows, data, place = [], io.BytesIO(), self._end
 
         def put(name: str, content: bytes) -> list[int]:
+            """Append a member; returns where its content begins in the file, its size and its checksum."""
             entry = tarfile.TarInfo(f"{clip}/{name}")
             entry.size = len(content)
             data.write(entry.tobuf())
@@ -223,6 +222,18 @@ class ShardWriter:
         return all(zlib.crc32(os.pread(self._tar, size, offset)) == crc for offset, size, crc in parts)
 
 
+def _lock(journal: BinaryIO, folder: Path) -> None:
+    """Keep other processes out of a folder until the journal is closed, however this process ends."""
+    try:
+        fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        journal.close()
+        raise UserError(f"{folder}: another process works on this shard; wait for it, or end it") from None
+    except OSError as error:
+        # Some cluster file systems have no locks; Snakemake starts one job a shard, so that work may go on.
+        print(f"{folder}: cannot be locked ({error.strerror}); start no second job on this shard", flush=True)
+
+
 def _write_at(file: int, data: bytes, offset: int) -> None:
     """Write all of `data`; a disk that runs full takes only some, and then says so."""
     view = memoryview(data)
@@ -241,7 +252,7 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 class Shard:
     """A shard opened for reading, by any number of threads at a time.
 
-    The file itself is opened when the first picture is asked for, by each process for itself: the object can be pickled.
+    The file itself is opened when the first picture is asked for, by each process for itself: the object can be copied and pickled.
 
     Args:
         path: the TAR file; its index lies beside it.

@@ -28,9 +28,13 @@ def plain(tmp_path_factory) -> Path:
 
 
 def run_stage(media: Path, folder: Path, *flags: str, limit: int | None = None) -> subprocess.CompletedProcess:
-    """Stage decode by its command line, as a user runs it; `limit`: largest file that it may write, bytes."""
-    command = [sys.executable, "-m", "workflow_scripts.decode", "--media", str(media), "--frames", str(folder / "frames.csv"),
-               "--source", str(folder / "source.json"), "--role", "driver", *flags]
+    """Stage decode by its command line, as a user runs it."""
+    return run("decode", "--media", media, "--frames", folder / "frames.csv", "--source", folder / "source.json", "--role", "driver", *flags, limit=limit)
+
+
+def run(stage: str, *flags: str | Path, limit: int | None = None) -> subprocess.CompletedProcess:
+    """A stage by its command line; `limit`: largest file that it may write, bytes."""
+    command = [sys.executable, "-m", f"workflow_scripts.{stage}", *map(str, flags)]
 
     def prepare() -> None:
         if limit is not None:
@@ -167,6 +171,18 @@ def test_folder_that_is_a_file(plain, tmp_path):
     result = run_stage(plain, out, limit=1500)
     assert result.returncode == 1 and not list(out.iterdir())
     assert result.stderr.startswith(f"error: {out}/") and result.stderr.strip().endswith(": cannot be written (File too large)")
+
+
+def test_crops_and_mattes_are_whole_or_not_there(demo_media, tmp_path):
+    """The later stages, when the disk fills up (a limit on file sizes does the same)."""
+    media, frames, crops = demo_media("carphone_pristine.mp4"), tmp_path / "frames.csv", tmp_path / "crops.zip"
+    out = tmp_path / "out"
+    run_stage(media, tmp_path, "--end", "0.3")
+    for limit, folder in ((20_000, out), (None, tmp_path)):
+        result = run("crop", "--media", media, "--frames", frames, "--crops", folder / "crops.zip", "--size", "128", limit=limit)
+        assert result.returncode == (limit is not None) and not (out / "crops.zip").exists(), result.stderr
+    result = run("segment", "--crops", crops, "--mattes", out / "mattes.zip", limit=2_000)
+    assert result.stderr == f"error: {out}/mattes.zip: cannot be written (File too large)\n" and not list(out.iterdir())
 
 
 def test_memory_does_not_grow_with_length(tmp_path):

@@ -1,5 +1,8 @@
 """The command lines of the stages."""
 
+import os
+import re
+import signal
 import subprocess
 import sys
 
@@ -8,11 +11,12 @@ from conftest import ROOT
 
 from reenact.cli import StageParser, run
 from reenact.errors import CONTINUE_STATUS, InterruptedRun, UserError
+from reenact.learning.interruption import SIGNALS
 from reenact.settings.crop import CropSettings
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.model import ModelSettings
 
-STAGES = ["fetch", "decode", "crop", "segment", "meta", "finetune", "drive", "score", "select", "render", "report"]
+STAGES = ["fetch", "decode", "crop", "segment", "dataset", "shard", "meta", "finetune", "drive", "score", "select", "render", "report"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -67,3 +71,26 @@ def test_a_saved_interruption_has_a_status_of_its_own(capsys):
         run(main)
     assert stop.value.code == CONTINUE_STATUS == 75
     assert capsys.readouterr().err == "meta: SIGTERM: saved step 7 of 9\n"
+
+
+def test_a_resumable_stage_can_be_told_to_stop_at_any_time(capsys):
+    former = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with pytest.raises(SystemExit) as stop:
+            run(lambda: os.kill(os.getpid(), signal.SIGTERM), resumable=True)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    assert stop.value.code == CONTINUE_STATUS
+    assert capsys.readouterr().err.startswith("SIGTERM: outside of training, nothing to save")
+
+
+@pytest.mark.parametrize(("statuses", "ends_with"), [([75, 75, 0], 0), ([75, 3], 1), ([3], 1)])
+def test_rules_start_a_stage_again_that_was_told_to_stop(statuses, ends_with, tmp_path):
+    """The loop of rules/meta.smk and rules/finetune.smk, around a command that ends with one status after the other."""
+    again = re.search(r'AGAIN = f"(.*)"', (ROOT / "rules" / "common.smk").read_text())[1].format(CONTINUE_STATUS=CONTINUE_STATUS)
+    assert all("; do {params.again}; done" in (ROOT / "rules" / f"{stage}.smk").read_text() for stage in ("meta", "finetune"))
+    (tmp_path / "statuses").write_text("".join(f"{status}\n" for status in statuses))
+    command = "f() { read -r status < statuses; sed -i 1d statuses; return $status; }; until f; do " + again + "; done"
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, check=False)
+    assert done.returncode == ends_with and (tmp_path / "statuses").read_text() == ""

@@ -88,7 +88,7 @@ def test_parquet_without_its_package_is_a_clear_error(tmp_path, monkeypatch):
     (tmp_path / "set.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "fastparquet", None)
-    with pytest.raises(UserError, match=r"set\.parquet: reading Parquet needs the package pyarrow; pip install pyarrow"):
+    with pytest.raises(UserError, match=r"set\.parquet: reading Parquet needs the package pyarrow; pip install 'reenact\[parquet\]'"):
         listed(tmp_path / "set.parquet", tmp_path)
 
 

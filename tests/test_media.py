@@ -4,12 +4,14 @@ import subprocess
 
 import imageio_ffmpeg
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from videos import texture, write_video
 
 from reenact.errors import UserError
-from reenact.footage.media import probe, read_frames, scan_duration
+from reenact.footage import media as reading
+from reenact.footage.media import Passes, probe, read_frames, read_video, scan_duration
 
 
 def corners() -> np.ndarray:
@@ -70,6 +72,22 @@ def test_pixels_are_made_square(tmp_path):
     assert (media.width, media.height) == (96, 48)
     assert next(read_frames(media)).pixels().shape == (48, 96, 3)
     assert "pixels made square" in media.steps[0]
+
+
+def test_short_videos_are_decoded_once(tmp_path, monkeypatch):
+    video = write_video(tmp_path / "v.mp4", [texture(48, 64, seed) for seed in range(6)])
+    opened = []
+    monkeypatch.setattr(reading, "read_video", lambda *arguments: opened.append(1) or read_video(*arguments))
+    table = pd.DataFrame({"index": [0, 2, 3, 5], "role": ["train", "train", "unused", "holdout"]})
+    wanted = table[table["role"] != "unused"]
+    for most, times in ((10**9, 1), (10_000, 2)):
+        passes = Passes(probe(video), most)
+        opened.clear()
+        first = {row: frame.pixels() for row, frame in passes.listed(table)}
+        second = {row: frame.pixels() for row, frame in passes.listed(wanted)}
+        assert list(first) == [0, 1, 2, 3] and list(second) == [0, 1, 2] and len(opened) == times
+        for row, index in enumerate([0, 1, 3]):
+            np.testing.assert_array_equal(second[row], first[index])
 
 
 def test_pixels_are_scaled_down_on_request(tmp_path):

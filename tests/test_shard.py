@@ -103,6 +103,17 @@ def test_a_table_that_grew_makes_only_what_is_new(media, tmp_path, monkeypatch):
     assert made == ["good1", "good1", "good0"] and len(list((tmp_path / "runs").iterdir())) == 1
 
 
+def test_what_was_made_of_replaced_media_is_forgotten(media, tmp_path):
+    for name in ("good0", "good1"):
+        os.link(media / f"{name}.mp4", tmp_path / f"{name}.mp4")
+    prepare(tmp_path, tmp_path, ["good0", "good1"])
+    make(tmp_path)
+    (tmp_path / "good0.mp4").unlink()
+    (tmp_path / "good0.mp4").touch()
+    shard, failures = make(tmp_path, max_failed=0.5)
+    assert shard.clips == ["good1/1"] and failures["clip"].tolist() == ["good0/1"]
+
+
 def test_a_full_disk_is_no_clips_fault(media, tmp_path, monkeypatch):
     prepare(media, tmp_path, ["good0", "good1"])
 

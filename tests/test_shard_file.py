@@ -1,7 +1,8 @@
 """Shards: what is added stays, what is damaged is named, and one sample is ten small reads."""
 
+import copy
+import fcntl
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -49,8 +50,11 @@ def test_any_tar_tool_can_look_inside(tmp_path):
         assert cv2.imdecode(np.frombuffer(archive.extractfile("b/2/000003.png").read(), np.uint8), 1).shape == (64, 64, 3)
 
 
-def test_one_picture_is_one_read_by_many_threads_and_after_pickling(tmp_path, monkeypatch):
-    shard = pickle.loads(pickle.dumps(Shard(write(tmp_path))))
+def test_one_picture_is_one_read_by_many_threads_and_after_copying(tmp_path, monkeypatch):
+    opened = Shard(write(tmp_path))
+    assert opened.frame(0, 0).shape == (64, 64, 3)
+    shard = copy.deepcopy(opened)
+    assert shard._file is None
     reads, read = [], os.pread
     monkeypatch.setattr(os, "pread", lambda file, size, offset: reads.append(size) or read(file, size, offset))
     with ThreadPoolExecutor(8) as pool:
@@ -106,6 +110,12 @@ def test_a_corrupt_shard_is_named(tmp_path, damage, expected):
 def test_two_processes_do_not_write_one_shard(tmp_path):
     with ShardWriter(tmp_path / "work"), pytest.raises(UserError, match="another process works on this shard"):
         ShardWriter(tmp_path / "work")
+
+
+def test_a_file_system_without_locks_is_good_enough(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(38, "Function not implemented")))
+    assert len(Shard(write(tmp_path))) == 2
+    assert "cannot be locked (Function not implemented)" in capsys.readouterr().out
 
 
 def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):

@@ -21,7 +21,6 @@ from reenact.learning.pose_warmup import scale_descriptors
 from reenact.learning.prefetch import Prefetch
 from reenact.learning.sharing import own_share
 from reenact.learning.training import Findings, train
-from reenact.learning.validation import pose_response
 from reenact.model import Reenactor, build_discriminator
 from reenact.networks.architecture import Architecture
 from reenact.settings.meta import MetaSettings
@@ -291,11 +290,6 @@ def test_radam_is_the_authors(people):
         optimizer.step()
         torch.testing.assert_close(ours.detach(), theirs, rtol=1e-12, atol=1e-12)
 
-
-def test_pose_response():
-    targets = torch.rand(4, 3, 8, 8)
-    assert pose_response(targets, targets) == pytest.approx(1)
-    assert pose_response(targets[:1].expand(4, -1, -1, -1), targets) == pytest.approx(0, abs=1e-6)
 
 
 def test_fingerprint_sees_settings_and_contents_but_not_dates(tmp_path):

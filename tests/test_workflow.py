@@ -211,6 +211,24 @@ def test_killed_training_goes_on_and_ends_the_same(project, configured):
     assert whole.keys() == killed.keys() and all((whole[key] == killed[key]).all() for key in whole)
 
 
+def test_a_set_in_shards_trains_a_meta_model_and_may_grow(project, configured):
+    rows = ["clip,identity,path,end,split", "a,woman,media/WolfgangLanger_Pexels.mp4,0.5,train", "b,man,media/single_face.mp4,0.4,val"]
+    (project.folder / "set.csv").write_text("\n".join([*rows, ""]))
+    settings = TOY["meta"] | {"name": "sharded", "clips": [], "set": "set.csv", "shards": 2, "validate_frames": 1}
+    configured(meta=settings, shard={"frames": 4}, crop={"size": 64})
+    target = "results/meta/sharded/model.safetensors"
+    done = project.snakemake(target)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert pd.read_csv(project.folder / "results" / "dataset" / "clips.csv")["split"].tolist() == ["train", "validation"]
+    assert "Nothing to be done" in project.snakemake(target, "--dry-run").stdout
+    (project.folder / "set.csv").write_text("\n".join([*rows, "c,carphone,media/carphone_pristine.mp4,0.4,train", ""]))
+    done = project.snakemake("results/shards/00000-of-00002.tar", "results/shards/00001-of-00002.tar")
+    assert done.returncode == 0, done.stdout[-4000:]
+    logs = "".join(path.read_text() for path in sorted((project.folder / "logs" / "shard").glob("*.log")))
+    # Both clips of before stay as they are; no shard begins from nothing but that of the new one.
+    assert sum(int(found) for found in re.findall(r"clips, (\d+) of them finished", logs)) == 2
+
+
 def load(path):
     from safetensors.torch import load_file
 

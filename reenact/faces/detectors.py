@@ -1,6 +1,7 @@
 """What finds faces: one small interface, and the choice that the settings make."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -45,8 +46,8 @@ def open_detectors(settings: CropSettings, device: str, threads: int) -> Iterato
     detectors: list[Detector] = []
     try:
         if settings.detector == "mediapipe":
-            for _ in range(threads):
-                detectors.append(FaceFinder(min_confidence=settings.min_confidence))
+            with ThreadPoolExecutor(threads) as pool:
+                detectors += pool.map(lambda _: FaceFinder(min_confidence=settings.min_confidence), range(threads))
         else:
             detectors.append(FaceAlignmentFinder(settings.face_alignment, min_confidence=settings.min_confidence, device=device))
         yield detectors

@@ -11,36 +11,64 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from threading import RLock
+from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # read by mediapipe's C++ part when it is loaded
 
-# Standard error belongs to the whole process: two threads that turn it aside at once would not find it again.
-_STDERR = RLock()
+class _StandardError:
+    """Standard error belongs to the whole process: it is turned aside as long as any thread wants it to be."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._wanted = 0
+
+    def turn_aside(self) -> None:
+        """Into a file, until everybody has given it back."""
+        with self._lock:
+            if not self._wanted:
+                self._held, self._own = tempfile.TemporaryFile(), os.dup(2)
+                os.dup2(self._held.fileno(), 2)
+            self._wanted += 1
+
+    def give_back(self, show: bool) -> None:
+        """One thread less wants it turned aside; `show` what was held back."""
+        with self._lock:
+            if show:
+                self._held.seek(0)
+                os.write(self._own, self._held.read())
+            self._wanted -= 1
+            if not self._wanted:
+                os.dup2(self._own, 2)
+                os.close(self._own)
+                self._held.close()
+
+
+_STDERR = _StandardError()
 
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Hold back what C++ libraries print to standard error; it is shown after all if an exception passes."""
-    with _STDERR, tempfile.TemporaryFile() as held:
-        saved = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(saved, held.read())
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+    _STDERR.turn_aside()
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        _STDERR.give_back(show=failed)
 
 
 with quiet_stderr():
     import cv2
+    import mediapipe
     import numpy as np
+    from mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
+    from mediapipe.framework.formats.detection_pb2 import Detection
+    from mediapipe.framework.formats.landmark_pb2 import NormalizedLandmarkList
+    from mediapipe.python._framework_bindings import _packet_getter as packet_getter
     from mediapipe.python.solution_base import SolutionBase
     from mediapipe.python.solutions import face_detection, face_mesh
 
@@ -54,7 +82,11 @@ _OUTER_LIPS = (61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181)
 _INNER_LIPS = (78, 82, 13, 312, 308, 317, 14, 87)
 IBUG_68 = np.array(_JAW + _BROWS + _NOSE + _EYES + _OUTER_LIPS + _INNER_LIPS)
 
+# Paths of graphs begin with the name of the package.
+_SITE = Path(mediapipe.__file__).parents[1]
 MESH_POINTS = 478
+# Networks are loaded, and print, when they see their first picture.
+_BLANK = np.zeros((192, 192, 3), np.uint8)
 # S3FD's boxes, as the data it learned from, reach up to the hairline; the mesh ends a little below it.
 _FOREHEAD = 0.08
 # The near detector loses faces from about a sixth of the picture's height downwards, so it is not relied on below this.
@@ -147,7 +179,7 @@ class FaceFinder:
     Small faces are found by a second, long-distance detector, which is asked only where the first finds no large one.
     """
 
-    batch = 1
+    batch = 4
 
     def __init__(self, *, max_faces: int = 8, min_confidence: float = 0.5) -> None:
         """Load the networks (they are part of the mediapipe package).
@@ -158,11 +190,10 @@ class FaceFinder:
         """
         with quiet_stderr():
             self._mesh = _Mesh(max_faces, min_confidence)
-            self._far = face_detection.FaceDetection(min_confidence, model_selection=1)
-            blank = np.zeros((192, 192, 3), np.uint8)
-            self._mesh.run(blank)
-            self._far.process(blank)
-            self._warned = False
+            self._mesh.run(_BLANK)
+        self._min_confidence = min_confidence
+        self._far: face_detection.FaceDetection | None = None
+        self._warned = False
 
     def __enter__(self) -> "FaceFinder":
         return self
@@ -173,7 +204,8 @@ class FaceFinder:
     def close(self) -> None:
         """Free the networks."""
         self._mesh.close()
-        self._far.close()
+        if self._far is not None:
+            self._far.close()
 
     def find_all(self, images: list[np.ndarray]) -> list[list[Face]]:
         """`find` for several pictures."""
@@ -187,14 +219,12 @@ class FaceFinder:
         return sorted(faces, key=lambda face: -_area(face.box))
 
     def _find_near(self, image: np.ndarray) -> list[Face]:
-        found = self._run_mesh(image)
-        if not found["multi_face_landmarks"]:
-            return []
+        meshes, found = self._run_mesh(image)
         height, width = image.shape[:2]
-        detections = [_detection_box(d, width, height) for d in found["face_detections"] or []]
-        scores = [d.score[0] for d in found["face_detections"] or []]
+        detections = [_detection_box(detection, width, height) for detection in found]
+        scores = [detection.score[0] for detection in found]
         faces = []
-        for mesh in found["multi_face_landmarks"]:
+        for mesh in meshes:
             points = _points(mesh) * np.float32([width, height])
             face = Face(points, 0.0)
             overlaps = [overlap(face.box, box) for box in detections]
@@ -206,6 +236,10 @@ class FaceFinder:
     def _find_far(self, image: np.ndarray) -> list[Face]:
         height, width = image.shape[:2]
         faces = []
+        if self._far is None:
+            with quiet_stderr():
+                self._far = face_detection.FaceDetection(self._min_confidence, model_selection=1)
+                self._far.process(_BLANK)
         for detection in self._far.process(image).detections or []:
             left, top, right, bottom = _detection_box(detection, width, height)
             side = max(right - left, bottom - top) * _CONTEXT
@@ -219,34 +253,41 @@ class FaceFinder:
             ]
         return _without_doubles(sorted(faces, key=lambda face: -face.confidence))
 
-    def _run_mesh(self, image: np.ndarray) -> dict[str, Any]:
+    def _run_mesh(self, image: np.ndarray) -> tuple[list[bytes], list[Detection]]:
         if self._warned:
-            return self._mesh.run(image)
+            return self._mesh.look(image)
         # The mesh network is loaded, and prints, when the first face is seen.
         with quiet_stderr():
-            found = self._mesh.run(image)
-        self._warned = bool(found["multi_face_landmarks"])
-        return found
+            meshes, detections = self._mesh.look(image)
+        self._warned = bool(meshes)
+        return meshes, detections
 
 
 class Graph(SolutionBase):
-    """A graph of mediapipe that takes one picture at a time."""
+    """A graph of mediapipe that takes one picture at a time, and works in the thread that asks.
+
+    mediapipe's own threads hand the parts of a graph to each other, from one core's cache to another's: the same results,
+    a tenth later.
+    """
+
+    def __init__(self, binary_graph_path: str, **more: Any) -> None:
+        """Load a graph by its path within the package mediapipe; `more`: see SolutionBase."""
+        config = CalculatorGraphConfig()
+        config.ParseFromString((_SITE / binary_graph_path).read_bytes())
+        config.executor.add(type="ApplicationThreadExecutor")
+        super().__init__(graph_config=config, **more)
 
     def run(self, image: np.ndarray) -> dict[str, Any]:
-        """What the graph says about a picture (uint8 RGB, H x W x 3), by name; None where it says nothing.
+        """What the graph says about a picture (uint8 RGB, H x W x 3): packets by name; those that are missing say nothing.
 
-        As `process` does, without making a new class for every result, which takes 0.3 ms.
+        As `process` does, without making a new class for every result, and objects of everything in it.
         """
         self._graph_outputs.clear()
         self._simulated_timestamp += 33333  # us
         packet = self._make_packet(self._input_stream_type_info["image"], np.ascontiguousarray(image))
         self._graph.add_packet_to_input_stream(stream="image", packet=packet.at(self._simulated_timestamp))
         self._graph.wait_until_idle()
-        kinds = self._output_stream_type_info
-        return {
-            name: self._get_packet_content(kind, self._graph_outputs[name]) if name in self._graph_outputs else None
-            for name, kind in kinds.items()
-        }
+        return {name: packet for name, packet in self._graph_outputs.items() if not packet.is_empty()}
 
 
 class _Mesh(Graph):
@@ -254,7 +295,7 @@ class _Mesh(Graph):
 
     def __init__(self, max_faces: int, min_confidence: float) -> None:
         super().__init__(
-            binary_graph_path=face_mesh._BINARYPB_FILE_PATH,
+            face_mesh._BINARYPB_FILE_PATH,
             side_inputs={"num_faces": max_faces, "with_attention": True, "use_prev_landmarks": False},
             calculator_params={
                 "facedetectionshortrangecpu__facedetectionshortrange__facedetection"
@@ -264,16 +305,24 @@ class _Mesh(Graph):
             outputs=["multi_face_landmarks", "face_detections"],
         )
 
+    def look(self, image: np.ndarray) -> tuple[list[bytes], list[Detection]]:
+        """The meshes in a picture, as protobuf writes them, and the detections."""
+        found = self.run(image)
+        meshes, detections = (
+            packet_getter._get_serialized_proto_list(found[name]) if name in found else [] for name in ("multi_face_landmarks", "face_detections")
+        )
+        return meshes, [Detection.FromString(data) for data in detections]
 
-def _points(mesh: Any) -> np.ndarray:
+
+def _points(mesh: bytes) -> np.ndarray:
     """x and y of a mesh's landmarks (shares of the picture), float32, 478 x 2."""
-    # As protobuf writes them: of each landmark a tag and a length, and x, y, z with a tag each. Reading them one by one takes ten times as long.
-    data = np.frombuffer(mesh.SerializeToString(), np.uint8)
+    # Of each landmark there is a tag and a length, and x, y, z with a tag each. Reading them one by one takes ten times as long.
+    data = np.frombuffer(mesh, np.uint8)
     if len(data) == 17 * MESH_POINTS:
         rows = data.reshape(MESH_POINTS, 17)
         if (rows[:, [0, 1, 2, 7, 12]] == (0x0A, 15, 0x0D, 0x15, 0x1D)).all():
             return np.stack([np.ascontiguousarray(rows[:, first:first + 4]).view("<f4")[:, 0] for first in (3, 8)], axis=1)
-    return np.array([(point.x, point.y) for point in mesh.landmark], np.float32)
+    return np.array([(point.x, point.y) for point in NormalizedLandmarkList.FromString(mesh).landmark], np.float32)
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:

@@ -4,6 +4,7 @@ Of every face only its box, landmarks and a thumbnail of 24 x 24 px are kept. Co
 frame covers [i, i + 1).
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ import pandas as pd
 
 from reenact.faces.detectors import Detector
 from reenact.faces.mediapipe_faces import Face, overlap
-from reenact.footage.media import Frame, Media, listed_frames
+from reenact.footage.media import Frame, Passes
 from reenact.parallel import Shared, in_order
 from reenact.sequence import batches
 
@@ -34,7 +35,9 @@ CUT_CHANGE, CUT_RATIO = 16.0, 4.0
 
 # Where eyes (their middles) and mouth lie in the 24 x 24 px thumbnail that likeness is measured on.
 _THUMBNAIL = 24
-_EYES_AND_MOUTH = np.array([7 + 9j, 17 + 9j, 12 + 18j])
+_EYES_AND_MOUTH = (7 + 9j, 17 + 9j, 12 + 18j)
+# The means of both eyes' and the mouth's landmarks, of the 68.
+_MEANS = np.array([[(first <= number < last) / (last - first) for number in range(68)] for first, last in ((36, 42), (42, 48), (48, 68))])
 # Faces are measured at this size, px, so that sharpness is the same for a small sharp face and a large soft one.
 _PATCH = 96
 
@@ -116,11 +119,11 @@ class Sightings:
 # ---- finding faces ------------------------------------------------------------------------------------------
 
 
-def find_faces(media: Media, table: pd.DataFrame, detectors: list[Detector], min_face: int, threads: int = 1) -> Sightings:
+def find_faces(passes: Passes, table: pd.DataFrame, detectors: list[Detector], min_face: int, threads: int = 1) -> Sightings:
     """Look for faces in the frames that the table lists: in all used ones, and every STRIDE seconds between them.
 
     Args:
-        media: what the table was made of.
+        passes: over the media that the table was made of; this is the first.
         table: frame table of stage `decode`.
         detectors: find the faces; each is used by one thread at a time.
         min_face: faces less high than this are left out, px of the frame.
@@ -137,7 +140,7 @@ def find_faces(media: Media, table: pd.DataFrame, detectors: list[Detector], min
         found = shared.use(lambda detector: detector.find_all(images))
         return [(row, *_sighted(row, frame, image, seen)) for (row, frame), image, seen in zip(frames, images, found)]
 
-    listed = _remembered(listed_frames(media, table, origin), size)
+    listed = _remembered(passes.listed(table, origin), size)
     wanted = _looked_at(listed, table["role"].tolist())
     before = None
     for batch in in_order(look, batches(wanted, detectors[0].batch), threads):
@@ -147,7 +150,7 @@ def find_faces(media: Media, table: pd.DataFrame, detectors: list[Detector], min
             heights = [sighting.box[3] - sighting.box[1] for sighting in found]
             faces[row] = [sighting for sighting, height in zip(found, heights) if height >= min_face]
             too_low[row] = max([height for height in heights if height < min_face], default=0.0)
-    cuts = find_cuts(changes) if media.kind == "video" else []
+    cuts = find_cuts(changes) if passes.media.kind == "video" else []
     return Sightings(faces, cuts, size, too_low, origin[0] if origin else 0.0, views)
 
 
@@ -255,19 +258,19 @@ def find_cuts(changes: np.ndarray) -> list[int]:
 
 def _thumbnail(patch: _Patch, face: Face) -> np.ndarray:
     """The inner face, upright, 24 x 24 px, as a vector of zero mean and unit length (float16, 576)."""
-    marks = face.landmarks.astype(float)
-    source = np.stack([marks[36:42].mean(axis=0), marks[42:48].mean(axis=0), marks[48:68].mean(axis=0)]) @ [1, 1j]
+    source = [complex(x, y) for x, y in (_MEANS @ face.landmarks).tolist()]
     # Similarity by least squares: complex numbers turn rotation and scale into one factor.
-    centred = source - source.mean()
-    turn = np.vdot(centred, _EYES_AND_MOUTH - _EYES_AND_MOUTH.mean()) / np.vdot(centred, centred)
-    shift = _EYES_AND_MOUTH.mean() - turn * source.mean()
+    middle, goal = sum(source) / 3, sum(_EYES_AND_MOUTH) / 3
+    centred = [point - middle for point in source]
+    turn = sum(point.conjugate() * (aim - goal) for point, aim in zip(centred, _EYES_AND_MOUTH)) / sum(abs(point) ** 2 for point in centred)
+    shift = goal - turn * middle
     matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
     # Taken from the patch, where a pixel of the thumbnail is about two: samples of a large face itself would be noise.
     matrix[:, 2] += matrix[:, :2] @ patch.corner
     matrix[:, :2] *= patch.step
     pixels = cv2.warpAffine(patch.pixels, matrix, (_THUMBNAIL, _THUMBNAIL), borderMode=cv2.BORDER_REPLICATE).astype(np.float32).ravel()
     pixels -= pixels.mean()
-    return (pixels / max(float(np.linalg.norm(pixels)), 1e-6)).astype(np.float16)
+    return (pixels / max(math.sqrt(pixels @ pixels), 1e-6)).astype(np.float16)
 
 
 # ---- linking them -------------------------------------------------------------------------------------------

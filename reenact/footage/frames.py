@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,6 +24,8 @@ class Media:
         files: the images in natural order of their names; empty for a video.
         masks: of "cropped" media, for each file its mask, or None where there is none.
         steps: what reading does to the pictures, in words.
+        time_base: unit in which a video states its times, s.
+        aspect: width / height of a stored pixel of a video.
     """
 
     path: Path
@@ -35,10 +38,16 @@ class Media:
     files: tuple[Path, ...] = ()
     masks: tuple[Path | None, ...] = ()
     steps: tuple[str, ...] = ()
+    time_base: Fraction = Fraction(1)
+    aspect: float = 1.0
 
 
 class Picture(Protocol):
     """Pixels that are made when asked for."""
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it holds until then."""
 
     def rgb(self, width: int, height: int) -> np.ndarray:
         """uint8 RGB, height x width x 3, upright."""

@@ -153,6 +153,10 @@ class _Photo:
     pixels: np.ndarray
     steps: tuple[str, ...]
 
+    @property
+    def nbytes(self) -> int:
+        return self.pixels.nbytes
+
     def rgb(self, width: int, height: int) -> np.ndarray:
         return resized(self.pixels, width, height)
 

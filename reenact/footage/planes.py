@@ -147,6 +147,11 @@ class VideoPicture:
         transparency = TRANSPARENCY if self._layout.alpha else ""
         return [step for step in (self._turn.step, self._layout.colours.step, depth, transparency) if step]
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the decoded frame."""
+        return sum(plane.buffer_size for plane in self._frame.planes)
+
     def rgb(self, width: int, height: int) -> np.ndarray:
         """uint8 RGB, height x width x 3, upright; `width` and `height` are those of the upright picture, px."""
         if self._turn.transposed:

@@ -47,11 +47,11 @@ def probe_video(path: Path) -> Media:
             # Matroska states when the last picture ends, counted from 0.
             since = max(container.start_time or 0, 0) if "matroska" in container.format.name else 0
             duration = (container.duration - since) / av.time_base
-        rate, aspect = stream.average_rate, stream.sample_aspect_ratio
+        rate, aspect, time_base = stream.average_rate, stream.sample_aspect_ratio, stream.time_base
         audio = bool(container.streams.audio)
         brand = container.metadata.get("major_brand", "").strip()
         picture = container.format.name in _PICTURE_FORMATS or container.format.name.endswith("_pipe") or brand in _PICTURE_BRANDS
-    media = Media(path, "video", 0, 0, float(rate) if rate else None, duration, audio)
+    media = Media(path, "video", 0, 0, float(rate) if rate else None, duration, audio, time_base=time_base, aspect=float(aspect or 1))
     damage: list[str] = []
     frames = read_video(media, damage)
     first = next(frames, None)
@@ -77,8 +77,7 @@ def read_video(media: Media, damage: list[str], threads: int = 2) -> Iterator[Fr
     Raises:
         UserError: ffmpeg cannot read the file at all.
     """
-    with opened(media.path) as (_, stream):
-        time_base, aspect = stream.time_base, float(stream.sample_aspect_ratio or 1)
+    time_base = media.time_base
     first = last = end = None
     index = 0
     turn, rotation, workspace = Turn(), None, Workspace()
@@ -92,7 +91,7 @@ def read_video(media: Media, damage: list[str], threads: int = 2) -> Iterator[Fr
             continue
         if picture.rotation != rotation or index == 0:
             turn, rotation = turn_of(picture), picture.rotation
-        width, height = max(1, round(picture.width * aspect)), picture.height
+        width, height = max(1, round(picture.width * media.aspect)), picture.height
         if turn.transposed:
             width, height = height, width
         span = float(picture.duration * time_base) if picture.duration else None

@@ -111,6 +111,7 @@ def train(
             _check_finite(numbers, step, batch, names)
             learner.update()
             learner.step = step
+            seconds = time.monotonic() - started
 
             # Is it the last step: because a sweep is past its best, by number, by time, or by a signal to any process?
             past_best = step in keep and bool(on_keep(step, learner.average))
@@ -125,8 +126,8 @@ def train(
                 numbers |= {"learning_rate": settings.learning_rate, "discriminator_learning_rate": settings.discriminator_learning_rate}
                 numbers |= measure(learner.average) if saves else {}
                 findings = validate(learner) if validates else Findings()
-                seconds = time.monotonic() - started
-                numbers |= {"seconds": seconds, "data_seconds": waited, "samples_per_second": share.total / seconds, "peak_memory_mb": peak_memory_mb(device)}
+                numbers |= {"seconds": seconds, "data_seconds": waited, "samples_per_second": share.total / seconds}
+                numbers["peak_memory_mb"] = peak_memory_mb(device)
                 journal.add(step, numbers | findings.numbers, write=saves or step % settings.log_every == 0)
                 journal.show(step, findings.sheets)
                 if saves:
