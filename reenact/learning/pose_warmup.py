@@ -47,8 +47,10 @@ def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: 
     if not steps or not known:
         return None
     torch.manual_seed(seed)
-    network = LandmarkNetwork(encoder).to(device).eval()
+    network = LandmarkNetwork(encoder.eval()).to(device)
     with torch.no_grad():
+        # A descriptor that hardly varies would teach the readout the mean face, and pass no gradient on to the encoder.
+        _rescale(encoder.classifier[1], encoder(_draw(known, np.random.default_rng((seed, 3)))[0].to(device)), 1.0)
         network.readout.weight.mul_(0.02)  # the mean face first
         network.readout.bias.copy_(torch.from_numpy(np.mean([p.landmarks[rows].mean(0) for p, rows in known], 0) - 0.5).flatten())
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
@@ -135,8 +137,12 @@ def scale_descriptors(net: Reenactor, batch: Batch) -> None:
     dropout.eval()
     heads = ((net.identity_encoder, net.identity_encoder.fc, batch.identity_frames[:, 0]), (net.pose_encoder, last, batch.driver))
     for encoder, head, frames in heads:
-        values = encoder(frames)
-        factor = DESCRIPTOR_SCALE / values.std(0).mean().clamp_min(1e-6)
-        head.weight.mul_(factor)
-        head.bias.sub_(values.mean(0)).mul_(factor)
+        _rescale(head, encoder(frames), DESCRIPTOR_SCALE)
     dropout.train()
+
+
+def _rescale(head: nn.Linear, values: Tensor, deviation: float) -> None:
+    """Change a last layer, which put out `values` N x C, so that they have mean 0 and on average this deviation. In place."""
+    factor = deviation / values.std(0).mean().clamp_min(1e-6)
+    head.weight.mul_(factor)
+    head.bias.sub_(values.mean(0)).mul_(factor)
