@@ -24,7 +24,8 @@ class StageParser(argparse.ArgumentParser):
     def __init__(self, description: str | None, *sections: type[Section]) -> None:
         super().__init__(description=description, allow_abbrev=False)
         self._sections = sections
-        self.add_argument("--print-settings", action="store_true", help="print every setting, its value and where that comes from, and stop")
+        if sections:
+            self.add_argument("--print-settings", action="store_true", help="print every setting, its value and where that comes from, and stop")
         for section in sections:
             group = self.add_argument_group(f"settings of {section.section}", section.__doc__)
             main = section is sections[0]
@@ -62,10 +63,12 @@ class StageParser(argparse.ArgumentParser):
                 action.required = False
         parsed = self.parse_args(arguments)
         given = [self._given(section, vars(parsed)) for section in self._sections]
-        kept = saved(merged(*given[0].values()))
+        kept = saved(merged(*given[0].values())) if given else {}
         layers = [{"checkpoint": kept.get(section.section, {}), **sources} for section, sources in zip(self._sections, given)]
-        settings = [read(section, merged(*sources.values()), f"the settings of {section.section}") for section, sources in zip(self._sections, layers)]
-        if parsed.print_settings:
+        settings = [
+            read(section, merged(*sources.values()), f"the settings of {section.section}") for section, sources in zip(self._sections, layers)
+        ]
+        if given and parsed.print_settings:
             for section, values, sources in zip(self._sections, settings, layers):
                 print("\n".join(_described(section, values, sources)))
             self.exit()

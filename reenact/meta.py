@@ -194,7 +194,7 @@ class Job:
     def try_out(self) -> None:
         """Make a few steps in a run folder that is thrown away, and print what the whole training needs."""
         s = self.settings
-        brief = s.model_copy(update={"steps": DRY_STEPS, "pose_warmup": min(s.pose_warmup, DRY_STEPS), "validate_every": DRY_STEPS + 1, "log_every": 1})
+        brief = s.model_copy(update={"steps": DRY_STEPS, "pose_warmup": min(s.pose_warmup, DRY_STEPS), "log_every": 1})
         with tempfile.TemporaryDirectory() as folder:
             job = Job(self.people, brief, self.preset, self._code, self._files, self.device, self._validate)
             learner, run = job.train(Path(folder))
@@ -205,7 +205,8 @@ class Job:
                 print(f"dry run: {name}: {_millions(net):.2f} million parameters")
             print(f"dry run: {self.device}, {processes.count()} processes, {s.batch_size} samples a step, {s.precision}")
             print(f"dry run: most memory {max(row['peak_memory_mb'] for row in rows):.0f} MB a process")
-            print(f"dry run: {seconds:.3g} s a step, {s.batch_size / seconds:.3g} samples/s, {np.mean([r['data_seconds'] for r in rows]) / seconds:.0%} of it waiting for data")
+            waiting = np.mean([row["data_seconds"] for row in rows]) / seconds
+            print(f"dry run: {seconds:.3g} s a step, {s.batch_size / seconds:.3g} samples/s, {waiting:.0%} of it waiting for data")
             print(f"dry run: {s.steps} steps take about {s.steps * seconds / 3600:.3g} hours, warm-up and validation aside", flush=True)
 
     def _attempt(self, run: RunFolder, pieces: int) -> Learner:
@@ -286,7 +287,8 @@ def _publish(job: Job, learner: Learner, run: RunFolder, outputs: MetaOutputs) -
 
 def _parts(learner: Learner) -> dict[str, nn.Module]:
     net = learner.reenactor
-    return {"identity_encoder": net.identity_encoder, "pose_encoder": net.pose_encoder, "generator": net.generator, "discriminator": learner.discriminator}
+    parts = {name: getattr(net, name) for name in ("identity_encoder", "pose_encoder", "generator")}
+    return {**parts, "discriminator": learner.discriminator}
 
 
 def _millions(net: nn.Module) -> float:

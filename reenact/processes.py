@@ -151,7 +151,8 @@ def launch(processes: int) -> bool:
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")  # passed on
     signal.signal(signal.SIGURG, signal.SIG_IGN)  # sent to a whole job: the processes get it themselves
     module = sys.modules["__main__"].__spec__.name
-    plan = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0", run_id="reenact", max_restarts=0)
+    meeting = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "reenact"}
+    plan = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0, **meeting)
     try:
         elastic_launch(plan, sys.executable)("-m", module, *sys.argv[1:])
     except SignalException as told:

@@ -24,7 +24,7 @@ RENDERS = [
 SHARDS = [f"{number:05d}-of-{CONFIG.meta.shards:05d}" for number in range(CONFIG.meta.shards)] if CONFIG.meta_set() else []
 ENVIRONMENT = "../envs/reenact.yaml"
 CORES = workflow.resource_settings.cores or 1
-# For `until COMMAND; do {AGAIN}; done`: a stage that was told to stop and has saved its state is started again, at once and here.
+# For `until COMMAND; do AGAIN; done`: a stage that was told to stop and has saved its state is started again, at once and here.
 AGAIN = f"[ $? -eq {CONTINUE_STATUS} ] || exit 1"
 
 

@@ -30,8 +30,9 @@ rule finetune:
         score=section("score", only={"descriptor", "descriptor_weights", "descriptor_licence", "min_confidence"}),
         select=section("select", only={"identity_weight"}),
         device=CONFIG.device,
+        again=AGAIN,
     shell:
         "until python -m workflow_scripts.finetune --crops {input.crops:q} --mattes {input.mattes:q} --meta {input.meta:q}"
         " --driver-crops {input.driver_crops:q} --driver-mattes {input.driver_mattes:q}"
         " --sweep-folder {output.sweep:q} --runs results/runs/finetune --device {params.device} --threads {threads}"
-        " --settings {params.settings:q} --score-settings {params.score:q} --select-settings {params.select:q}; do {AGAIN}; done > {log:q} 2>&1"
+        " --settings {params.settings:q} --score-settings {params.score:q} --select-settings {params.select:q}; do {params.again}; done > {log:q} 2>&1"

@@ -35,8 +35,9 @@ rule meta:
         model=section("model", said=True),
         source=META_SOURCE,
         device=CONFIG.device,
+        again=AGAIN,
     shell:
         "until python -m workflow_scripts.meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
         " --shard-files {input.shards:q} --validation-crops {input.validation_crops:q} --validation-mattes {input.validation_mattes:q} --score-settings {params.score:q}"
         " --curves {output.curves:q} --metrics {output.metrics:q} --preview {output.preview:q} --runs results/runs/meta --device {params.device}"
-        " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}; do {AGAIN}; done > {log:q} 2>&1"
+        " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}; do {params.again}; done > {log:q} 2>&1"

@@ -89,7 +89,7 @@ def test_a_resumable_stage_can_be_told_to_stop_at_any_time(capsys):
 def test_rules_start_a_stage_again_that_was_told_to_stop(statuses, ends_with, tmp_path):
     """The loop of rules/meta.smk and rules/finetune.smk, around a command that ends with one status after the other."""
     again = re.search(r'AGAIN = f"(.*)"', (ROOT / "rules" / "common.smk").read_text())[1].format(CONTINUE_STATUS=CONTINUE_STATUS)
-    assert all("; do {AGAIN}; done" in (ROOT / "rules" / f"{stage}.smk").read_text() for stage in ("meta", "finetune"))
+    assert all("; do {params.again}; done" in (ROOT / "rules" / f"{stage}.smk").read_text() for stage in ("meta", "finetune"))
     (tmp_path / "statuses").write_text("".join(f"{status}\n" for status in statuses))
     command = "f() { read -r status < statuses; sed -i 1d statuses; return $status; }; until f; do " + again + "; done"
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, check=False)

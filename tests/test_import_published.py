@@ -151,7 +151,7 @@ def test_the_workflow_imports_what_meta_source_names(tmp_path):
         "identities": {"a": {"media": str(media)}}, "drivers": {"b": {"media": str(media)}}, "meta": {"source": str(checkpoint)},
         "score": {"descriptor_weights": str(media)},
     }  # fmt: skip
-    with pytest.raises(UserError, match="neither 'train' nor an existing model file"):
+    with pytest.raises(UserError, match="neither 'train', 'bundled' nor an existing model file"):
         load_config(values)
     checkpoint.touch()
     assert load_config(values).imported_checkpoint() == str(checkpoint)

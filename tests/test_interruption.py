@@ -63,7 +63,7 @@ def last_step(folder):
 
 
 def wait_for_step(running, folder, step):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while last_step(folder) < step:
         assert running.poll() is None, running.stderr.read()
         assert time.monotonic() < deadline
@@ -79,7 +79,7 @@ def test_a_run_that_was_killed_and_told_to_stop_equals_one_that_was_not(clips, s
     running = start(tmp_path / "cut")
     wait_for_step(running, tmp_path / "cut", killed_at + 1)
     running.send_signal(signal.SIGTERM)
-    _, printed = running.communicate(timeout=60)
+    _, printed = running.communicate(timeout=240)
     assert running.returncode == CONTINUE_STATUS, printed
     stopped_at = last_step(tmp_path / "cut")
     assert f"SIGTERM: saved step {stopped_at} of 10000; the same command goes on from there" in printed
@@ -93,7 +93,7 @@ def test_processes_stop_together_when_their_job_is_warned(start, tmp_path):
     wait_for_step(running, tmp_path, 2)
     for process in [psutil.Process(running.pid), *psutil.Process(running.pid).children(recursive=True)]:
         process.send_signal(signal.SIGURG)
-    _, printed = running.communicate(timeout=60)
+    _, printed = running.communicate(timeout=240)
     assert running.returncode == CONTINUE_STATUS, printed
     (run,) = (tmp_path / "runs").iterdir()
     assert RunFolder(run).latest()[0] == last_step(tmp_path) >= 2

@@ -38,7 +38,7 @@ def changed(project, file, old, new):
 
 
 def test_an_edit_reaches_the_stages_that_run_it(project):
-    assert changed(project, "reenact/settings/crop.py", "default=1.8", "default=1.9") == {"crop", "write_config"}
+    assert changed(project, "reenact/settings/crop.py", "default=1.8", "default=1.9") == {"crop", "shard", "write_config"}
     assert changed(project, "reenact/learning/losses.py", "1 + fake", "2 + fake") == {"meta", "finetune"}
     assert changed(project, "workflow_scripts/decode.py", "frame table to write", "table to write") == {"decode"}
 

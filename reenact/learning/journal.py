@@ -71,7 +71,8 @@ class Journal:
             return
         means = {name: float(np.mean(values)) for name, values in self._waiting.items()}
         self._waiting.clear()
-        self._bar.set_postfix_str(f"{means['samples_per_second']:.3g} samples/s, waiting for data {means['data_seconds'] / means['seconds']:.0%}", refresh=False)
+        waiting = means["data_seconds"] / means["seconds"]
+        self._bar.set_postfix_str(f"{means['samples_per_second']:.3g} samples/s, waiting for data {waiting:.0%}", refresh=False)
         try:
             self._run.add_stats({"step": step, **means})
             for name, value in means.items():

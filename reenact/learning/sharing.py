@@ -39,7 +39,9 @@ def own_share(total: int, pieces: int = 1) -> Share:
     """
     parts = pieces * processes.count()
     if total % parts:
-        raise UserError(f"meta.batch_size: {total} samples cannot be shared by {processes.count()} processes in {pieces} pieces; a multiple of {parts} can")
+        raise UserError(
+            f"meta.batch_size: {total} samples cannot be shared by {processes.count()} processes in {pieces} pieces; a multiple of {parts} can"
+        )
     part = total // parts
     starts = [(piece * processes.count() + processes.rank()) * part for piece in range(pieces)]
     return Share([start + i for start in starts for i in range(part)], total, pieces)

@@ -126,7 +126,8 @@ def train(
                 numbers |= {"learning_rate": settings.learning_rate, "discriminator_learning_rate": settings.discriminator_learning_rate}
                 numbers |= measure(learner.average) if saves else {}
                 findings = validate(learner) if validates else Findings()
-                numbers |= {"seconds": seconds, "data_seconds": waited, "samples_per_second": share.total / seconds, "peak_memory_mb": peak_memory_mb(device)}
+                numbers |= {"seconds": seconds, "data_seconds": waited, "samples_per_second": share.total / seconds}
+                numbers["peak_memory_mb"] = peak_memory_mb(device)
                 journal.add(step, numbers | findings.numbers, write=saves or step % settings.log_every == 0)
                 journal.show(step, findings.sheets)
                 if saves:

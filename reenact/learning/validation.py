@@ -123,7 +123,8 @@ def make_pairs(clips: Sequence[Person], frames: int) -> list[Pair]:
     everybody = PeopleInMemory(clips)
     people, pairs = [everybody[i] for i in spread(len(everybody), PEOPLE)], []
     for number, own in enumerate(people):
-        drivers = {SELF: own[0], OTHER_VIDEO: own[1] if len(own) > 1 else None, CROSS: people[(number + 1) % len(people)][0] if len(people) > 1 else None}
+        other, stranger = own[1:2] or [None], people[(number + 1) % len(people)][:1] if len(people) > 1 else [None]
+        drivers = {SELF: own[0], OTHER_VIDEO: other[0], CROSS: stranger[0]}
         for kind, driver in drivers.items():
             if driver is not None:
                 chosen = spread(len(driver.frames), frames + 2)[1:-1] or [0]
