@@ -71,17 +71,19 @@ def frames(video: Path, count: int) -> list[np.ndarray]:
     return [shown[i] for i in np.linspace(0, len(shown) - 1, count).round().astype(int)]
 
 
+def outline(landmarks: np.ndarray, size: int) -> np.ndarray:
+    """Landmarks 68 x 2, shares of the side, as a drawing in place of a frame that is not ours to ship: RGB size x size."""
+    picture = np.full((320, 320, 3), 24, np.uint8)
+    for first, last, closed in PARTS:
+        points = (landmarks[first:last] * 320 * 16).round().astype(np.int32)
+        cv2.polylines(picture, [points], closed, (190, 205, 220), 2, cv2.LINE_AA, shift=4)
+    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+
+
 def outlines(crops: Path, count: int) -> list[np.ndarray]:
-    """The driver's landmarks as drawings (its frames are not ours to ship), RGB 320 x 320."""
+    """The driver's landmarks as drawings, RGB."""
     landmarks = Clip(crops).landmarks()
-    pictures = []
-    for i in np.linspace(0, len(landmarks) - 1, count).round().astype(int):
-        picture = np.full((320, 320, 3), 24, np.uint8)
-        for first, last, closed in PARTS:
-            points = (landmarks[i, first:last] * 320 * 16).round().astype(np.int32)
-            cv2.polylines(picture, [points], closed, (190, 205, 220), 2, cv2.LINE_AA, shift=4)
-        pictures.append(picture)
-    return pictures
+    return [outline(landmarks[i], 320) for i in np.linspace(0, len(landmarks) - 1, count).round().astype(int)]
 
 
 def checked(check: dict | None) -> str:

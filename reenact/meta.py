@@ -1,5 +1,6 @@
 """Stage `meta`: one model that can be anybody (section 3 of the paper), trained here or taken from a file."""
 
+import copy
 import shutil
 import sys
 from collections.abc import Sequence
@@ -10,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_file, save_file
 
 from reenact.errors import UserError
 from reenact.files import write_text, written_whole
 from reenact.images import to_tensor
 from reenact.learning.checkpoint import RunFolder, fingerprint
-from reenact.learning.data import Person, load_person, sample
+from reenact.learning.data import Person, load_person, people_of, sample
+from reenact.learning.landmark_network import LandmarkNetwork
 from reenact.learning.pose_warmup import scale_descriptors, teach_pose
 from reenact.learning.previews import drive_people, spread_frames, write_grid
 from reenact.learning.training import Learner, pose_response, train
@@ -47,6 +50,7 @@ def make_meta_model(
     code: str,
     settings: MetaSettings,
     model_settings: ModelSettings,
+    identities: Sequence[str] = (),
 ) -> None:
     """Meta-learn from clips, or copy the model that `settings.source` names.
 
@@ -57,9 +61,17 @@ def make_meta_model(
         device, threads: see `pick_device`.
         code: fingerprint of the code, so that changed code never continues an old run.
         settings, model_settings: of the stage and of the networks.
+        identities: who is seen in each clip; empty = each shows somebody else.
+
+    Raises:
+        UserError: not as many identities as clips.
     """
+    if identities and len(identities) != len(crops):
+        raise UserError(f"--identities: {len(identities)} names for {len(crops)} clips; give one for each, in the same order")
     if settings.source == "train":
-        _train(crops, mattes, outputs, runs, pick_device(device, threads), code, settings, model_settings)
+        size = PRESETS[model_settings.preset].image_size
+        clips = [load_person(c, m, size, who) for c, m, who in zip(crops, mattes, identities or [""] * len(crops))]
+        _train(clips, [*crops, *mattes], outputs, runs, pick_device(device, threads), code, settings, model_settings)
     else:
         _take(Path(settings.source), outputs)
     net = load_model(outputs.model)[0].eval()
@@ -76,8 +88,8 @@ def _take(source: Path, outputs: MetaOutputs) -> None:
 
 
 def _train(
-    crops: Sequence[Path],
-    mattes: Sequence[Path],
+    clips: list[Person],
+    files: list[Path],
     outputs: MetaOutputs,
     runs: Path,
     device: torch.device,
@@ -85,21 +97,21 @@ def _train(
     settings: MetaSettings,
     model_settings: ModelSettings,
 ) -> None:
-    architecture = PRESETS[model_settings.preset]
-    people = [load_person(c, m, architecture.image_size) for c, m in zip(crops, mattes)]
+    architecture, people = PRESETS[model_settings.preset], list(people_of(clips))
     torch.manual_seed(settings.seed)
     net = Reenactor(architecture)
-    facts = {"stage": "meta", "clips": [p.name for p in people], "settings": settings.model_dump(mode="json")}
+    facts = {"stage": "meta", "clips": [clip.name for clip in clips], "settings": settings.model_dump(mode="json")}
     # More steps of the same run are not another run: `steps` stays out of the fingerprint.
     key = {**facts["settings"], "steps": None, "code": code, "preset": model_settings.preset}
-    run = RunFolder(runs / f"{settings.name}-{fingerprint(key, [*crops, *mattes, *map(Path, settings.weight_files().values())])}")
+    run = RunFolder(runs / f"{settings.name}-{fingerprint(key, [*files, *map(Path, settings.weight_files().values())])}")
     draw = partial(
-        sample, people, seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames
-    )
+        sample, clips, seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames,
+        mirror=settings.mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0,
+    )  # fmt: skip
     fresh = not run.latest(settings.steps)
+    landmarks = _landmark_network(net, clips, run, settings, device, fresh and not settings.start)
     if fresh and not settings.start:
-        teach_pose(net.pose_encoder, people, steps=settings.pose_warmup, seed=settings.seed, device=device)
-        scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=32, identity_frames=1))
+        scale_descriptors(net.cpu(), sample(clips, seed=settings.seed, step=0, batch_size=32, identity_frames=1))
     learner = Learner(net, build_discriminator(architecture, len(people)), settings)
     if fresh and settings.start:
         _start_from(learner, Path(settings.start))
@@ -107,15 +119,35 @@ def _train(
         learner,
         lambda step: draw(step=step),
         run,
-        names=[p.name for p in people],
+        names=people,
         steps=settings.steps,
-        measure=lambda average: {"pose_response": _mean_response(average, people, device)},
+        measure=lambda average: {"pose_response": _mean_response(average, clips, device)},
+        landmarks=landmarks,
         device=device,
         title=f"meta {settings.name}",
     )
     with written_whole(outputs.curves) as temporary:
         pd.DataFrame(run.stats()).to_csv(temporary, index=False)
     save_model(outputs.model, learner.average, {**facts, "steps": settings.steps}, learner.discriminator)
+
+
+def _landmark_network(
+    net: Reenactor, clips: list[Person], run: RunFolder, settings: MetaSettings, device: torch.device, warm_up: bool
+) -> LandmarkNetwork | None:
+    """Teach the pose encoder (`teach_pose`) if `warm_up`; what it knows then, kept in the run folder, for the landmark loss."""
+    kept = run.path / "landmarks.safetensors"
+    taught = not warm_up or teach_pose(net.pose_encoder, clips, steps=settings.pose_warmup, seed=settings.seed, device=device)
+    if not settings.losses.landmarks:
+        return None
+    if isinstance(taught, LandmarkNetwork):
+        with written_whole(kept) as temporary:
+            save_file(taught.state_dict(), temporary)
+    network = LandmarkNetwork(copy.deepcopy(net.pose_encoder))
+    try:
+        network.load_state_dict(load_file(kept))
+    except OSError:
+        raise UserError("losses.landmarks: needs the network of the pose warm-up; set meta.pose_warmup (e.g. 1000), or the weight to 0") from None
+    return network.frozen().to(device)
 
 
 def _start_from(learner: Learner, folder: Path) -> None:

@@ -50,7 +50,9 @@ def build_discriminator(architecture: Architecture, labels: int) -> Discriminato
     )
 
 
-def save_model(path: Path, reenactor: Reenactor, facts: dict[str, Any], discriminator: Discriminator | None = None) -> None:
+def save_model(
+    path: Path, reenactor: Reenactor, facts: dict[str, Any], discriminator: Discriminator | None = None, half: bool = False
+) -> None:
     """Write a model file.
 
     Without a discriminator it is for driving alone: spectral norms are folded into plain weights. With one it can be
@@ -62,6 +64,7 @@ def save_model(path: Path, reenactor: Reenactor, facts: dict[str, Any], discrimi
         reenactor: usually the moving average.
         facts: plain JSON about where the model comes from.
         discriminator: kept only in meta-models, which are trained further.
+        half: store float16, for half of the file; what is loaded is float32 again.
     """
     state = _folded_state(reenactor) if discriminator is None else reenactor.state_dict()
     tensors = {f"reenactor.{key}": value for key, value in state.items()}
@@ -69,6 +72,8 @@ def save_model(path: Path, reenactor: Reenactor, facts: dict[str, Any], discrimi
         if not key.startswith("labels."):
             tensors[f"discriminator.{key}"] = value
     tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    if half:
+        tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
     about = {"format": FORMAT, "architecture": reenactor.architecture.to_json(), **facts}
     with written_whole(path) as temporary:
         temporary.touch()
@@ -88,7 +93,7 @@ def load_model(path: Path) -> tuple[Reenactor, dict[str, Any], dict[str, Tensor]
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {}).get("reenact", "{}"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            tensors = {key: _single(file.get_tensor(key)) for key in file.keys()}
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not a readable model file ({error})") from None
     if about.get("format") != FORMAT:
@@ -104,6 +109,11 @@ def load_model(path: Path) -> tuple[Reenactor, dict[str, Any], dict[str, Tensor]
     except RuntimeError as error:
         raise UserError(f"{path}: weights do not fit its own architecture ({error})") from None
     return reenactor, about, _part(tensors, "discriminator")
+
+
+def _single(tensor: Tensor) -> Tensor:
+    """float16 as float32, everything else as it is."""
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -6,8 +6,8 @@ import torch
 from people import COLOURS, disc
 
 from reenact.images import to_tensor
-from reenact.learning.data import Person, sample
-from reenact.learning.pose_warmup import BATCH, DESCRIPTOR_SCALE, MIRRORED, _draw, scale_descriptors, teach_pose
+from reenact.learning.data import MIRRORED, Person, sample
+from reenact.learning.pose_warmup import BATCH, DESCRIPTOR_SCALE, _draw, scale_descriptors, teach_pose
 from reenact.model import Reenactor
 from reenact.networks.architecture import PRESETS
 from reenact.networks.mobilenet import MobileNetV2

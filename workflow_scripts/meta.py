@@ -13,6 +13,7 @@ def main() -> None:
     parser = StageParser(__doc__, MetaSettings, ModelSettings)
     parser.add_argument("--crops", type=Path, nargs="+", required=True, help="clip files of stage crop")
     parser.add_argument("--mattes", type=Path, nargs="+", required=True, help="clip files of stage segment, in the same order")
+    parser.add_argument("--identities", nargs="+", default=[], help="who is seen in each clip, in the same order (default: each shows somebody else)")
     parser.add_argument("--model", type=Path, required=True, help="model file to write (.safetensors)")
     parser.add_argument("--curves", type=Path, required=True, help="losses by step, to write (.csv)")
     parser.add_argument("--preview", type=Path, required=True, help="picture of identities x drivers to write (.png)")
@@ -23,6 +24,7 @@ def main() -> None:
         crops=arguments.crops, mattes=arguments.mattes,
         outputs=MetaOutputs(arguments.model, arguments.curves, arguments.preview), runs=arguments.runs,
         device=arguments.device, threads=arguments.threads, code=code("meta"), settings=settings, model_settings=model_settings,
+        identities=arguments.identities,
     )  # fmt: skip
 
 

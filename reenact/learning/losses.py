@@ -1,9 +1,14 @@
 """Losses (section 3 of the paper); those on feature maps live beside their networks."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reenact.errors import UserError
+from reenact.learning.landmark_network import LandmarkNetwork, landmark_distance
+from reenact.networks.mobilefacenet import MobileFaceNet, load_mobilefacenet, recognition_loss
 from reenact.networks.vgg import PerceptualNetwork, perceptual_loss
 from reenact.networks.vgg_weights import perceptual_network
 from reenact.settings.training import TrainingSettings
@@ -50,15 +55,29 @@ class ImageLosses(nn.Module):
 
     Args:
         settings: weights, form of the losses, and which perceptual networks.
+        landmarks: for the term of that name, which is left out without it.
+
+    Raises:
+        UserError: a file of weights is missing or not what it should be.
     """
 
-    def __init__(self, settings: TrainingSettings) -> None:
+    def __init__(self, settings: TrainingSettings, landmarks: LandmarkNetwork | None = None) -> None:
         super().__init__()
         self._weights = settings.losses
         self._dice = published_dice if settings.losses.form == "published" else dice
         self.described: list[str] = []
         self.perceptual = self._network(settings, "perceptual", settings.perceptual_weights, "vgg19")
         self.face_perceptual = self._network(settings, "face_perceptual", settings.face_perceptual_weights, "vgg16")
+        self.landmarks = landmarks if settings.losses.landmarks else None
+        self.recognition = self._recognition(settings)
+
+    def _recognition(self, settings: TrainingSettings) -> MobileFaceNet | None:
+        if not settings.losses.face_recognition:
+            return None
+        if settings.face_recognition_weights is None:
+            raise UserError("losses.face_recognition: needs face_recognition_weights, the path of a MobileFaceNet checkpoint; 0 switches the loss off")
+        self.described.append(f"face_recognition loss: MobileFaceNet of {settings.face_recognition_weights}")
+        return load_mobilefacenet(Path(settings.face_recognition_weights))
 
     def _network(self, settings: TrainingSettings, term: str, weights: str | None, layout: str) -> PerceptualNetwork | None:
         if not getattr(settings.losses, term):
@@ -68,8 +87,10 @@ class ImageLosses(nn.Module):
         self.described.append(f"{term} loss: {name}")
         return network
 
-    def forward(self, output: Tensor, matte: Tensor, target: Tensor, target_matte: Tensor) -> dict[str, Tensor]:
-        """Images B x 3 x H x W and mattes B x 1 x H x W -> terms without their weights, scalars."""
+    def forward(
+        self, output: Tensor, matte: Tensor, target: Tensor, target_matte: Tensor, emphasis: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Images B x 3 x H x W, mattes and emphasis (`Batch`) B x 1 x H x W -> terms without their weights, scalars."""
         terms: dict[str, Tensor] = {}
         if self.perceptual is not None:
             terms["perceptual"] = perceptual_loss(self.perceptual, output, target)
@@ -77,6 +98,17 @@ class ImageLosses(nn.Module):
             terms["face_perceptual"] = perceptual_loss(self.face_perceptual, face_region(output), face_region(target))
         if self._weights.pixel:
             terms["pixel"] = functional.l1_loss(output, target)
+        if self._weights.eyes_mouth and emphasis is not None:
+            terms["eyes_mouth"] = ((output - target).abs() * emphasis).mean() / emphasis.mean().clamp_min(1e-3)
+        if self.landmarks is not None:
+            # An eye opens by a hundredth of the side, about what bfloat16 can tell apart.
+            with torch.autocast(output.device.type, enabled=False):
+                with torch.no_grad():
+                    wanted = self.landmarks(target)
+                terms["landmarks"] = landmark_distance(self.landmarks(output), wanted)
+        if self.recognition is not None:
+            # Every other sample: with all of them it would be a fifth of the step.
+            terms["face_recognition"] = recognition_loss(self.recognition, output[::2], target[::2])
         if self._weights.dice:
             terms["dice"] = self._dice(matte, target_matte)
         return terms

@@ -11,13 +11,13 @@ import math
 import kornia.augmentation as K
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from tqdm import tqdm
 
 from reenact.images import to_tensor
 from reenact.learning.augment import Augmentation
-from reenact.learning.data import Batch, Person
+from reenact.learning.data import MIRRORED, Batch, Person
+from reenact.learning.landmark_network import LandmarkNetwork, landmark_distance
 from reenact.model import Reenactor
 from reenact.networks.mobilenet import MobileNetV2
 from reenact.settings.training import AugmentSettings
@@ -25,19 +25,13 @@ from reenact.settings.training import AugmentSettings
 BATCH, LEARNING_RATE = 32, 2e-3
 DESCRIPTOR_SCALE = 4.0
 
-# Of the 68 iBUG landmarks: the number that each one gets when the picture is mirrored.
-MIRRORED = [
-    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
-    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
-    *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
-]  # fmt: skip
 
-
-def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: int, device: torch.device) -> None:
-    """Train the pose encoder so that a linear readout of its descriptor gives the landmarks; the readout is thrown away.
+def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: int, device: torch.device) -> LandmarkNetwork | None:
+    """Train the pose encoder so that a linear readout of its descriptor gives the landmarks.
 
     Frames are mirrored, turned, moved and scaled together with their landmarks, and changed in colour, sharpness and
-    proportions without them, so that what is learned is the place and turn of the head more than whose it is.
+    proportions without them, half of them without their background, so that what is learned is the place, turn and expression
+    of the face more than whose it is.
 
     Args:
         encoder: changed in place, on `device` afterwards.
@@ -45,15 +39,17 @@ def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: 
         steps: of `BATCH` frames, drawn evenly from the clips.
         seed: everything random follows from it and the step.
         device: where to train.
+
+    Returns:
+        A frozen copy with its readout; None where nothing was learned.
     """
     known = [(p, np.flatnonzero(np.isfinite(p.landmarks).all((1, 2)))) for p in people]
     known = [(person, rows) for person, rows in known if len(rows)]
     if not steps or not known:
-        return
+        return None
     torch.manual_seed(seed)
-    encoder.to(device).train()
-    readout = nn.Linear(encoder.classifier[1].out_features, 2 * 68).to(device)
-    optimizer = torch.optim.Adam([*encoder.parameters(), *readout.parameters()], lr=LEARNING_RATE)
+    network = LandmarkNetwork(encoder).to(device).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
     move = K.AugmentationSequential(
         K.RandomAffine(20.0, (0.12, 0.12), (0.85, 1.2), padding_mode="reflection", p=1.0), data_keys=["input", "keypoints"]
     )
@@ -66,11 +62,11 @@ def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: 
             frames = change(frames).clamp(0, 1)
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-        found = readout(encoder(frames)).view(-1, 68, 2)
-        loss = functional.l1_loss(found, points / frames.shape[-1] - 0.5)
+        loss = landmark_distance(network(frames), points / frames.shape[-1] - 0.5)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+    return network.frozen()
 
 
 def _draw(known: list[tuple[Person, np.ndarray]], random: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -80,6 +76,8 @@ def _draw(known: list[tuple[Person, np.ndarray]], random: np.random.Generator) -
         person, rows = known[number]
         row = random.choice(rows)
         frame, points = person.frames[row], person.landmarks[row]
+        if random.random() < 0.5:
+            frame = (frame * (person.mattes[row, ..., None] / 255.0)).astype(np.uint8)
         if random.random() < 0.5:
             frame, points = frame[:, ::-1], points[MIRRORED] * [-1, 1] + [1, 0]
         frames.append(frame)

@@ -17,6 +17,7 @@ from reenact.errors import UserError
 from reenact.learning.augment import Augmentation
 from reenact.learning.checkpoint import RunFolder
 from reenact.learning.data import Batch
+from reenact.learning.landmark_network import LandmarkNetwork
 from reenact.learning.losses import ImageLosses, hinge_discriminator, hinge_generator
 from reenact.model import Reenactor
 from reenact.networks.discriminator import Discriminator, feature_distance
@@ -87,6 +88,7 @@ def train(
     keep: Sequence[int] = (),
     on_keep: Callable[[int, Reenactor], bool | None] = lambda step, average: None,
     measure: Callable[[Reenactor], dict[str, float]] = lambda average: {},
+    landmarks: LandmarkNetwork | None = None,
     device: torch.device,
     title: str = "training",
 ) -> None:
@@ -105,6 +107,7 @@ def train(
         keep, on_keep: after each of these steps `on_keep(step, average)` is called; it is called again for
             steps past the checkpoint when a run is resumed. True from it ends the training.
         measure: more statistics about the average, taken at checkpoints.
+        landmarks: for the loss of that name.
         device: where to train.
         title: for the progress line.
 
@@ -114,13 +117,16 @@ def train(
     settings = learner.settings
     for net in (learner.reenactor, learner.discriminator, learner.average):
         net.to(device)
+    if settings.channels_last:
+        for net in (learner.reenactor.identity_encoder, learner.reenactor.pose_encoder, learner.discriminator):
+            net.to(memory_format=torch.channels_last)
     saved = run.latest(steps if resume_at_most is None else resume_at_most)
     if saved:
         learner.load_state(saved[1])
         print(f"{title}: resuming from step {learner.step} of {steps} ({run.path})", flush=True)
     run.start_stats(learner.step)
     augment = Augmentation(settings.augment).to(device)
-    image_losses = ImageLosses(settings).to(device)
+    image_losses = ImageLosses(settings, landmarks).to(device)
     for line in image_losses.described:
         print(f"{title}: {line}", flush=True)
 
@@ -187,8 +193,8 @@ def weighted_losses(learner: Learner, batch: Batch, image_losses: ImageLosses) -
     else:
         embeddings = net.identity_encoder(batch.identity_frames.flatten(0, 1)).unflatten(0, batch.identity_frames.shape[:2])
         identity = embeddings.mean(1)
-    output, matte = net.generator(identity, net.pose_encoder(batch.driver))
-    terms = image_losses(output, matte, batch.target, batch.matte)
+    output, matte = (image.float() for image in net.generator(identity, net.pose_encoder(batch.driver)))
+    terms = image_losses(output, matte, batch.target, batch.matte, batch.emphasis)
     rows = judge.label_rows(batch.label)
     if weights.adversarial or weights.feature_matching:
         verdict = judge_batch(judge, output, batch.target, rows)
@@ -207,7 +213,8 @@ def training_step(learner: Learner, batch: Batch, image_losses: ImageLosses) -> 
     Returns:
         Every weighted loss term of the generator's side, and the discriminator's loss as `discriminator`.
     """
-    terms, judge_loss = weighted_losses(learner, batch, image_losses)
+    with torch.autocast(batch.driver.device.type, torch.bfloat16, enabled=learner.settings.precision == "bf16"):
+        terms, judge_loss = weighted_losses(learner, batch, image_losses)
     _update(learner.optimizers[0], torch.stack(list(terms.values())).sum())
     if judge_loss is not None:
         _update(learner.optimizers[1], judge_loss)

@@ -56,6 +56,21 @@ class Architecture:
 
 PRESETS: dict[str, Architecture] = {
     "published": Architecture(),
+    # As many weights, discriminator included, as fit into 16 MiB in half precision.
+    "mini": Architecture(
+        image_size=128,
+        identity_dim=192,
+        pose_dim=64,
+        generator_channels=16,
+        max_channels=192,
+        discriminator_channels=16,
+        discriminator_blocks=4,
+        identity_layers=(1, 1, 1, 1),
+        identity_width=16,
+        identity_groups=8,
+        pose_width=0.5,
+        pose_dropout=0.0,
+    ),
     "small": Architecture(
         image_size=64,
         identity_dim=256,

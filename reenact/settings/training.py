@@ -25,6 +25,14 @@ class LossWeights(Section):
     dice: float = Field(default=1.0, ge=0, description="Dice loss of the matte.")
     embedding_match: float = Field(default=1e-2, ge=0, description="L1 between identity embedding and the discriminator's row; meta only.")
     pixel: float = Field(default=0.0, ge=0, description="L1 between output and target (published: none).")
+    eyes_mouth: float = Field(default=0.0, ge=0, description="The same around eyes and mouth alone (published: none).")
+    landmarks: float = Field(
+        default=0.0, ge=0,
+        description="Distance of the landmarks that the network of meta.pose_warmup sees in output and target; meta only (published: none).",
+    )
+    face_recognition: float = Field(
+        default=0.0, ge=0, description="L1 between features of a face recognition network; needs face_recognition_weights (published: none).",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -42,6 +50,7 @@ class AugmentSettings(Section):
     rotation: float = Field(default=15.0, ge=0, le=90, description="Largest joint rotation, degrees.")
     scale: float = Field(default=0.12, ge=0, le=0.5, description="Largest joint change of scale, share.")
     shift: float = Field(default=0.08, ge=0, le=0.5, description="Largest joint shift, share of the image.")
+    colour: float = Field(default=0.0, ge=0, le=1, description="Probability of another colour cast and contrast of all frames of a sample alike, as of another person.")
 
 
 class TrainingSettings(Section):
@@ -52,6 +61,8 @@ class TrainingSettings(Section):
     learning_rate: float = Field(default=5e-5, gt=0, description="Learning rate of encoders and generator.")
     discriminator_learning_rate: float = Field(default=2e-4, gt=0, description="Learning rate of the discriminator.")
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: networks compute in bfloat16, half the time where the hardware has it; weights stay float32.")
+    channels_last: bool = Field(default=False, description="Encoders and discriminator keep channels innermost, which some hardware is faster with.")
     seed: int = Field(default=1, ge=0, description="Everything random follows from it and the step number.")
     checkpoint_every: int = Field(default=50, ge=1, description="Steps between checkpoints; a killed run goes on from the last.")
     perceptual_weights: str | None = Field(
@@ -63,13 +74,16 @@ class TrainingSettings(Section):
         default=None,
         description="VGGFace of the face perceptual loss: null = a VGG-16 with fixed random weights; or a path (vgg_face_weights.pth).",
     )
+    face_recognition_weights: str | None = Field(
+        default=None, description="MobileFaceNet of the face recognition loss: the path of a checkpoint; null = none.",
+    )
     perceptual_width: float = Field(default=1.0, gt=0, le=1, description="Share of the channels in perceptual networks with random weights.")
     losses: LossWeights = Field(default=LossWeights(), description="Loss weights.")
     augment: AugmentSettings = Field(default=AugmentSettings(), description="Augmentation.")
 
     def weight_files(self) -> dict[str, str]:
         """Setting -> path of each file of perceptual weights that the losses use."""
-        files = {"perceptual": self.perceptual_weights, "face_perceptual": self.face_perceptual_weights}
+        files = {term: getattr(self, f"{term}_weights") for term in ("perceptual", "face_perceptual", "face_recognition")}
         return {
             f"{term}_weights": path
             for term, path in files.items()

@@ -16,7 +16,7 @@ from reenact.settings.decode import DecodeSettings, read_time
 from reenact.settings.drive import DriveSettings
 from reenact.settings.fetch import FetchSettings
 from reenact.settings.finetune import FinetuneSettings
-from reenact.settings.meta import MetaSettings
+from reenact.settings.meta import BUNDLED_MODEL, MetaSettings
 from reenact.settings.model import ModelSettings
 from reenact.settings.render import RenderSettings
 from reenact.settings.report import ReportSettings
@@ -73,6 +73,10 @@ class Config(Section):
     def meta_clips(self) -> list[str]:
         """Names of the clips to meta-learn from; with a model from a file, those that its preview shows."""
         return (self.meta.clips if self.meta.source == "train" else []) or list(self.identities)
+
+    def meta_source(self) -> str:
+        """'train', or the file that the meta-model comes from."""
+        return str(BUNDLED_MODEL) if self.meta.source == "bundled" else self.meta.source
 
     def imported_checkpoint(self) -> str | None:
         """The checkpoint of the published code that `meta.source` names, if it names one."""
@@ -151,8 +155,10 @@ def _problems(config: Config) -> Iterator[str]:
         yield from _unknown("meta.clips", name, names, "identity or driver")
     if config.drive.driver:
         yield from _unknown("drive.driver", config.drive.driver, config.drivers, "driver")
-    if config.meta.source != "train" and not Path(config.meta.source).is_file():
-        yield f"meta.source: {config.meta.source!r} is neither 'train' nor an existing model file"
+    if config.meta_source() != "train" and not Path(config.meta_source()).is_file():
+        yield f"meta.source: {config.meta.source!r} is neither 'train', 'bundled' nor an existing model file"
+    if config.meta.source == "bundled" and config.model.preset != "mini":
+        yield f"meta.source: the bundled model needs model.preset: mini (it is {config.model.preset})"
     if config.imported_checkpoint() and config.model.preset != "published":
         yield (
             f"meta.source: {config.meta.source!r} is a checkpoint of the published code, whose networks need "

@@ -1,0 +1,270 @@
+"""Write docs/bundled.md: what the bundled meta-model can do for people whom it has never seen.
+
+    python docs/make_bundled.py --project runs/five_people
+
+The project folder (docs/five_people.yaml says how to make it) holds crops and mattes of validation people. Each becomes an
+avatar from 1, 8 and 32 frames, fine-tuned as the published guide says, and is driven by their own held-out frames and by
+another person, against the same network from random weights, the nearest of the same frames by pose, and no fine-tuning.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from make_results import outline
+
+from reenact.avatar import Avatar
+from reenact.clip import Clip
+from reenact.faces.mediapipe_faces import FaceFinder
+from reenact.finetune import guided_sweep, personalise
+from reenact.images import resize_area
+from reenact.learning.checkpoint import RunFolder
+from reenact.learning.data import Person, load_person, sample
+from reenact.learning.pose_warmup import scale_descriptors
+from reenact.learning.previews import write_grid
+from reenact.learning.training import train
+from reenact.model import Reenactor, build_discriminator, load_model, pick_device, save_model
+from reenact.scoring import metrics
+from reenact.scoring.measure import ROLES, Measurer, Sequence, Subject, show
+from reenact.sequence import frames_of, shown_frames, spread
+from reenact.settings.finetune import FinetuneSettings
+from reenact.settings.meta import BUNDLED_MODEL
+from reenact.settings.score import ScoreSettings
+
+DOCS = Path("docs")
+FRAME_COUNTS = (1, 8, 32)
+SHOWN = 32
+"""Frames of each protocol, as published."""
+COLUMNS = ["identity_error", "pose_error", "motion_error", "mouth_correlation", "blink_correlation", "psnr", "ssim", "perceptual", "matte_iou", "sharpness"]
+INTRODUCTION = """\
+# The bundled meta-model
+
+`meta.source: bundled` (`reenact/bundled/mini.safetensors`): 128 px, preset `mini`, {steps} steps on {clips} clips; the model file carries their
+names. How it was trained: docs/mini.yaml. Made by `python docs/make_bundled.py --project runs/five_people` on {people} people
+whom it has never seen; each avatar is made from some of the first 60 % of a clip, *self* is driven by frames of its last 40 %,
+*cross* by another person; means over people of 32 frames each. Metrics are explained in docs/results.md; the perceptual distance is {perceptual_network},
+as LPIPS's own weights could not be had here; the face descriptor {descriptor}. Fine-tuned as many iterations as the published guide says for as many frames.
+
+"""
+RESPONSE = """
+Driven by eight frames of different people, each with the face furthest from its usual shape: how much outputs, and drivers, differ (mean distance of
+landmarks of any two after the best similarity, in eye distances). Driven by four others with a plain face: identity error to the avatar's person, and to the driver.
+
+"""
+OURS, RANDOM, NEAREST, ZERO = "fine-tuned from the bundled model", "(a) fine-tuned from random weights", "(b) nearest frame by pose", "(c) bundled model, not fine-tuned"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things are: clips of the project, avatars that were made already, and settings."""
+
+    clips: Path
+    work: Path
+    settings: FinetuneSettings
+    device: torch.device
+
+    def pair(self, name: str) -> tuple[Clip, Clip]:
+        """Crops and mattes of a clip."""
+        return Clip(self.clips / name / "crops.zip"), Clip(self.clips / name / "mattes.zip")
+
+    def person(self, name: str, count: int) -> tuple[Person, list[int]]:
+        """`count` training frames spread over a clip at the model's size, and their numbers."""
+        size = load_model(BUNDLED_MODEL)[0].architecture.image_size
+        whole = load_person(self.clips / name / "crops.zip", self.clips / name / "mattes.zip", size)
+        chosen = spread(len(whole.frames), count)
+        few = replace(whole, frames=whole.frames[chosen], mattes=whole.mattes[chosen], landmarks=whole.landmarks[chosen])
+        return few, frames_of(self.pair(name)[0], "train")["index"].iloc[chosen].tolist()
+
+
+def avatar_of(place: Place, name: str, count: int, meta: Path, kind: str) -> tuple[Path, Path]:
+    """Model files of a person before and after the guide's iterations on `count` frames, made unless they are there."""
+    person, _ = place.person(name, count)
+    steps = guided_sweep(count)[3]
+    before, after = (place.work / f"{name}-{count}-{kind}-{step}.safetensors" for step in (0, steps))
+    if not after.exists():
+        learner = personalise(person, meta, place.settings)
+        save_model(before, learner.average, {"iteration": 0})
+        draw = partial(sample, [person], seed=1, batch_size=min(8, count), identity_frames=0, emphasis=place.settings.losses.eyes_mouth > 0)
+        run = RunFolder(place.work / f"{name}-{count}-{kind}")
+        train(learner, lambda step: draw(step=step), run, names=[name], steps=steps, device=place.device, title=f"{kind} {name} {count}")
+        save_model(after, learner.average, {"iteration": steps})
+    return before, after
+
+
+def random_meta(place: Place) -> Path:
+    """A model file of the bundled architecture with random weights, its descriptors scaled as at the start of meta-learning."""
+    path = place.work / "random.safetensors"
+    if not path.exists():
+        torch.manual_seed(1)
+        net = Reenactor(load_model(BUNDLED_MODEL)[0].architecture)
+        people = [place.person(folder.name, 8)[0] for folder in sorted(place.clips.iterdir())]
+        scale_descriptors(net, sample(people, seed=1, step=0, batch_size=32, identity_frames=1))
+        save_model(path, net, {"stage": "random"}, build_discriminator(net.architecture, 1))
+    return path
+
+
+def nearest(subject: Subject, protocol: str, frames: Sequence) -> Sequence:
+    """For each driving frame that one of `frames` whose pose is most like it: landmarks less the usual place, in eye distances.
+
+    In self-driving nothing is taken away: place and turn count as they are.
+    """
+    truth = subject.shown[protocol].truth.landmarks
+    ours = frames.landmarks
+    if protocol == "cross":
+        truth, ours = ((points - np.nanmean(points, 0)) / np.nanmean(metrics.eye_distance(points)) for points in (truth, ours))
+    distances = np.linalg.norm(truth[:, None] - ours[None], axis=-1).mean(-1)
+    chosen = np.nanargmin(np.where(np.isnan(distances), np.inf, distances), 1)
+    return Sequence(frames.images[chosen], frames.mattes[chosen], frames.landmarks[chosen], frames.descriptors[chosen])
+
+
+def compared(place: Place, name: str, driver: str, measurer: Measurer) -> Iterator[dict]:
+    """Scores of one person: a row for each method, number of frames and protocol."""
+    identity, other, size = place.pair(name), place.pair(driver), load_model(BUNDLED_MODEL)[0].architecture.image_size
+    shown = {
+        protocol: show(pair, shown_frames(pair[0], ROLES[protocol], SHOWN), size, measurer)
+        for protocol, pair in (("self", identity), ("cross", other))
+    }
+    subject = Subject(identity, size, measurer, SHOWN, shown)
+    for count in FRAME_COUNTS:
+        before, after = avatar_of(place, name, count, BUNDLED_MODEL, "bundled")
+        _, blank = avatar_of(place, name, count, random_meta(place), "random")
+        person, _ = place.person(name, count)
+        masked = np.rint(person.frames * (person.mattes[..., None] / 255)).astype(np.uint8)
+        seen = measurer.sequence(masked, person.mattes)
+        for protocol in shown:
+            crops = (identity if protocol == "self" else other)[0]
+            made = {
+                method: subject.output(Avatar.load(path, str(place.device)).drive(subject.drivers(protocol, crops)))
+                for method, path in ((OURS, after), (RANDOM, blank), (ZERO, before))
+            }
+            for method, output in {**made, NEAREST: nearest(subject, protocol, seen)}.items():
+                values, _ = subject.compare(output, protocol)
+                yield {"person": name, "driver": driver, "method": method, "frames": count, "protocol": protocol, **values, **measurer.names()}
+
+
+def known_faces(crops: Clip) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of a clip's table with a picture and a face, and how far each face is from the clip's usual shape."""
+    landmarks = crops.landmarks()
+    rows = np.flatnonzero((crops.table["image"].astype(str) != "").to_numpy() & np.isfinite(landmarks).all((1, 2)))
+    shapes = landmarks[rows] - landmarks[rows].mean(1, keepdims=True)
+    return rows, np.abs(shapes - np.median(shapes, 0)).mean((1, 2))
+
+
+def extreme(crops: Clip) -> int:
+    """Row in which the face is furthest from its usual shape."""
+    rows, distances = known_faces(crops)
+    return int(rows[distances.argmax()])
+
+
+def usual(crops: Clip) -> int:
+    """Row whose face is nearest to its usual shape: different people, the same plain expression."""
+    rows, distances = known_faces(crops)
+    return int(rows[distances.argmin()])
+
+
+def crop_of(crops: Clip, row: int) -> np.ndarray:
+    """The crop in a row of the table."""
+    return crops.image(crops.table["image"].iloc[row])
+
+
+def outputs(avatar: Avatar, drivers: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """What an avatar makes of single crops: RGB N x S x S x 3 and mattes N x S x S, uint8."""
+    pairs = list(avatar.drive(iter(drivers), batch_size=len(drivers)))
+    rgb, matte = (torch.cat(parts) for parts in zip(*pairs))
+    as_bytes = [(value * 255).round().byte().permute(0, 2, 3, 1).numpy() for value in (rgb, matte)]
+    return as_bytes[0], as_bytes[1][..., 0]
+
+
+def spread_of(landmarks: np.ndarray) -> float:
+    """Mean over all pairs of faces of their distance after the best similarity, in outer-eye distances."""
+    first, second = np.triu_indices(len(landmarks), 1)
+    return metrics.aligned_error(landmarks[first], landmarks[second])
+
+
+def response(place: Place, people: dict[str, list[str]], drivers: list[str], measurer: Measurer) -> pd.DataFrame:
+    """Pose response and identity leak of every person's 32-frame avatar.
+
+    Args:
+        place: see there.
+        people: identity -> names of the clips of the same person.
+        drivers: clips, one of each person and more.
+        measurer: the networks.
+    """
+    clips = {driver: place.pair(driver)[0] for driver in drivers}
+    shown, plain = ({name: crop_of(crops, choose(crops)) for name, crops in clips.items()} for choose in (extreme, usual))
+    truth, rows = measure(measurer, list(shown.values())), []
+    for name, own in people.items():
+        avatar = Avatar.load(avatar_of(place, name, 32, BUNDLED_MODEL, "bundled")[1], str(place.device))
+        made = measurer.sequence(*outputs(avatar, list(shown.values())))
+        others = [crop for driver, crop in plain.items() if driver not in own][:4]
+        driven, theirs = measurer.sequence(*outputs(avatar, others)), measure(measurer, others)
+        person = Subject(place.pair(name), avatar.image_size, measurer, SHOWN, {}).references.descriptors
+        to_driver = [metrics.identity_error(driven.descriptors[[i]], theirs.descriptors[[i]]) for i in range(len(others))]
+        rows.append([name, spread_of(made.landmarks), spread_of(truth.landmarks), metrics.identity_error(driven.descriptors, person), np.nanmean(to_driver)])
+    return pd.DataFrame(rows, columns=["person", "outputs differ by", "drivers differ by", "identity error to the avatar's person", "to the driver"])
+
+
+def measure(measurer: Measurer, crops: list[np.ndarray]) -> Sequence:
+    """Real crops with their backgrounds, measured."""
+    return measurer.sequence(np.stack(crops), np.full((len(crops), *crops[0].shape[:2]), 255, np.uint8))
+
+
+def grid(place: Place, names: list[str], drivers: list[str]) -> None:
+    """docs/bundled.png: identities x drivers, the drivers as drawings, since their frames are not ours to ship; with them in the work folder."""
+    clips = [place.pair(driver)[0] for driver in drivers]
+    shown = [crop_of(crops, extreme(crops)) for crops in clips]
+    avatars = [Avatar.load(avatar_of(place, name, 32, BUNDLED_MODEL, "bundled")[1], str(place.device)) for name in names]
+    rows = [outputs(avatar, shown)[0] for avatar in avatars]
+    size = avatars[0].image_size
+    drawn = [outline(crops.landmarks()[extreme(crops)], size) for crops in clips]
+    write_grid(DOCS / "bundled.png", [np.stack(drawn), *rows])
+    write_grid(place.work / "grid.png", [resize_area(np.stack(shown), size), *rows])
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table as Markdown, numbers with three digits."""
+    cells = table.map(lambda value: value if isinstance(value, str) else "-" if pd.isna(value) else f"{value:.3f}" if isinstance(value, float) else str(value))
+    lines = [" | ".join(name.replace("_", " ") for name in table.columns), " | ".join("---" for _ in table.columns)]
+    return "\n".join(f"| {line} |" for line in [*lines, *cells.agg(" | ".join, axis=1)]) + "\n"
+
+
+def means(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row for each number of frames, protocol and method: means over people."""
+    ordered = scores.assign(method=pd.Categorical(scores["method"], [OURS, RANDOM, NEAREST, ZERO]))
+    found = ordered.groupby(["frames", "protocol", "method"], observed=True, sort=True)[COLUMNS].mean().reset_index()
+    return found.assign(method=found["method"].astype(str))
+
+
+def main() -> None:
+    """Make the avatars, score them, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--project", type=Path, required=True, help="project folder whose clips are used")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    arguments = parser.parse_args()
+    config = yaml.safe_load((arguments.project / "config.yaml").read_text(encoding="utf-8"))
+    work = arguments.project / "results" / "bundled"
+    work.mkdir(parents=True, exist_ok=True)
+    place = Place(arguments.project / "results" / "clips", work, FinetuneSettings.model_validate(config["finetune"]), pick_device(arguments.device))
+    drivers = {name: next(driver for person, driver in config["pairs"] if person == name) for name in config["identities"]}
+    clips = [*config["identities"], *config["drivers"]][:8]
+    same = {name: [clip for clip in clips if clip.split("_")[0] == name] for name in config["identities"]}
+    settings = ScoreSettings(descriptor_weights=str(arguments.project / ScoreSettings().descriptor_weights), identity_frames=12)
+    with FaceFinder(min_confidence=settings.min_confidence) as finder:
+        measurer = Measurer(finder, settings)
+        scores = pd.DataFrame([row for name, driver in drivers.items() for row in compared(place, name, driver, measurer)])
+        scores.to_csv(work / "scores.csv", index=False)
+        reacted = response(place, same, clips, measurer)
+        grid(place, list(config["identities"]), list(config["drivers"])[:4])
+    about = load_model(BUNDLED_MODEL)[1]
+    page = INTRODUCTION.format(clips=len(about["clips"]), steps=about["steps"], people=len(drivers), **measurer.names())
+    (DOCS / "bundled.md").write_text(page + markdown(means(scores)) + RESPONSE + markdown(reacted), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
