@@ -64,6 +64,8 @@ this table was made. Squares sit around the head on all of them; what is wrong a
   (`keep_real3_1`) stays. An opening of 3 % of the crop does not part them.
 - A curtain's edge and a strip of blurred background are taken for hair beside a woman whose hair fills the frame's border (`pcavs_517600_3`).
 - In a single frame of a fast movement the matte lacks the corner of the head that the frame cuts off (`lrs3_QoT0_1`).
+- Eight frames of `dafoe_1` are dropped as *another person*, and are the same man: he whips his head around, the blurred frames of which decode
+  leaves out, so what follows 0.2 s later looks like another scene, and he makes a face.
 - Raised hands and subtitles on the chest belong to the matte (`hm_nice_1`, `emollama_3358_1`).
 - Where a crop reaches out of its frame the matte fades within a tenth of the crop, so the hair of a head that the frame cuts off ends
   in a soft line (`hm_nhs_1`, `pcavs_*`).

@@ -25,7 +25,7 @@ from reenact.images import to_tensor
 from reenact.learning.checkpoint import RunFolder, fingerprint
 from reenact.learning.data import People, PeopleInMemory, Person, few, load_person, sample
 from reenact.learning.learner import Learner
-from reenact.learning.pose_warmup import scale_descriptors
+from reenact.learning.pose_warmup import scale_descriptors, settle_norms
 from reenact.learning.prefetch import Prefetch
 from reenact.learning.previews import drive_people, spread_frames, write_grid
 from reenact.learning.shard_people import Shards
@@ -245,9 +245,14 @@ class Job:
         if fresh and settings.resume:
             take_landmarks(Path(settings.resume), run)
         from_seed = fresh and not settings.start and not settings.resume
+        if from_seed and (settings.frozen_norms or settings.pose_warmup):
+            settle_norms(net.identity_encoder, self.clips, settings.seed)
+            settle_norms(net.pose_encoder, self.clips, settings.seed)
         landmarks = landmark_network(net, self.clips, run, settings, self.device, from_seed)
         if from_seed:
-            scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=32, identity_frames=1))
+            scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=64 if settings.frozen_norms else 32, identity_frames=1))
+        for encoder in (net.identity_encoder, net.pose_encoder):
+            encoder.train(not settings.frozen_norms)
         learner = Learner(net, build_discriminator(net.architecture, len(people)), settings)
         for network in learner.networks:
             network.to(self.device)  # so that moments of optimizers are loaded to it

@@ -53,6 +53,15 @@ def test_training_writes_model_curves_and_preview(clips, tmp_path):
     assert facts["steps"] == 3 and facts["million_parameters"]["generator"] > 1 and facts["last"]["pose_response"] >= 0 and facts["best"] is None
 
 
+def test_frozen_norms_stay_as_they_were_before_the_first_step(clips, tmp_path):
+    def statistics(folder, **settings):
+        net = load_model(make(clips, tmp_path / folder, **settings).model)[0]
+        return torch.cat([buffer.flatten() for name, buffer in net.named_buffers() if name.endswith("running_mean")])
+
+    assert torch.equal(statistics("frozen", steps=1, frozen_norms=True), statistics("frozen", steps=3, frozen_norms=True))
+    assert not torch.equal(statistics("batch", steps=1), statistics("batch", steps=3))
+
+
 def test_more_steps_go_on_from_the_last_run_but_other_settings_do_not(clips, tmp_path, capsys):
     make(clips, tmp_path, steps=2)
     make(clips, tmp_path, steps=3)

@@ -7,7 +7,7 @@ from people import COLOURS, disc
 
 from reenact.images import to_tensor
 from reenact.learning.data import MIRRORED, PeopleInMemory, Person, sample
-from reenact.learning.pose_warmup import BATCH, DESCRIPTOR_SCALE, _draw, scale_descriptors, teach_pose
+from reenact.learning.pose_warmup import BATCH, DESCRIPTOR_SCALE, _draw, scale_descriptors, settle_norms, teach_pose
 from reenact.model import Reenactor
 from reenact.networks.architecture import PRESETS
 from reenact.networks.mobilenet import MobileNetV2
@@ -33,7 +33,7 @@ def test_mirroring_twice_is_nothing_and_swaps_the_eyes():
 def test_drawn_landmarks_lie_where_the_frame_shows_them():
     frames, landmarks = _draw([(person("red"), np.arange(8))], np.random.default_rng(0))
     assert frames.shape == (BATCH, 3, 64, 64) and landmarks.shape == (BATCH, 68, 2)
-    reddish = (frames[:, 0] - frames[:, 1]).clamp_min(0)
+    reddish = (frames[:, 0] - 1.3 * frames[:, 1]).clamp_min(0)
     columns = (reddish.sum(1) * torch.arange(64)).sum(1) / reddish.sum((1, 2)) / 64
     torch.testing.assert_close(columns, landmarks[..., 0].mean(1), atol=0.03, rtol=0)
 
@@ -41,13 +41,32 @@ def test_drawn_landmarks_lie_where_the_frame_shows_them():
 def test_the_descriptor_learns_the_place_of_the_head():
     torch.manual_seed(0)
     encoder, people = MobileNetV2(16, 0.25, dropout=0.0), [person("red"), person("blue")]
-    teach_pose(encoder, people, steps=40, seed=1, device=torch.device("cpu"))
+    settle_norms(encoder, people, seed=1)
+    teach_pose(encoder, people, steps=60, seed=1, device=torch.device("cpu"))
     with torch.no_grad():
-        red, blue = (encoder.train()(to_tensor(p.frames)) for p in people)
+        red, blue = (encoder(to_tensor(p.frames)) for p in people)
     x = torch.linspace(-1, 1, 8)
     for values in (red, blue):
         fit = torch.linalg.lstsq(torch.cat([red, blue]).sub(red.mean(0)), torch.cat([x, x])[:, None]).solution
         assert torch.corrcoef(torch.stack([(values - red.mean(0)) @ fit[:, 0], x]))[0, 1] > 0.9
+
+
+def test_settled_norms_make_a_descriptor_its_frames_own():
+    torch.manual_seed(0)
+    encoder, people = MobileNetV2(16, 0.25, dropout=0.0), [person("red"), person("blue")]
+    frames = [to_tensor(p.frames) for p in people]
+
+    def dependence() -> float:
+        """How far the company of other frames moves a descriptor, as a share of how far frames are apart."""
+        with torch.no_grad():
+            alone, among = encoder(frames[0]), encoder(torch.cat([frames[0], frames[1][:4]]))[:8]
+        return ((alone - among).abs().mean() / alone.std(0).mean()).item()
+
+    assert dependence() > 0.2
+    settle_norms(encoder, people, seed=1)
+    assert dependence() < 1e-3
+    with torch.no_grad():  # and what goes through the network is as large as with the batch's own statistics
+        assert encoder(frames[0]).std() == pytest.approx(encoder.train()(torch.cat(frames))[:8].std().item(), rel=0.7)
 
 
 def test_frames_without_landmarks_are_not_used():

@@ -219,6 +219,14 @@ def test_settings_may_change_between_runs_of_one_checkpoint(people, tmp_path):
         torch.testing.assert_close(parameter, before[name], rtol=0, atol=1e-7)
 
 
+def test_encoders_have_a_learning_rate_of_their_own(people, tmp_path):
+    settings = SETTINGS.model_copy(update={"encoder_rate": 1e-9})
+    before, after = (dict(run_steps(people, new_learner(settings), tmp_path / str(n), n, settings).reenactor.named_parameters()) for n in (1, 3))
+    moved = {name: (after[name] - before[name]).abs().max().item() for name in before}
+    assert max(value for name, value in moved.items() if "_encoder." in name) < 1e-9
+    assert min(value for name, value in moved.items() if "conv1" in name and "_encoder." not in name) > 1e-4
+
+
 def test_bfloat16_learns_the_same_weights_nearly(people, tmp_path):
     exact = run_steps(people, new_learner(), tmp_path / "a", 2)
     settings = SETTINGS.model_copy(update={"precision": "bf16", "channels_last": True})

@@ -17,6 +17,13 @@ from reenact.networks.discriminator import Discriminator
 from reenact.settings.training import TrainingSettings
 
 
+def _groups(net: nn.Module, rate: float, encoder_rate: float) -> list[dict[str, Any]]:
+    """Parameters that learn, those of encoders with a learning rate of their own."""
+    named = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
+    parts = [[p for name, p in named if ("_encoder." in name) == encoders] for encoders in (False, True)]
+    return [{"params": part, "lr": lr} for part, lr in zip(parts, (rate, rate * encoder_rate)) if part]
+
+
 @dataclass
 class Learner:
     """Everything that training changes, and so everything that a checkpoint holds.
@@ -43,7 +50,7 @@ class Learner:
         kind = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}[s.optimizer]
         rates = (s.learning_rate, s.discriminator_learning_rate)
         self.optimizers = tuple(
-            kind([p for p in net.parameters() if p.requires_grad], lr=rate, betas=(s.beta1, 0.999), eps=1e-5)
+            kind(_groups(net, rate, s.encoder_rate), betas=(s.beta1, 0.999), eps=1e-5)
             for net, rate in zip((self.reenactor, self.discriminator), rates)
         )
 

@@ -2,39 +2,39 @@
 
 Freshly made encoders put out nearly the same vector for every picture, and the generator, whose spectral norms bound
 how strongly it reacts, learns to ignore them: identity explains the picture, and every driver gives the same one.
-Two remedies, both before the first step of meta-learning: the pose encoder learns by itself where the face's landmarks
-are, and both embeddings are brought to a scale that the generator cannot overlook.
+Three remedies, all before the first step of meta-learning: batch norms get statistics of many frames, because with those of a small
+batch a descriptor says more about the other frames in it than about its own; the pose encoder learns by itself where the
+face's landmarks are; and both embeddings are brought to a scale that the generator cannot overlook.
 """
 
 import math
 
-import kornia.augmentation as K
+import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from reenact.images import to_tensor
-from reenact.learning.augment import Augmentation
 from reenact.learning.data import MIRRORED, Batch, Person
 from reenact.learning.landmark_network import LandmarkNetwork, landmark_distance
 from reenact.model import Reenactor
 from reenact.networks.mobilenet import MobileNetV2
-from reenact.settings.training import AugmentSettings
 
-BATCH, LEARNING_RATE = 32, 2e-3
+BATCH, LEARNING_RATE, RISE = 16, 1e-3, 50
 DESCRIPTOR_SCALE = 4.0
+NORM_BATCHES = 16
+"""Batches of BATCH frames whose mean statistics batch norms get."""
 
 
 def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: int, device: torch.device) -> LandmarkNetwork | None:
-    """Train the pose encoder so that a linear readout of its descriptor gives the landmarks.
+    """Train the pose encoder so that a linear readout of its descriptor gives the landmarks; its batch norms stay as they are.
 
-    Frames are mirrored, turned, moved and scaled together with their landmarks, and changed in colour, sharpness and
-    proportions without them, half of them without their background, so that what is learned is the place, turn and expression
-    of the face more than whose it is.
+    Frames are mirrored, turned, moved and scaled together with their landmarks, and changed in colour without them, half of
+    them without their background, so that what is learned is the place, turn and expression of the face more than whose it is.
 
     Args:
-        encoder: changed in place, on `device` afterwards.
+        encoder: changed in place, on `device` and in evaluation mode afterwards.
         people: clips; frames without landmarks are not used.
         steps: of `BATCH` frames, drawn evenly from the clips.
         seed: everything random follows from it and the step.
@@ -43,34 +43,36 @@ def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: 
     Returns:
         A frozen copy with its readout; None where nothing was learned.
     """
-    known = [(p, np.flatnonzero(np.isfinite(p.landmarks).all((1, 2)))) for p in people]
-    known = [(person, rows) for person, rows in known if len(rows)]
+    known = with_landmarks(people)
     if not steps or not known:
         return None
     torch.manual_seed(seed)
-    network = LandmarkNetwork(encoder).to(device).train()
+    network = LandmarkNetwork(encoder.eval()).to(device)
+    with torch.no_grad():
+        # A descriptor that hardly varies would teach the readout the mean face, and pass no gradient on to the encoder.
+        _rescale(encoder.classifier[1], encoder(_draw(known, np.random.default_rng((seed, 3)))[0].to(device)), 1.0)
+        network.readout.weight.mul_(0.02)  # the mean face first
+        network.readout.bias.copy_(torch.from_numpy(np.mean([p.landmarks[rows].mean(0) for p, rows in known], 0) - 0.5).flatten())
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
-    move = K.AugmentationSequential(
-        K.RandomAffine(20.0, (0.12, 0.12), (0.85, 1.2), padding_mode="reflection", p=1.0), data_keys=["input", "keypoints"]
-    )
-    change = Augmentation(AugmentSettings()).pose
     for step in tqdm(range(steps), desc="pose warm-up", mininterval=5):
-        torch.manual_seed(seed * 1_000_003 + step)
-        frames, landmarks = (t.to(device) for t in _draw(known, np.random.default_rng((seed, step, 1))))
-        with torch.no_grad():
-            frames, points = move(frames, landmarks * frames.shape[-1])
-            frames = change(frames).clamp(0, 1)
+        frames, points = (t.to(device) for t in _draw(known, np.random.default_rng((seed, step, 1))))
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-        loss = landmark_distance(network(frames), points / frames.shape[-1] - 0.5)
+            group["lr"] = LEARNING_RATE * min(1, (step + 1) / RISE) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        loss = landmark_distance(network(frames), points - 0.5)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
     return network.frozen()
 
 
+def with_landmarks(people: list[Person]) -> list[tuple[Person, np.ndarray]]:
+    """Clips that have landmarks, and the numbers of the frames that do."""
+    known = [(person, np.flatnonzero(np.isfinite(person.landmarks).all((1, 2)))) for person in people]
+    return [(person, rows) for person, rows in known if len(rows)]
+
+
 def _draw(known: list[tuple[Person, np.ndarray]], random: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Frames BATCH x 3 x S x S in [0, 1] and landmarks BATCH x 68 x 2 in shares of the side, half of them mirrored."""
+    """Changed frames BATCH x 3 x S x S in [0, 1], and where their landmarks are then, BATCH x 68 x 2 in shares of the side."""
     frames, landmarks = [], []
     for number in random.integers(len(known), size=BATCH):
         person, rows = known[number]
@@ -80,9 +82,46 @@ def _draw(known: list[tuple[Person, np.ndarray]], random: np.random.Generator) -
             frame = (frame * (person.mattes[row, ..., None] / 255.0)).astype(np.uint8)
         if random.random() < 0.5:
             frame, points = frame[:, ::-1], points[MIRRORED] * [-1, 1] + [1, 0]
+        frame, points = _moved(np.ascontiguousarray(frame), points, random)
         frames.append(frame)
         landmarks.append(points)
-    return to_tensor(np.stack(frames)), torch.tensor(np.stack(landmarks), dtype=torch.float32)
+    gain, power = random.uniform(0.8, 1.2, (BATCH, 3, 1, 1)), np.exp(random.uniform(-0.3, 0.3, (BATCH, 1, 1, 1)))
+    coloured = to_tensor(np.stack(frames)) ** torch.from_numpy(power).float() * torch.from_numpy(gain).float()
+    return coloured.clamp(0, 1), torch.tensor(np.stack(landmarks), dtype=torch.float32)
+
+
+def _moved(frame: np.ndarray, points: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Turned by up to 12 degrees, scaled by up to 8 % and shifted by up to 4 % of the side."""
+    angle, scale, shift = np.deg2rad(random.uniform(-12, 12)), random.uniform(0.92, 1.08), random.uniform(-0.04, 0.04, 2)
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    offset = np.array([0.5, 0.5]) + shift - turn @ np.array([0.5, 0.5])
+    side = frame.shape[0]
+    matrix = np.hstack([turn, side * offset[:, None]])
+    return cv2.warpAffine(frame, matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101), points @ turn.T + offset
+
+
+@torch.no_grad()
+def settle_norms(encoder: nn.Module, people: list[Person], seed: int) -> None:
+    """Give the batch norms the mean statistics of many frames, and put the encoder into evaluation mode, in which they keep them.
+
+    Args:
+        encoder: changed in place.
+        people: clips; frames are drawn evenly from them.
+        seed: of the draw.
+    """
+    random = np.random.default_rng((seed, 2))
+    layers = [layer for layer in encoder.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momentum = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # the mean of all that it sees
+    encoder.train()
+    for _ in range(NORM_BATCHES):
+        chosen = [people[number] for number in random.integers(len(people), size=4 * BATCH)]
+        encoder(to_tensor(np.stack([person.frames[random.integers(len(person.frames))] for person in chosen])))
+    for layer, former in zip(layers, momentum):
+        layer.momentum = former
+    encoder.eval()
 
 
 @torch.no_grad()
@@ -98,8 +137,12 @@ def scale_descriptors(net: Reenactor, batch: Batch) -> None:
     dropout.eval()
     heads = ((net.identity_encoder, net.identity_encoder.fc, batch.identity_frames[:, 0]), (net.pose_encoder, last, batch.driver))
     for encoder, head, frames in heads:
-        values = encoder(frames)
-        factor = DESCRIPTOR_SCALE / values.std(0).mean().clamp_min(1e-6)
-        head.weight.mul_(factor)
-        head.bias.sub_(values.mean(0)).mul_(factor)
+        _rescale(head, encoder(frames), DESCRIPTOR_SCALE)
     dropout.train()
+
+
+def _rescale(head: nn.Linear, values: Tensor, deviation: float) -> None:
+    """Change a last layer, which put out `values` N x C, so that they have mean 0 and on average this deviation. In place."""
+    factor = deviation / values.std(0).mean().clamp_min(1e-6)
+    head.weight.mul_(factor)
+    head.bias.sub_(values.mean(0)).mul_(factor)

@@ -58,14 +58,15 @@ class Generator(nn.Module):
         image_size: side of the output, px; a power of two, at least 8.
         identity_dim, pose_dim: lengths of the two inputs.
         channels: of the last block; each block before has twice as many, at most `max_channels`.
-        max_channels: also the channels of the learned 4 x 4 constant.
+        max_channels: also the channels of the learned 4 x 4 constant, which starts at random (published: at one, which instance
+            norms make nothing of but what the padding adds).
     """
 
     def __init__(self, image_size: int, identity_dim: int, pose_dim: int, channels: int, max_channels: int) -> None:
         super().__init__()
         count = (image_size // 4).bit_length() - 1
         widths = [min(max_channels, channels * 2 ** (count - 1 - i)) for i in range(count)]
-        self.constant = nn.Parameter(torch.ones(1, max_channels, 4, 4))
+        self.constant = nn.Parameter(torch.randn(1, max_channels, 4, 4))
         blocks = [GeneratorBlock(max_channels, max_channels, upsample=False) for _ in range(2)]
         for inputs, outputs in zip([max_channels, *widths], widths):
             blocks.append(GeneratorBlock(inputs, outputs, upsample=True))

@@ -46,6 +46,11 @@ class MetaSettings(TrainingSettings):
     )
     loaders: int = Field(default=2, ge=0, description="Threads that fetch the samples of coming steps while one trains; 0 = none.")
     shards: int = Field(default=16, ge=1, le=10_000, description="Files, and jobs, that the set is divided into.")
+    frozen_norms: bool = Field(
+        default=False,
+        description="Batch norms of the encoders keep the statistics of many frames, taken before the first step; those of a small batch make descriptors "
+        "that depend more on the other frames in it than on their own (published: no).",
+    )
     pose_warmup: int = Field(default=0, ge=0, description="Steps before, in which the pose encoder alone learns where the landmarks are; for little data (published: none).")
     steps: int = Field(default=100_000, ge=1, description="Training steps.")
     max_hours: float | None = Field(default=None, gt=0, description="Training ends, as after the last step, when it has taken so long, all runs together; null = never.")

@@ -76,6 +76,7 @@ class TrainingSettings(Section):
     optimizer: Literal["adam", "radam"] = Field(default="adam", description="Optimizer of both sides; betas (beta1, 0.999), eps 1e-5.")
     beta1: float = Field(default=0.0, ge=0, lt=1, description="Momentum of the optimizers (published: 0).")
     learning_rate: float = Field(default=5e-5, gt=0, description="Learning rate of encoders and generator.")
+    encoder_rate: float = Field(default=1.0, gt=0, description="Learning rate of the encoders as a share of learning_rate (published: 1).")
     discriminator_learning_rate: float = Field(default=2e-4, gt=0, description="Learning rate of the discriminator.")
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: networks compute in bfloat16, half the time where the hardware has it; weights stay float32.")
