@@ -160,15 +160,23 @@ def test_under_slurm_a_warned_stage_goes_back_into_the_queue_and_its_log_goes_on
         job = start(tmp_path, gpus=3, **in_job)
         wait_for(tmp_path / "ready0")
         (tmp_path / "ready0").unlink()
-        (tmp_path / "stage.log").unlink()  # as Snakemake does
         os.killpg(job.pid, signal.SIGURG)  # as SLURM does
         assert job.wait(60) == -signal.SIGTERM, "the stand-in ends the job as SLURM would"
-        log = (tmp_path / ".stage.log").read_text()
+        log = (tmp_path / "stage.log").read_text()
+        (tmp_path / "stage.log").unlink()  # as Snakemake does before the next start
         assert log.count("begin") == log.count("the job goes back into the queue, and on from there") == number
     assert (tmp_path / "asked").read_text().count("requeue 7") == 2
     (tmp_path / "enough").touch()
     assert start(tmp_path, gpus=3, **in_job).wait(60) == 0
     assert len(re.findall(r"starts on \S+, SLURM job 7 of run run-1, start 1, GPUs: 4, 5, 6", (tmp_path / "stage.log").read_text())) == 3
+
+
+def test_a_stage_that_is_warned_before_it_can_save_anything_is_not_sent_back_for_ever(tmp_path, in_job):
+    code = "import sys; print('SIGURG: outside of training, nothing to save; the same command starts again'); sys.exit(75)"
+    assert start(tmp_path, gpus=3, code=code, **in_job).wait(60) == -signal.SIGTERM
+    assert start(tmp_path, gpus=3, code=code, **in_job).wait(60) == CONTINUE_STATUS
+    assert "twice told to stop before it had anything to save, so this counts as a failure; give it more `runtime`" in (tmp_path / "stage.log").read_text()
+    assert (tmp_path / "asked").read_text().count("requeue") == 1
 
 
 @pytest.mark.parametrize(

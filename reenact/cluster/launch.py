@@ -12,7 +12,7 @@ from typing import TextIO
 
 from reenact.cluster import slurm
 from reenact.cluster.devices import VARIABLE, chosen_devices, lease_folder, leased, visible_devices
-from reenact.cluster.job_log import open_log, say, signature
+from reenact.cluster.job_log import in_vain, open_log, say, signature
 from reenact.cluster.supervise import supervise
 from reenact.errors import CONTINUE_STATUS
 
@@ -77,7 +77,7 @@ def launch(request: Request, log: Path | None = None, environ: Mapping[str, str]
                 break
             say(output, f"{request.name}: starts again")
         if job and not place and status == CONTINUE_STATUS:
-            go_on(job, request.name, output)
+            go_on(job, request.name, output, log.read_text(encoding="utf-8", errors="replace") if log and log.is_file() else "")
         say(output, f"{request.name}: {ended(status, job)}, after {time.monotonic() - started:.0f} s")
     return status
 
@@ -112,9 +112,15 @@ def spread(request: Request) -> list[str]:
     return ["srun", *each, "--wait=60", *sys.orig_argv]
 
 
-def go_on(job: slurm.SlurmJob, name: str, output: TextIO) -> None:
-    """After a stage saved its state: have the job started again, unless somebody wants it gone. Returns only where it is not."""
+def go_on(job: slurm.SlurmJob, name: str, output: TextIO, log: str) -> None:
+    """After a stage saved its state: have the job started again, unless somebody wants it gone, or it gets nowhere.
+
+    Returns only where it is not started again. `log` is the text of the job's log.
+    """
     why = slurm.why_stopped(job, slurm.ask_about(job.number))
+    if not why and in_vain(log):
+        say(output, f"{name}: twice told to stop before it had anything to save, so this counts as a failure; give it more `runtime`")
+        return
     if not why:
         say(output, f"{name}: saved its state; the job goes back into the queue, and on from there")
         complaint = slurm.send_back(job)
