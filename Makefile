@@ -1,13 +1,15 @@
 # make demo: build the shipped config.yaml's avatars.  make test: run the tests.  make bench: measure speed.  All set up .venv first.
+# make driver: set up what sends jobs to SLURM, beside it (docs/cluster.md).
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := $(CURDIR)/.venv/bin
 READY := .venv/ready
 TESTS := .venv/ready-for-tests
+DRIVER := .venv-driver/ready
 # The rules call `python`: the environment's has to come first.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: demo test config bench clean
+.PHONY: demo test test-environment driver config bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -19,6 +21,14 @@ $(TESTS): $(READY)
 	$(BIN)/pip install --quiet -c constraints.txt --editable '.[test]'
 	touch $(TESTS)
 
+$(DRIVER): envs/driver.txt
+	$(PYTHON) -m venv .venv-driver
+	.venv-driver/bin/pip install --quiet --requirement envs/driver.txt
+	touch $(DRIVER)
+
+driver: $(READY) $(DRIVER)
+	@echo "source .venv/bin/activate && .venv-driver/bin/snakemake --profile profiles/slurm"
+
 demo: $(READY)
 	snakemake --cores all
 	snakemake --report results/report/snakemake.html
@@ -27,6 +37,8 @@ demo: $(READY)
 	@echo "  videos   results/renders/<identity>/<driver>.mp4 and <driver>.side_by_side.mp4"
 	@echo "  avatars  results/avatars/<identity>/model.safetensors"
 	@echo "  report   results/report/index.html   (open it in a browser)"
+
+test-environment: $(TESTS)
 
 test: $(TESTS)
 	ruff check .

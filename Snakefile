@@ -9,6 +9,10 @@ min_version("9.5")
 configfile: "config.yaml"
 
 
+# Where `--sdm apptainer` runs the stages; made from containers/reenact.def.
+container: "reenact.sif"
+
+
 include: "rules/common.smk"
 include: "rules/fetch.smk"
 include: "rules/decode.smk"

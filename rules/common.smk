@@ -1,9 +1,11 @@
 # What the rules share: the validated configuration, and where things lie.
 
+import os
 import re
 import sys
 
-from reenact.errors import CONTINUE_STATUS, UserError
+from reenact.cluster.devices import visible_devices
+from reenact.errors import UserError
 from reenact.provenance import WATCHING, code
 from reenact.settings.files import repeated_keys
 from reenact.settings.workflow import FETCHED, load_config
@@ -24,8 +26,18 @@ RENDERS = [
 SHARDS = [f"{number:05d}-of-{CONFIG.meta.shards:05d}" for number in range(CONFIG.meta.shards)] if CONFIG.meta_set() else []
 ENVIRONMENT = "../envs/reenact.yaml"
 CORES = workflow.resource_settings.cores or 1
-# For `until COMMAND; do AGAIN; done`: a stage that was told to stop and has saved its state is started again, at once and here.
-AGAIN = f"[ $? -eq {CONTINUE_STATUS} ] || exit 1"
+# A stage whose networks run on the CPU by the configuration asks for no GPU.
+GPU = 0 if CONFIG.device == "cpu" else 1
+# Training at 256 px on a CPU took 4.7 GB at batch 1 and about 16 GB at batch 8; beside a GPU it needs less.
+TRAINING_MB = 4000 if CONFIG.model.image_size <= 128 else 16000
+# For SLURM's plugin a job that starts its processes on several nodes by itself is one of MPI, with a task on each node.
+SPREAD = {"tasks": CONFIG.meta.nodes, "tasks_per_gpu": 0, "mpi": "srun"} if CONFIG.meta.nodes > 1 else {}
+
+# On this machine, no more jobs at once than it has GPUs; without any, they run on the CPU. (`--jobs` counts jobs on other machines.)
+if GPU and workflow.is_main_process and workflow.resource_settings.nodes is None and "gpu" not in workflow.global_resources:
+    visible = visible_devices(os.environ)[: 1 if ":" in CONFIG.device else None]
+    if visible:
+        workflow.register_resource("gpu", len(visible))
 
 
 wildcard_constraints:
@@ -59,13 +71,10 @@ def media(wildcards):
     return CONFIG.clip(getattr(wildcards, "clip", None) or wildcards.driver).media
 
 
-def fetched(key):
-    """Params function: one fact about a fetched file."""
-
-    def value(wildcards):
-        return getattr(CONFIG.fetch.files[wildcards.file], key)
-
-    return value
+def fetched_flags(wildcards):
+    """Params function: where a fetched file comes from, and its hash, as flags."""
+    source = CONFIG.fetch.files[wildcards.file].model_dump(exclude_none=True)
+    return [f"--{key}={value}" for key, value in source.items()]
 
 
 def clip_flags(wildcards):

@@ -16,12 +16,12 @@ rule crop:
     threads: min(2, CORES)
     resources:
         mem_mb=2500,
-        gpu=int(CONFIG.crop.detector == "face-alignment"),
+        gpu=GPU * (CONFIG.crop.detector == "face-alignment"),
     params:
         code=code("crop"),
         settings=section("crop"),
         face=face_flag,
         device=CONFIG.device,
     shell:
-        "python -m workflow_scripts.crop --media {input.media:q} --frames {input.frames:q} --crops {output.crops:q}"
-        " --device {params.device} --threads {threads} --settings {params.settings:q} {params.face:q} > {log:q} 2>&1"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} crop --media {input.media:q} --frames {input.frames:q} --crops {output.crops:q}"
+        " --threads {threads} --settings {params.settings:q} {params.face:q}"

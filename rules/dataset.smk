@@ -22,5 +22,5 @@ rule dataset:
         settings=section("dataset"),
         shards=CONFIG.meta.shards,
     shell:
-        "python -m workflow_scripts.dataset --source {input.source:q} --clips {output.clips:q} --shards {params.shards}"
-        " --settings {params.settings:q} > {log:q} 2>&1"
+        "exec python -m workflow_scripts.launch --log {log:q} dataset --source {input.source:q} --clips {output.clips:q} --shards {params.shards}"
+        " --settings {params.settings:q}"

@@ -22,5 +22,5 @@ rule decode:
         settings=section("decode"),
         flags=clip_flags,
     shell:
-        "python -m workflow_scripts.decode --media {input.media:q} --frames {output.frames:q}"
-        " --source {output.source:q} --threads {threads} {params.flags:q} --settings {params.settings:q} > {log:q} 2>&1"
+        "exec python -m workflow_scripts.launch --log {log:q} decode --media {input.media:q} --frames {output.frames:q}"
+        " --source {output.source:q} --threads {threads} {params.flags:q} --settings {params.settings:q}"

@@ -17,12 +17,12 @@ rule drive:
     threads: 1
     resources:
         mem_mb=2000,
-        gpu=1,
+        gpu=GPU,
     params:
         code=code("drive"),
         settings=section("drive"),
         device=CONFIG.device,
     shell:
-        "python -m workflow_scripts.drive --sweep {input.sweep:q} --identity-crops {input.crops:q}"
-        " --driver-crops {input.driver_crops:q} --driven {output.driven:q} --device {params.device} --threads {threads}"
-        " --settings {params.settings:q} > {log:q} 2>&1"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} drive --sweep {input.sweep:q} --identity-crops {input.crops:q}"
+        " --driver-crops {input.driver_crops:q} --driven {output.driven:q} --threads {threads}"
+        " --settings {params.settings:q}"

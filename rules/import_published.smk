@@ -21,4 +21,4 @@ rule import_published:
     params:
         code=code("import_published"),
     shell:
-        "python -m workflow_scripts.import_published --checkpoint {input.checkpoint:q} --model {output.model:q} > {log:q} 2>&1"
+        "exec python -m workflow_scripts.launch --log {log:q} import_published --checkpoint {input.checkpoint:q} --model {output.model:q}"

@@ -26,18 +26,21 @@ rule meta:
         ENVIRONMENT
     threads: CORES
     resources:
-        mem_mb=4000,
-        gpu=CONFIG.meta.processes,
+        mem_mb=TRAINING_MB,
+        gpu=GPU * CONFIG.meta.processes,
+        processes=CONFIG.meta.processes,
+        nodes=CONFIG.meta.nodes,
+        **SPREAD,
     params:
         code=code("meta", without=WATCHING),
-        settings=section("meta", without={"validate_clips"}, said=True),
+        settings=section("meta", without={"validate_clips", "processes", "nodes"}, said=True),
         score=section("score", without={"identity_frames", "reference_frames"}) if CONFIG.validation_clips() or SHARDS else "{}",
         model=section("model", said=True),
         source=META_SOURCE,
         device=CONFIG.device,
-        again=AGAIN,
     shell:
-        "until python -m workflow_scripts.meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --processes {resources.processes} --nodes {resources.nodes} --threads {threads} --log {log:q}"
+        " meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
         " --shard-files {input.shards:q} --validation-crops {input.validation_crops:q} --validation-mattes {input.validation_mattes:q} --score-settings {params.score:q}"
-        " --curves {output.curves:q} --metrics {output.metrics:q} --preview {output.preview:q} --runs results/runs/meta --device {params.device}"
-        " --threads {threads} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}; do {params.again}; done > {log:q} 2>&1"
+        " --curves {output.curves:q} --metrics {output.metrics:q} --preview {output.preview:q} --runs results/runs/meta"
+        " --threads {threads} --processes {resources.processes} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}"

@@ -20,13 +20,13 @@ rule render:
     threads: 1
     resources:
         mem_mb=2000,
-        gpu=1,
+        gpu=GPU,
     params:
         code=code("render"),
         settings=section("render"),
         device=CONFIG.device,
     shell:
-        "python -m workflow_scripts.render --model {input.model:q} --identity-crops {input.identity_crops:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} render --model {input.model:q} --identity-crops {input.identity_crops:q}"
         " --driver-crops {input.crops:q} --driver-media {input.media:q} --driver-source {input.source:q}"
-        " --stem results/renders/{wildcards.identity}/{wildcards.driver} --device {params.device} --threads {threads}"
-        " --settings {params.settings:q} > {log:q} 2>&1"
+        " --stem results/renders/{wildcards.identity}/{wildcards.driver} --threads {threads}"
+        " --settings {params.settings:q}"

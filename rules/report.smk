@@ -28,5 +28,5 @@ rule report:
         settings=section("report"),
         config=CONFIG.model_dump_json(),
     shell:
-        "python -m workflow_scripts.report --inputs {input:q} --config {params.config:q} --page {output.page:q}"
-        " --settings {params.settings:q} > {log:q} 2>&1"
+        "exec python -m workflow_scripts.launch --log {log:q} report --inputs {input:q} --config {params.config:q} --page {output.page:q}"
+        " --settings {params.settings:q}"

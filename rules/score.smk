@@ -25,6 +25,6 @@ rule score:
         code=code("score"),
         settings=section("score"),
     shell:
-        "python -m workflow_scripts.score --driven {input.driven:q} --identity-crops {input.crops:q}"
+        "exec python -m workflow_scripts.launch --log {log:q} score --driven {input.driven:q} --identity-crops {input.crops:q}"
         " --identity-mattes {input.mattes:q} --driver-crops {input.driver_crops:q} --driver-mattes {input.driver_mattes:q}"
-        " --scores {output.scores:q} --frame-scores {output.frame_scores:q} --settings {params.settings:q} > {log:q} 2>&1"
+        " --scores {output.scores:q} --frame-scores {output.frame_scores:q} --settings {params.settings:q}"

@@ -15,11 +15,11 @@ rule segment:
     threads: min(2, CORES)
     resources:
         mem_mb=2500,
-        gpu=int(CONFIG.segment.network == "transformers"),
+        gpu=GPU * (CONFIG.segment.network == "transformers"),
     params:
         code=code("segment"),
         settings=section("segment"),
         device=CONFIG.device,
     shell:
-        "python -m workflow_scripts.segment --crops {input.crops:q} --mattes {output.mattes:q}"
-        " --device {params.device} --threads {threads} --settings {params.settings:q} > {log:q} 2>&1"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} segment --crops {input.crops:q} --mattes {output.mattes:q}"
+        " --threads {threads} --settings {params.settings:q}"

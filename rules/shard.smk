@@ -18,7 +18,7 @@ rule shard:
     threads: min(2, CORES)
     resources:
         mem_mb=3000,
-        gpu=int(CONFIG.crop.detector == "face-alignment" or CONFIG.segment.network == "transformers"),
+        gpu=GPU * (CONFIG.crop.detector == "face-alignment" or CONFIG.segment.network == "transformers"),
     params:
         code=code("shard"),
         settings=section("shard"),
@@ -27,7 +27,7 @@ rule shard:
         segment=section("segment"),
         device=CONFIG.device,
     shell:
-        "python -m workflow_scripts.shard --clips {input.clips:q} --number {wildcards.number} --shards {wildcards.total}"
-        " --shard {output.shard:q} --failures {output.failures:q} --runs results/runs/shard --device {params.device}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} shard --clips {input.clips:q} --number {wildcards.number} --shards {wildcards.total}"
+        " --shard {output.shard:q} --failures {output.failures:q} --runs results/runs/shard"
         " --threads {threads} --settings {params.settings:q} --decode-settings {params.decode:q}"
-        " --crop-settings {params.crop:q} --segment-settings {params.segment:q} > {log:q} 2>&1"
+        " --crop-settings {params.crop:q} --segment-settings {params.segment:q}"

@@ -1,7 +1,6 @@
 """The command lines of the stages."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -83,14 +82,3 @@ def test_a_resumable_stage_can_be_told_to_stop_at_any_time(capsys):
             signal.signal(number, handler)
     assert stop.value.code == CONTINUE_STATUS
     assert capsys.readouterr().err.startswith("SIGTERM: outside of training, nothing to save")
-
-
-@pytest.mark.parametrize(("statuses", "ends_with"), [([75, 75, 0], 0), ([75, 3], 1), ([3], 1)])
-def test_rules_start_a_stage_again_that_was_told_to_stop(statuses, ends_with, tmp_path):
-    """The loop of rules/meta.smk and rules/finetune.smk, around a command that ends with one status after the other."""
-    again = re.search(r'AGAIN = f"(.*)"', (ROOT / "rules" / "common.smk").read_text())[1].format(CONTINUE_STATUS=CONTINUE_STATUS)
-    assert all("; do {params.again}; done" in (ROOT / "rules" / f"{stage}.smk").read_text() for stage in ("meta", "finetune"))
-    (tmp_path / "statuses").write_text("".join(f"{status}\n" for status in statuses))
-    command = "f() { read -r status < statuses; sed -i 1d statuses; return $status; }; until f; do " + again + "; done"
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=tmp_path, check=False)
-    assert done.returncode == ends_with and (tmp_path / "statuses").read_text() == ""

@@ -9,6 +9,8 @@ import pytest
 
 from reenact.errors import UserError
 from reenact.fetch import fetch_file
+from reenact.settings.base import read
+from reenact.settings.fetch import FetchSettings
 
 DATA = b"one small file"
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -49,7 +51,25 @@ def test_says_what_is_wrong_and_writes_nothing(index, tmp_path, changes, expecte
     with pytest.raises(UserError) as error:
         fetch(tmp_path / "out" / "face.mp4", **changes)
     assert all(part in str(error.value) for part in expected), str(error.value)
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_writes_what_an_address_gives(tmp_path):
+    source = tmp_path / "vgg.pth"
+    source.write_bytes(DATA)
+    fetch_file(url=source.as_uri(), sha256=SHA256, target=tmp_path / "weights" / "vgg.pth")
+    assert (tmp_path / "weights" / "vgg.pth").read_bytes() == DATA
+    with pytest.raises(UserError, match=f"{source.as_uri()} is not the expected file: SHA-256 expected 000"):
+        fetch_file(url=source.as_uri(), sha256="0" * 64, target=tmp_path / "other")
+    with pytest.raises(UserError, match=r"nothing: cannot be downloaded .*No such file"):
+        fetch_file(url=f"{tmp_path.as_uri()}/nothing", sha256=SHA256, target=tmp_path / "other")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["vgg.pth", "weights"]
+
+
+@pytest.mark.parametrize("source", [{}, {"package": "tiny==1.0"}, {"package": "tiny==1.0", "member": "a", "url": "https://example.org/a"}, {"member": "a"}])
+def test_a_file_has_one_source(source):
+    with pytest.raises(UserError, match=r"needs either package and member, or url"):
+        read(FetchSettings, {"files": {"a": {**source, "sha256": SHA256}}}, "here")
 
 
 def test_command_line_ends_with_the_message_alone(index, tmp_path):

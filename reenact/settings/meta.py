@@ -16,7 +16,7 @@ class MetaSettings(TrainingSettings):
     """Meta-learning: encoders, generator and discriminator on many people."""
 
     section: ClassVar[str] = "meta"
-    without_effect: ClassVar[set[str]] = {*TrainingSettings.without_effect, "steps", "max_hours", "processes", "validate_clips", "validate_frames", "loaders"}
+    without_effect: ClassVar[set[str]] = {*TrainingSettings.without_effect, "steps", "max_hours", "processes", "nodes", "validate_clips", "validate_frames", "loaders"}
 
     name: str = Field(default="meta", pattern=r"^[A-Za-z0-9_-]+$", description="Folder under results/meta/.")
     source: str = Field(
@@ -56,7 +56,8 @@ class MetaSettings(TrainingSettings):
     max_hours: float | None = Field(default=None, gt=0, description="Training ends, as after the last step, when it has taken so long, all runs together; null = never.")
     batch_size: int = Field(default=8, ge=1, description="Samples a step, of all processes together; a sample is one target frame of one clip.")
     accumulate: int = Field(default=1, ge=1, description="Pieces that a step's samples are worked through in, for less memory; batch norms and the matte loss see a piece at a time.")
-    processes: int = Field(default=1, ge=1, description="Processes that share each step, one a GPU, on this machine; several machines: torchrun.")
+    processes: int = Field(default=1, ge=1, description="Processes that share each step, one a GPU, over all nodes.")
+    nodes: int = Field(default=1, ge=1, description="Machines with the same number of these processes each; more than 1 under SLURM only.")
     validate_clips: list[str] = Field(default=[], description="Names of identities and drivers that validate; nobody among them should train. Empty = pictures only.")
     validate_frames: int = Field(default=6, ge=1, description="Frames that drive each of at most 8 people in a validation; 0.15 s of a core each, and each of two models.")
     mirror: float = Field(default=0.0, ge=0, le=1, description="Probability that all frames of a sample are mirrored (published: none).")

@@ -1,0 +1,114 @@
+"""GPUs of this machine, and leases of them: jobs that run at the same time get different ones.
+
+A lease is a lock on a file in the machine's own temporary folder. The kernel drops it when the last process that holds it ends,
+however it ends, so nothing has to be cleaned up after a crash.
+"""
+
+import fcntl
+import os
+import platform
+import random
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from reenact.errors import UserError
+
+VARIABLE = "CUDA_VISIBLE_DEVICES"
+LISTED = Path("/proc/driver/nvidia/gpus")
+
+
+def visible_devices(environ: Mapping[str, str], listed: Path = LISTED) -> list[str]:
+    """Names of the GPUs that a process with this environment may use, as CUDA_VISIBLE_DEVICES names them; [] without any.
+
+    Args:
+        environ: of the process. What CUDA_VISIBLE_DEVICES says is not checked.
+        listed: folder in which NVIDIA's driver lists its GPUs, asked where nvidia-smi is not there.
+    """
+    if VARIABLE in environ:
+        names = [name.strip() for name in environ[VARIABLE].split(",")]
+        return [name for name in names if name and name != "-1"]
+    if (platform.system(), platform.machine()) == ("Darwin", "arm64"):
+        return ["0"]  # Apple's own; the variable means nothing to it, but one job at a time does
+    try:
+        done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=30, check=True)
+        count = len(re.findall(r"^GPU \d+:", done.stdout, re.M))
+    except (OSError, subprocess.SubprocessError):
+        count = len(list(listed.iterdir())) if listed.is_dir() else 0
+    return [str(number) for number in range(count)]
+
+
+def chosen_devices(device: str, visible: Sequence[str]) -> list[str]:
+    """Those of the visible GPUs that the setting `device` allows.
+
+    Raises:
+        UserError: `device` is cuda:N and there are not so many.
+    """
+    if device in ("cpu", "mps"):
+        return []
+    _, _, number = device.partition(":")
+    if not number:
+        return list(visible)
+    if not number.isdigit() or int(number) >= len(visible):
+        raise UserError(f"device: {device!r} is not there; GPUs on this machine: {len(visible)} ({', '.join(visible) or 'none'})")
+    return [visible[int(number)]]
+
+
+def lease_folder(environ: Mapping[str, str]) -> Path:
+    """Where the leases of this user lie. SLURM numbers the GPUs of each of its jobs anew, so these have folders of their own."""
+    return Path(tempfile.gettempdir()) / f"reenact-gpus-{os.getuid()}" / environ.get("SLURM_JOB_ID", "machine")
+
+
+@contextmanager
+def leased(count: int, devices: Sequence[str], folder: Path, patience: float = float("inf")) -> Iterator[tuple[list[str], list[int]]]:
+    """Hold `count` of the devices alone, waiting until so many are free.
+
+    Args:
+        count: how many.
+        devices: to choose from.
+        folder: on a disk of this machine (locks on network disks are not to be relied on); see `lease_folder`.
+        patience: longest wait, s.
+
+    Yields:
+        Names of the devices, and the file descriptors that hold the locks: a child that inherits them keeps the devices
+        leased for as long as it lives.
+
+    Raises:
+        UserError: there are not so many devices, or they did not get free in time.
+    """
+    if count > len(devices):
+        raise UserError(f"the job asks for {count} GPUs, and this machine has {len(devices)}; give it fewer (resource `gpu`)")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: leases of GPUs cannot be kept there ({error.strerror}); name another folder of this machine in TMPDIR") from None
+    given_up = time.monotonic() + patience
+    while True:
+        with ExitStack() as held:
+            free = _lock(count, devices, folder, held)
+            # All or none: two jobs that each hold one and wait for a second one would wait forever.
+            if len(free) == count:
+                yield list(free), list(free.values())
+                return
+        if time.monotonic() > given_up:
+            raise UserError(f"no {count} of the GPUs {', '.join(devices)} got free within {patience:.0f} s; their leases are in {folder}")
+        time.sleep(random.uniform(0.2, 0.6))  # jobs that wait for each other should not try in step
+
+
+def _lock(count: int, devices: Sequence[str], folder: Path, held: ExitStack) -> dict[str, int]:
+    """Lock up to `count` devices that nobody holds; descriptors by device."""
+    free: dict[str, int] = {}
+    for device in devices:
+        if len(free) == count:
+            break
+        file = held.enter_context((folder / f"{re.sub('[^A-Za-z0-9.-]', '_', device)}.lock").open("w"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        free[device] = file.fileno()
+    return free

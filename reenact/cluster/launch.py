@@ -1,0 +1,150 @@
+"""Starting a stage where a workflow's job runs: with GPUs of its own, in as many processes as it needs, and with a word about its end."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from reenact.cluster import slurm
+from reenact.cluster.devices import VARIABLE, chosen_devices, lease_folder, leased, visible_devices
+from reenact.cluster.job_log import in_vain, open_log, say, signature
+from reenact.cluster.supervise import supervise
+from reenact.errors import CONTINUE_STATUS
+
+LONGEST_WAIT = 600.0
+"""How long a job that was sent back waits for SLURM to end it, s."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a stage asks for.
+
+    Attributes:
+        command: arguments of Python, ["-m", "workflow_scripts.meta", ...].
+        device: the setting `device`.
+        gpus: GPUs in all, over its nodes.
+        nodes: machines.
+        threads: CPU threads on each machine.
+        processes: in how many it runs, over its nodes. On one node it starts them itself (`reenact.processes`), on several torchrun does.
+    """
+
+    command: Sequence[str]
+    device: str = "auto"
+    gpus: int = 0
+    nodes: int = 1
+    threads: int = 1
+    processes: int = 1
+
+    @property
+    def name(self) -> str:
+        """The stage."""
+        return self.command[1].rpartition(".")[2]
+
+
+def launch(request: Request, log: Path | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run a stage to its end.
+
+    It sees the GPUs that it asked for and no others: on a machine of its own these are leased, so that no job that runs at
+    the same time has them too; under SLURM they are those of the job. Without any GPU on the machine it runs on the CPU.
+    A stage that was told to stop and has saved its state (CONTINUE_STATUS) is started again: under SLURM by sending
+    the job back into the queue, which Snakemake does not count as a failure, elsewhere here and at once.
+
+    Args:
+        request: what to run, and with what.
+        log: file for everything that the stage prints (see `open_log`); None = where this process prints.
+        environ: environment.
+
+    Returns:
+        The stage's exit status; 128 + its number for a signal.
+
+    Raises:
+        UserError: there are not so many GPUs.
+    """
+    job, place = slurm.current_job(environ), slurm.rendezvous(environ)
+    with ExitStack() as stack:
+        output = sys.stdout if log is None or place else stack.enter_context(open_log(log, job))
+        command, environment, locks, gpus = prepare(request, job, place, environ, stack)
+        say(output, f"{request.name}: starts on {os.uname().nodename}{signature(job)}, GPUs: {gpus}")
+        started = time.monotonic()
+        while True:
+            status, told = supervise(command, environment, locks, output, in_job=job is not None, workers=request.processes > 1)
+            if status != CONTINUE_STATUS or job or told:
+                break
+            say(output, f"{request.name}: starts again")
+        if job and not place and status == CONTINUE_STATUS:
+            go_on(job, request.name, output, log.read_text(encoding="utf-8", errors="replace") if log and log.is_file() else "")
+        say(output, f"{request.name}: {ended(status, job)}, after {time.monotonic() - started:.0f} s")
+    return status
+
+
+def prepare(
+    request: Request, job: slurm.SlurmJob | None, place: slurm.Rendezvous | None, environ: Mapping[str, str], stack: ExitStack
+) -> tuple[list[str], dict[str, str], list[int], str]:
+    """The command and its environment, descriptors of the GPUs' leases (held by `stack`), and the GPUs in words."""
+    environment, count = dict(environ), -(-request.gpus // request.nodes)
+    if request.nodes > 1 and not place:
+        return spread(request), environment, [], f"{count} on each of {request.nodes} nodes"
+    devices, locks = chosen_devices(request.device, visible_devices(environ)) if count else [], []
+    if devices and not (job and count == len(devices)):  # else all that SLURM gave to this job, and to no other
+        devices, locks = stack.enter_context(leased(count, devices, lease_folder(environ)))
+    if devices or not count:
+        environment[VARIABLE] = ",".join(devices)
+    return on_this_node(request, place), environment, locks, ", ".join(devices) or "none"
+
+
+def on_this_node(request: Request, place: slurm.Rendezvous | None) -> list[str]:
+    """The command of a stage on one machine: itself, or torchrun with this node's share of its processes."""
+    if not place:
+        return [sys.executable, *request.command]
+    where = [f"--nnodes={place.nodes}", f"--node-rank={place.node}", f"--master-addr={place.host}", f"--master-port={place.port}"]
+    share = request.processes // place.nodes
+    return [sys.executable, "-m", "reenact.cluster.torchrun", *where, f"--nproc-per-node={share}", *request.command]
+
+
+def spread(request: Request) -> list[str]:
+    """The command that runs this very command once on each node of the job, where `slurm.rendezvous` finds the others."""
+    each = [f"--nodes={request.nodes}", f"--ntasks={request.nodes}", "--ntasks-per-node=1", f"--cpus-per-task={request.threads}"]
+    return ["srun", *each, "--wait=60", *sys.orig_argv]
+
+
+def go_on(job: slurm.SlurmJob, name: str, output: TextIO, log: str) -> None:
+    """After a stage saved its state: have the job started again, unless somebody wants it gone, or it gets nowhere.
+
+    Returns only where it is not started again. `log` is the text of the job's log.
+    """
+    why = slurm.why_stopped(job, slurm.ask_about(job.number))
+    if not why and in_vain(log):
+        say(output, f"{name}: twice told to stop before it had anything to save, so this counts as a failure; give it more `runtime`")
+        return
+    if not why:
+        say(output, f"{name}: saved its state; the job goes back into the queue, and on from there")
+        complaint = slurm.send_back(job)
+        if complaint:
+            say(output, f"{name}: SLURM does not take the job back ({complaint}), so this counts as a failure")
+            return
+    elif why != slurm.SENT_BACK:
+        return
+    # Leaving now would look like a failure: SLURM ends the job by itself.
+    end = time.monotonic() + LONGEST_WAIT
+    while time.monotonic() < end:
+        time.sleep(1)
+
+
+def ended(status: int, job: slurm.SlurmJob | None) -> str:
+    """What became of a stage, in words."""
+    if status == 0:
+        return "finished"
+    words = "saved its state and left" if status == CONTINUE_STATUS else f"failed with status {status}"
+    if status > 128:
+        words = f"was stopped by {signal.Signals(status - 128).name}"
+    why = slurm.why_stopped(job, slurm.ask_about(job.number)) if job else ""
+    if why:
+        return f"{words}: {why}"
+    if status == 128 + signal.SIGKILL:
+        words += ", as systems do to a process when memory runs out; give it more `mem_mb`"
+    return words
