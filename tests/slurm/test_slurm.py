@@ -201,7 +201,8 @@ def test_a_training_that_is_out_of_time_finishes_over_several_starts(runs):
     assert fact(starts[0][0], "Restarts") == str(len(starts) - 1)
     assert log.count("saved its state; the job goes back into the queue, and on from there") == len(starts) - 1
     saved, resumed = ([int(step) for step in re.findall(pattern, log)] for pattern in (rf"SIGURG: saved step (\d+) of {STEPS}", rf"resuming from step (\d+) of {STEPS}"))
-    assert saved == resumed and saved == sorted(set(saved)) and len(saved) == len(starts) - 1
+    # A warning may also come when all steps are made and the model is being written.
+    assert saved == [step for step in resumed if step < STEPS] and resumed == sorted(set(resumed)) and len(resumed) == len(starts) - 1
     assert "meta: finished, after" in log.splitlines()[-1]
     # For Snakemake nothing has happened.
     assert printed.count("has been submitted") == 1 and "Error" not in printed and "restart" not in printed
