@@ -47,7 +47,7 @@ def test_schema_for_editors_is_current():
         (changed(identities__astronaut__medai="x"), "identities.astronaut.medai: unknown key; did you mean 'media'?"),
         (changed(crop__size="big"), "crop.size: 'big' should be a valid integer"),
         (changed(crop__scale=9), "crop.scale: 9 should be less than or equal to 4"),
-        (changed(crop__size=100), "crop.size: 100 must be a multiple of the model's 64 px"),
+        (changed(crop__size=100), "crop.size: 100 must be a multiple of the model's 128 px"),
         (changed(identities__bob={"media": "bob.mp4"}), "identities.bob.media: 'bob.mp4' does not exist"),
         (changed(identities__bob={}), "identities.bob.media: missing"),
         (changed(drivers={}, pairs=[], meta__clips=[], drive__driver=None), "drivers: is empty"),
@@ -61,7 +61,7 @@ def test_schema_for_editors_is_current():
         (changed(meta__source="gone.safetensors"), "meta.source: 'gone.safetensors' is neither 'train', 'bundled' nor an existing"),
         (changed(meta__set="gone.csv", meta__clips=[]), "meta.set: 'gone.csv' does not exist"),
         (changed(meta__set="config.yaml", meta__clips=[]), "meta.set: 'config.yaml' must be a folder, or a table that ends in .csv or .parquet"),
-        (changed(meta__set="docs"), "meta.clips: must be [] where meta.set is given"),
+        (changed(meta__source="train", meta__set="docs", meta__clips=["astronaut"]), "meta.clips: must be [] where meta.set is given"),
         (changed(meta__set="docs", meta__clips=[], dataset__train_split="gone.csv"), "dataset.train_split: 'gone.csv' does not exist"),
         (changed(meta__shards=0), "meta.shards: 0 should be greater than or equal to 1"),
         (changed(shard__max_failed=5), "shard.max_failed: 5 should be less than or equal to 1"),
@@ -80,7 +80,7 @@ def test_columns_of_a_set_are_checked_without_reading_it(tmp_path):
     table.write_text("clip,identiy,path\n" + "\0garbage\n" * 10)
     assert f"meta.set: '{table}' lacks the column identity; it has clip, identiy, path" in message(changed(meta__set=str(table), meta__clips=[]))
     table.write_text("clip,identity,path\n")
-    config = load_config(changed(meta__set=str(table), meta__clips=[]))
+    config = load_config(changed(meta__source="train", meta__set=str(table), meta__clips=[]))
     assert config.meta_clips() == [] and config.meta_set() == str(table)
     assert "is for folders; a table says who validates" in message(changed(meta__set=str(table), meta__clips=[], dataset__validation_split="x.csv"))
 
