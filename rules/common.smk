@@ -77,6 +77,11 @@ def fetched_flags(wildcards):
     return [f"--{key}={value}" for key, value in source.items()]
 
 
+def meta_source(wildcards, input):
+    """Params function: the model file that stage meta takes, or that it trains."""
+    return str(input.source or "train")
+
+
 def clip_flags(wildcards):
     """Params function: role, stretch and holdout of a clip as flags."""
     clip = CONFIG.clip(wildcards.clip)

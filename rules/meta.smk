@@ -36,7 +36,7 @@ rule meta:
         settings=section("meta", without={"validate_clips", "processes", "nodes"}, said=True),
         score=section("score", without={"identity_frames", "reference_frames"}) if CONFIG.validation_clips() or SHARDS else "{}",
         model=section("model", said=True),
-        source=META_SOURCE,
+        source=meta_source,
         device=CONFIG.device,
     shell:
         "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --processes {resources.processes} --nodes {resources.nodes} --threads {threads} --log {log:q}"
