@@ -11,7 +11,8 @@ All figures come from one run, because only their ratios mean something on anoth
   padded by reflection, reduced and written; each of those read, segmented by SelfieSegmentation and its matte written.
   It does less than the stages: no exact times, no second face, no tracking, nothing smoothed over time, nothing faded,
   crops of pictures that JPEG has blurred, landmarks thrown away. Twice: with crops as PNG files, without loss as the stages' are,
-  and as JPEG files, as the published layout has them.
+  and as JPEG files, as the published layout has them. And once with what each step of the stages does to a frame by itself in
+  its place: all faces found, the square to fractions of a pixel and faded where it is padded, doubtful mattes asked for twice.
 
 Each figure is the mean of several rounds, which take turns: whatever else the machine does disturbs all alike. (The best
 of them would favour short laps.) Time of cores is that of the whole process. OpenCV has its
@@ -28,6 +29,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -44,8 +46,11 @@ from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 
 from reenact.clip import Clip
 from reenact.crop import crop_clip
+from reenact.crop_geometry import crop_square
 from reenact.decode import decode_clip
+from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.segment import segment_clip
+from reenact.segmenters import MediapipeSegmenter
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.segment import SegmentSettings
@@ -153,8 +158,8 @@ def run_libraries(media: Path, crops: Path, mattes: Path) -> list[Lap]:
         ]
 
 
-def run_loop(media: Path, folder: Path, frames: int, suffix: str) -> list[Lap]:
-    """The straightforward way: a file for every picture between any two steps; crops are written as files of `suffix`."""
+def run_loop(media: Path, folder: Path, frames: int, name: str, crops: Callable[[Path, Path], None], mattes_of: Callable[[Path, Path], None]) -> list[Lap]:
+    """The straightforward way: a file for every picture between any two steps."""
     cv2.setNumThreads(-1)
     raw, cut, mattes = (folder / name for name in ("raw", "cut", "mattes"))
     for place in (raw, cut, mattes):
@@ -162,8 +167,8 @@ def run_loop(media: Path, folder: Path, frames: int, suffix: str) -> list[Lap]:
         place.mkdir()
     return [
         lap("frames to JPEG files", frames, lambda: frames_to_files(media, raw)),
-        lap(f"crops to {suffix[1:].upper()} files", frames, lambda: files_to_crops(raw, cut, suffix)),
-        lap("mattes to PNG files", frames, lambda: crops_to_mattes(cut, mattes)),
+        lap(name, frames, lambda: crops(raw, cut)),
+        lap("mattes to PNG files", frames, lambda: mattes_of(cut, mattes)),
     ]
 
 
@@ -176,8 +181,8 @@ def frames_to_files(media: Path, raw: Path) -> None:
         number, (there, frame) = number + 1, video.read()
 
 
-def files_to_crops(raw: Path, cut: Path, suffix: str) -> None:
-    """Of the straightforward loop."""
+def files_to_crops(raw: Path, cut: Path, suffix: str = ".png") -> None:
+    """Of the straightforward loop; crops are written as files of `suffix`."""
     with FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True) as mesh:
         for file in sorted(raw.iterdir()):
             image = cv2.imread(str(file))
@@ -193,6 +198,27 @@ def files_to_crops(raw: Path, cut: Path, suffix: str) -> None:
             padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REFLECT_101)
             face = padded[y + pad:y + pad + side, x + pad:x + pad + side]
             cv2.imwrite(str(cut / f"{file.stem}{suffix}"), cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+
+
+def files_to_same_crops(raw: Path, cut: Path) -> None:
+    """Of the loop that makes the stages' crops, less what needs the frames around."""
+    with FaceFinder() as finder:
+        for file in sorted(raw.iterdir()):
+            image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+            found = finder.find(image)
+            if found:
+                left, top, right, bottom = found[0].box
+                side = 1.8 * max(right - left, bottom - top)
+                face = crop_square(image, (left + right - side) / 2, (top + bottom - side) / 2, side, SIZE)
+                cv2.imwrite(str(cut / f"{file.stem}.png"), cv2.cvtColor(face, cv2.COLOR_RGB2BGR))
+
+
+def crops_to_same_mattes(cut: Path, mattes: Path) -> None:
+    """Of the loop that makes the stages' mattes, less what needs the frames around."""
+    with MediapipeSegmenter() as segmenter:
+        for file in sorted(cut.iterdir()):
+            face = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+            cv2.imwrite(str(mattes / f"{file.stem}.png"), (segmenter.mattes(face[None])[0] * 255).astype(np.uint8))
 
 
 def crops_to_mattes(cut: Path, mattes: Path) -> None:
@@ -240,8 +266,9 @@ def main() -> None:
                 run_stages(media, folder, arguments.frames),
                 run_stages(media, folder, arguments.frames, threads=1),
                 run_libraries(media, folder / "crops.zip", folder / "mattes.zip"),
-                run_loop(media, folder, arguments.frames, ".png"),
-                run_loop(media, folder, arguments.frames, ".jpg"),
+                run_loop(media, folder, arguments.frames, "crops to PNG files", files_to_crops, crops_to_mattes),
+                run_loop(media, folder, arguments.frames, "crops to JPEG files", partial(files_to_crops, suffix=".jpg"), crops_to_mattes),
+                run_loop(media, folder, arguments.frames, "crops as the stages', to PNG", files_to_same_crops, crops_to_same_mattes),
             )
             for _ in range(arguments.rounds)
         ]
