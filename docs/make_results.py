@@ -1,8 +1,8 @@
-"""Write docs/results.md (and docs/demo.png) from results: python docs/make_results.py [--people runs/five_people]
+"""Write docs/results.md (and docs/demo.png) from results: python docs/make_results.py [--people runs/five_people] [--training RUN]
 
 Without arguments the part about the demo, from `make demo`; with --people the part about the people of a project folder
-(docs/five_people.yaml says how to make it), every avatar scored with every driver it is rendered with. Each leaves the other
-part of the page as it is.
+(docs/five_people.yaml says how to make it), every avatar scored with every driver it is rendered with; with --training the part
+about how a meta-model learned, from its run folders. Each leaves the other parts of the page as they are.
 """
 
 import argparse
@@ -25,6 +25,7 @@ COLUMNS = [
     "perceptual", "matte_iou", "sharpness", "jitter", "failed",
 ]  # fmt: skip
 PEOPLE_COLUMNS = ["identity_error", "csim", "pose_error", "aligned_error", "motion_error", "mouth_correlation", "sharpness", "jitter", "failed"]
+TRAINING_HEADING = "\n# How the bundled meta-model learned\n"
 PEOPLE_HEADING = "\n# Five people, each driven by two others\n"
 NAMES = {
     "0": "0: meta-model, no fine-tuning", "mean_image": "*mean image of the person*",
@@ -125,6 +126,25 @@ def people(project: Path) -> str:
     return "".join(lines)
 
 
+def training(runs: list[Path]) -> str:
+    """The part about a training: validation by step, from the statistics of its run folders."""
+    rows = {}
+    for run in runs:
+        lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+        rows |= {line["step"]: line for line in lines if "validation_pose_error" in line}
+    names = ["pixel", "pose_response", *(f"validation_{name}" for name in ("pose_error", "identity_error", "dice", "perceptual", "failed"))]
+    lines = [
+        TRAINING_HEADING,
+        "\nSettings: docs/mini.yaml. Validation: eight of the ten validation people of the development clips, none of whom it learned from, zero-shot, six frames each, "
+        "moving average. *pose error* by their own frames, *identity error* by somebody else's; *pixel*: the training loss of that step, x 10. "
+        "Made by `python docs/make_results.py --training RUN...`; the rows of fewer than 1,000 steps are of copies of the run, ended there.\n",
+        "\n| step | " + " | ".join(name.replace("_", " ") for name in names) + " |\n|" + " --- |" * (len(names) + 1) + "\n",
+    ]
+    for step in sorted(rows):
+        lines.append(f"| {step} | " + " | ".join(f"{rows[step][name]:.3f}" for name in names) + " |\n")
+    return "".join(lines)
+
+
 def cells(row: tuple, names: list[str]) -> str:
     """Figures of one row, as table cells."""
     return " | ".join("-" if pd.isna(getattr(row, name)) else f"{getattr(row, name):.3f}" for name in names)
@@ -134,14 +154,20 @@ def main() -> None:
     """Write the part that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=Path, help="project folder whose avatars and pairs are scored")
+    parser.add_argument("--training", type=Path, nargs="+", help="run folders of a meta-learning")
     arguments = parser.parse_args()
     page = DOCS / "results.md"
-    demo_part, heading, people_part = (page.read_text() if page.exists() else "").partition(PEOPLE_HEADING)
+    rest, *people_part = (page.read_text() if page.exists() else "").partition(PEOPLE_HEADING)
+    demo_part, *training_part = rest.partition(TRAINING_HEADING)
+    parts = [demo_part, "".join(training_part), "".join(people_part)]
     if arguments.people:
-        page.write_text(demo_part + people(arguments.people))
+        parts[2] = people(arguments.people)
+    elif arguments.training:
+        parts[1] = training(arguments.training)
     else:
-        page.write_text(demo() + heading + people_part)
+        parts[0] = demo()
         picture()
+    page.write_text("".join(parts))
 
 
 def demo() -> str:
