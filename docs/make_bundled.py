@@ -25,14 +25,15 @@ from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.finetune import guided_sweep, personalise
 from reenact.images import resize_area
 from reenact.learning.checkpoint import RunFolder
-from reenact.learning.data import Person, load_person, sample
+from reenact.learning.data import PeopleInMemory, Person, load_person, sample
 from reenact.learning.pose_warmup import scale_descriptors
 from reenact.learning.previews import write_grid
+from reenact.learning.sharing import own_share
 from reenact.learning.training import train
 from reenact.model import Reenactor, build_discriminator, load_model, pick_device, save_model
 from reenact.scoring import metrics
 from reenact.scoring.measure import ROLES, Measurer, Sequence, Subject, show
-from reenact.sequence import frames_of, shown_frames, spread
+from reenact.sequence import shown_frames, spread
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import BUNDLED_MODEL
 from reenact.settings.score import ScoreSettings
@@ -73,26 +74,29 @@ class Place:
         """Crops and mattes of a clip."""
         return Clip(self.clips / name / "crops.zip"), Clip(self.clips / name / "mattes.zip")
 
-    def person(self, name: str, count: int) -> tuple[Person, list[int]]:
-        """`count` training frames spread over a clip at the model's size, and their numbers."""
+    def person(self, name: str, count: int) -> Person:
+        """`count` frames spread over those of a clip that may be trained on, at the model's size."""
         size = load_model(BUNDLED_MODEL)[0].architecture.image_size
         whole = load_person(self.clips / name / "crops.zip", self.clips / name / "mattes.zip", size)
         chosen = spread(len(whole.frames), count)
-        few = replace(whole, frames=whole.frames[chosen], mattes=whole.mattes[chosen], landmarks=whole.landmarks[chosen])
-        return few, frames_of(self.pair(name)[0], "train")["index"].iloc[chosen].tolist()
+        return replace(whole, frames=whole.frames[chosen], mattes=whole.mattes[chosen], landmarks=whole.landmarks[chosen])
 
 
 def avatar_of(place: Place, name: str, count: int, meta: Path, kind: str) -> tuple[Path, Path]:
     """Model files of a person before and after the guide's iterations on `count` frames, made unless they are there."""
-    person, _ = place.person(name, count)
+    person = place.person(name, count)
     steps = guided_sweep(count)[3]
     before, after = (place.work / f"{name}-{count}-{kind}-{step}.safetensors" for step in (0, steps))
     if not after.exists():
         learner = personalise(person, meta, place.settings)
         save_model(before, learner.average, {"iteration": 0})
-        draw = partial(sample, [person], seed=1, batch_size=min(8, count), identity_frames=0, emphasis=place.settings.losses.eyes_mouth > 0)
+        draw = partial(sample, PeopleInMemory([person]), seed=1, batch_size=min(8, count), identity_frames=0, emphasis=place.settings.losses.eyes_mouth > 0)
         run = RunFolder(place.work / f"{name}-{count}-{kind}")
-        train(learner, lambda step: draw(step=step), run, names=[name], steps=steps, device=place.device, title=f"{kind} {name} {count}")
+        share = own_share(min(8, count), 1)
+        train(
+            learner, lambda step: draw(step=step), run,
+            share=share, names=[name], steps=steps, device=place.device, title=f"{kind} {name} {count}",
+        )  # fmt: skip
         save_model(after, learner.average, {"iteration": steps})
     return before, after
 
@@ -103,8 +107,8 @@ def random_meta(place: Place) -> Path:
     if not path.exists():
         torch.manual_seed(1)
         net = Reenactor(load_model(BUNDLED_MODEL)[0].architecture)
-        people = [place.person(folder.name, 8)[0] for folder in sorted(place.clips.iterdir())]
-        scale_descriptors(net, sample(people, seed=1, step=0, batch_size=32, identity_frames=1))
+        people = [place.person(folder.name, 8) for folder in sorted(place.clips.iterdir())]
+        scale_descriptors(net, sample(PeopleInMemory(people), seed=1, step=0, batch_size=32, identity_frames=1))
         save_model(path, net, {"stage": "random"}, build_discriminator(net.architecture, 1))
     return path
 
@@ -134,7 +138,7 @@ def compared(place: Place, name: str, driver: str, measurer: Measurer) -> Iterat
     for count in FRAME_COUNTS:
         before, after = avatar_of(place, name, count, BUNDLED_MODEL, "bundled")
         _, blank = avatar_of(place, name, count, random_meta(place), "random")
-        person, _ = place.person(name, count)
+        person = place.person(name, count)
         masked = np.rint(person.frames * (person.mattes[..., None] / 255)).astype(np.uint8)
         seen = measurer.sequence(masked, person.mattes)
         for protocol in shown:
@@ -145,7 +149,7 @@ def compared(place: Place, name: str, driver: str, measurer: Measurer) -> Iterat
             }
             for method, output in {**made, NEAREST: nearest(subject, protocol, seen)}.items():
                 values, _ = subject.compare(output, protocol)
-                yield {"person": name, "driver": driver, "method": method, "frames": count, "protocol": protocol, **values, **measurer.names()}
+                yield {**values, "person": name, "driver": driver, "method": method, "frames": count, "protocol": protocol, **measurer.names()}
 
 
 def known_faces(crops: Clip) -> tuple[np.ndarray, np.ndarray]:

@@ -174,7 +174,9 @@ def _train_on(
     wanted = [i for i in missing if i]
     if not wanted:
         return
-    draw = partial(sample, PeopleInMemory([person]), seed=settings.seed, batch_size=batch_size, identity_frames=0)
+    draw = partial(
+        sample, PeopleInMemory([person]), seed=settings.seed, batch_size=batch_size, identity_frames=0, emphasis=settings.losses.eyes_mouth > 0
+    )
     train(
         learner,
         lambda step: draw(step=step),
