@@ -110,16 +110,16 @@ def pictures(media: Path) -> Iterable[np.ndarray]:
 
 
 def cut_out(frame: np.ndarray, side: float) -> np.ndarray:
-    """What OpenCV does for one crop: reduce the frame, reflect its borders, sample the square, average areas."""
+    """What OpenCV does for one crop: reduce the frame, reflect its borders, sample the square, average areas unless it was reduced."""
     reduce = max(1, int(side / SIZE))
     if reduce > 1:
         frame = cv2.resize(frame, None, fx=1 / reduce, fy=1 / reduce, interpolation=cv2.INTER_AREA)
     side /= reduce
-    pad, fine = math.ceil(max(0, side - min(frame.shape[:2])) / 2) + 4, SIZE * math.ceil(side / SIZE)
+    pad, fine = math.ceil(max(0, side - min(frame.shape[:2])) / 2) + 4, SIZE * (1 if reduce > 1 else math.ceil(side / SIZE))
     padded = cv2.copyMakeBorder(frame, pad, pad, pad, pad, cv2.BORDER_REFLECT_101)
     matrix = np.array([[side / fine, 0, 0.3], [0, side / fine, 0.3]])
     square = cv2.warpAffine(padded, matrix, (fine, fine), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    return square if fine == SIZE else cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
 def differences(image: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Write docs/bundled.md: what the bundled meta-model can do for people whom it has never seen.
 
-    python docs/make_bundled.py --project runs/five_people
+    python docs/make_bundled.py --project runs/validation_people
 
-The project folder (docs/five_people.yaml says how to make it) holds crops and mattes of validation people. Each becomes an
+The project folder (docs/validation_people.yaml says how to make it) holds crops and mattes of validation people. Each becomes an
 avatar from 1, 8 and 32 frames, fine-tuned as the published guide says, and is driven by their own held-out frames and by
 another person, against the same network from random weights, the nearest of the same frames by pose, and no fine-tuning.
 """
@@ -47,7 +47,7 @@ INTRODUCTION = """\
 # The bundled meta-model
 
 `meta.source: bundled` (`reenact/bundled/mini.safetensors`): 128 px, preset `mini`, {steps} steps on {clips} clips; the model file carries their
-names. How it was trained: docs/mini.yaml. Made by `python docs/make_bundled.py --project runs/five_people` on {people} people
+names. How it was trained: docs/mini.yaml. Made by `python docs/make_bundled.py --project runs/validation_people` on {people} people
 whom it has never seen; each avatar is made from some of the first 60 % of a clip, *self* is driven by frames of its last 40 %,
 *cross* by another person; means over people of 32 frames each. Metrics are explained in docs/results.md; the perceptual distance is {perceptual_network},
 as LPIPS's own weights could not be had here; the face descriptor {descriptor}. Fine-tuned as many iterations as the published guide says for as many frames.

@@ -1,7 +1,7 @@
-"""Write docs/results.md (and docs/demo.png) from results: python docs/make_results.py [--people runs/five_people] [--training RUN]
+"""Write docs/results.md (and docs/demo.png) from results: python docs/make_results.py [--people runs/validation_people] [--training RUN]
 
 Without arguments the part about the demo, from `make demo`; with --people the part about the people of a project folder
-(docs/five_people.yaml says how to make it), every avatar scored with every driver it is rendered with; with --training the part
+(docs/validation_people.yaml says how to make it), every avatar scored with every driver it is rendered with; with --training the part
 about how a meta-model learned, from its run folders. Each leaves the other parts of the page as they are.
 """
 
@@ -26,7 +26,7 @@ COLUMNS = [
 ]  # fmt: skip
 PEOPLE_COLUMNS = ["identity_error", "csim", "pose_error", "aligned_error", "motion_error", "mouth_correlation", "sharpness", "jitter", "failed"]
 TRAINING_HEADING = "\n# How the bundled meta-model learned\n"
-PEOPLE_HEADING = "\n# Five people, each driven by two others\n"
+PEOPLE_HEADING = "\n# Six people, each driven by two others\n"
 NAMES = {
     "0": "0: meta-model, no fine-tuning", "mean_image": "*mean image of the person*",
     "driver_frame": "*the driver's own frame*", "real_frames": "*the true frame (floor)*",

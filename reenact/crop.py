@@ -69,7 +69,7 @@ def crop_clip(
             why = "no face found" if not seen.too_low.any() else f"no face found that is high enough (the highest: {seen.too_low.max():.0f} px)"
             raise UserError(f"{media}: {describe_rows(table, range(len(table)))}: {why}. {hint(settings)}")
         placed = place_squares(media, table, seen, chosen, settings, known.kind == "video")
-    marks = {int(table["index"].iloc[row]): sighting.landmarks for row, sighting in chosen.items()}
+    marks = {int(index): sighting.landmarks for index, sighting in zip(table["index"].to_numpy()[list(chosen)], chosen.values())}
     with write_clip(crops) as clip:
         for place, crop, matte in _encoded(passes, placed, settings, workers):
             clip.add_encoded(place["image"], crop)
@@ -122,7 +122,7 @@ def _cut(frame: Frame, place: dict[str, Any], reduce: int, settings: CropSetting
         return crop_published(frame.pixels(), left, top, side, settings.size, place["face_height"])
     image = frame.pixels(None if reduce == 1 else round(max(frame.width, frame.height) / reduce))
     across, down = image.shape[1] / frame.width, image.shape[0] / frame.height
-    return crop_square(image, place["x"] * across, place["y"] * down, place["side"] * across, settings.size, place["angle"])
+    return crop_square(image, place["x"] * across, place["y"] * down, place["side"] * across, settings.size, place["angle"], reduced=reduce > 1)
 
 
 def _encoded(passes: Passes, table: pd.DataFrame, settings: CropSettings, threads: int) -> Iterator[tuple[dict[str, Any], bytes, bytes | None]]:

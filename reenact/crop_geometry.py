@@ -75,7 +75,7 @@ def _turn(angle: float) -> np.ndarray:
 # ---- pixels -----------------------------------------------------------------------------------------------
 
 
-def crop_square(image: np.ndarray, x: float, y: float, side: float, size: int, angle: float = 0.0) -> np.ndarray:
+def crop_square(image: np.ndarray, x: float, y: float, side: float, size: int, angle: float = 0.0, reduced: bool = False) -> np.ndarray:
     """Cut a square out of a picture and resize it; exact to fractions of a pixel, so that smooth squares look smooth.
 
     Enlarging is bicubic, reducing averages areas. Where the square leaves the picture it is padded by reflection that
@@ -85,19 +85,22 @@ def crop_square(image: np.ndarray, x: float, y: float, side: float, size: int, a
         image: uint8, H x W x 3.
         x, y, side, angle: the square.
         size: side of the result, px.
+        reduced: whether the picture was reduced by areas before.
 
     Returns:
         uint8, size x size x 3.
     """
-    finer = max(1, math.ceil(side / size - 1e-6))
+    finer = max(1, math.ceil(side / size - (0.5 if reduced else 1e-6)))
     fine = size * finer
     step = side / fine
     # warpAffine has pixel centres at whole numbers. To reduce, the square is first sampled at least as finely as the
-    # frame itself, where straight lines between pixels will do, at a third of the cost of cubic ones.
+    # frame itself, where straight lines between pixels will do, at a third of the cost of cubic ones. What is reduced already,
+    # and is at most half as large again as the result, needs no second averaging: without it, in half of the time, it is a
+    # decibel nearer to the mean of sixteen times as many samples.
     corner = to_frame(np.array([step / 2, step / 2]), x, y, side, side, angle) - 0.5
     part, left, top = _padded(image, x, y, side, angle)
     back = np.column_stack([step * _turn(angle), corner - [left, top]])
-    kernel = cv2.INTER_CUBIC if finer == 1 else cv2.INTER_LINEAR
+    kernel = cv2.INTER_CUBIC if side < size + 1e-6 else cv2.INTER_LINEAR
     result = cv2.warpAffine(part, back, (fine, fine), flags=kernel | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)
     if finer > 1:
         result = cv2.resize(result, (size, size), interpolation=cv2.INTER_AREA)

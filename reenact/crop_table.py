@@ -273,9 +273,9 @@ def _write_squares(table: pd.DataFrame, rows: np.ndarray, states: np.ndarray, wh
     squares = _squares(states)
     if whole:
         squares[:, :3] = [whole_square(x, y, np.exp(side)) for x, y, side in states[:, :3]]
-    for column, name in enumerate(names):
-        table[name] = np.nan
-        table.loc[rows, name] = squares[:, column]
+    values = np.full((len(table), len(names)), np.nan)
+    values[rows] = squares
+    table[names] = values
 
 
 def _reason(seen: Sightings, row: int) -> str:

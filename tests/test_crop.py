@@ -373,6 +373,18 @@ def test_square_is_exact_to_fractions_of_a_pixel(side):
     np.testing.assert_allclose(to_crop(to_frame(points, x, y, side, size), x, y, side, size), points)
 
 
+@pytest.mark.parametrize("side", [270.0, 362.0, 383.0])
+def test_square_of_a_reduced_picture_is_the_mean_of_what_it_shows(side):
+    picture = cv2.GaussianBlur(texture(512, 512), (0, 0), 1.5)
+    half = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)
+    x, y, size = 40.7, 30.2, 128
+    grid = np.float32(np.arange(size * 16) + 0.5) * (side / 16 / size)
+    samples = cv2.remap(picture, *(np.float32(axis - 0.5) for axis in np.meshgrid(x + grid, y + grid)), cv2.INTER_LINEAR)
+    truth = cv2.resize(samples, (size, size), interpolation=cv2.INTER_AREA).astype(float)
+    errors = [np.abs(crop_square(half, x / 2, y / 2, side / 2, size, reduced=reduced) - truth).mean() for reduced in (True, False)]
+    assert errors[0] < errors[1] < 1 and truth.std() > 10
+
+
 @pytest.mark.parametrize("angle", [0.0, 30.0, -110.0])
 def test_frame_and_crop_are_inverse(angle):
     picture = cv2.GaussianBlur(texture(200, 220), (0, 0), 2)
