@@ -47,7 +47,7 @@ perceptual distance are taken in the box of the true matte. *sharpness*: fine de
 acceleration / the driver's. *failed*: share of outputs in which no face was found; they are left out of the others.
 Descriptor: {descriptor}. Perceptual distance: {perceptual_network}. Differences of under about 0.01 in pose and motion error are noise of the landmarks at this size.
 
-The iteration is chosen on half of the held-out frames (four stretches in turn); *check* is the combined score of identity and pose
+The iteration is chosen on half of the held-out frames (short stretches in turn); *check* is the combined score of identity and pose
 error on the other half: 0 to 1 = from the least to the largest error of the sweep.
 """
 

@@ -62,12 +62,14 @@ SELECT, CHECK = "select", "check"
 def parts(count: int) -> list[str]:
     """The part that each of `count` frames in order of time belongs to.
 
-    Four stretches in turn, so that both parts see early and late frames, and neighbours of one part are hardly ever in
-    the other. Fewer than 16 frames are all for selection: there is nothing to check on.
+    Stretches of about two runs in turn, at least four of them and as many of each part: short, so that both parts see every
+    pose, and long enough that few neighbours of one part are in the other. Fewer than 16 frames are all for selection:
+    there is nothing to check on.
     """
-    if count < 16:
+    if count < 2 * RUN_LENGTH:
         return [SELECT] * count
-    return [(SELECT, CHECK)[4 * i // count % 2] for i in range(count)]
+    stretches = 2 * max(2, round(count / (4 * RUN_LENGTH)))
+    return [(SELECT, CHECK)[stretches * i // count % 2] for i in range(count)]
 
 
 def shown_frames(clip: Clip, role: str, most: int, part: str | None = None) -> pd.DataFrame:
