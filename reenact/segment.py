@@ -134,7 +134,8 @@ def _mattes(clip: Clip, rows: list[int], segmenter: Segmenter, workers: int, set
         return _Matte(moment.row, encode_png(pixels), cv2.mean(pixels)[0] / 255, cv2.mean(pixels, face)[0] / 255)
 
     moments = chain.from_iterable(in_order(look, batches(rows, segmenter.batch_size), workers))
-    yield from in_order(finish, neighbourhoods(moments, sigma), workers, together=8)
+    # Half as many: finishing takes half as long, and its many small steps wait for each other's interpreter lock.
+    yield from in_order(finish, neighbourhoods(moments, sigma), workers // 2, together=8)
 
 
 def _given(clip: Clip, name: str, size: int) -> np.ndarray | None:
