@@ -12,6 +12,7 @@ from reenact.errors import UserError
 from reenact.scoring.metrics import METRICS
 from reenact.scoring.tradeoff import check, choose, judge, turned
 from reenact.select import by_iteration, select_model
+from reenact.sequence import RUN_LENGTH, SELECT, parts
 from reenact.settings.select import SelectSettings
 
 SWEEP = [0, 30, 60, 125, 230, 400]
@@ -36,18 +37,18 @@ def scores(identity: list[float] = IDENTITY, pose: list[float] | None = POSE, sw
 
 def by_frame(table: pd.DataFrame, noise: float = 0.0, seed: int = 0) -> pd.DataFrame:
     """Frames whose errors vary about those of the table, those of one frame alike for all models (and apart by `noise`)."""
-    random, parts = np.random.default_rng(seed), []
+    random, tables = np.random.default_rng(seed), []
     for protocol in ("self", "cross"):
         hard = random.normal(0, 0.02, 64)
         for row in table[table["protocol"] == protocol].itertuples():
             errors = random.normal(0, noise, (3, 64))
             errors -= errors.reshape(3, 2, 2, 16)[:, :, 0].mean(axis=(1, 2))[:, None, None].reshape(3, 1)  # means stay those of the table
             values = {name: getattr(row, name) + hard + error for name, error in zip(("identity_error", "pose_error", "motion_error"), errors)}
-            parts.append(pd.DataFrame({
+            tables.append(pd.DataFrame({
                 "model": row.model, "protocol": protocol, "part": (["select"] * 16 + ["check"] * 16) * 2, "run": np.arange(64) // 8,
                 "index": range(64), "failed": 0, **values,
             }))  # fmt: skip
-    return pd.concat(parts)
+    return pd.concat(tables)
 
 
 def judged(table: pd.DataFrame, noise: float = 0.0, **settings: object) -> pd.DataFrame:
@@ -90,6 +91,25 @@ def test_one_lucky_value_does_not_win() -> None:
 def test_an_error_that_hardly_varies_does_not_decide() -> None:
     flat = [0.3, 0.1001, 0.1000, 0.1001, 0.1002, 0.1003]
     assert auto(scores(identity=IDENTITY, pose=flat)) == auto(scores(identity=IDENTITY, pose=[0.1] * 6))
+
+
+def test_a_loss_that_is_within_noise_does_not_outweigh_a_gain_that_is_not() -> None:
+    """The astronaut of the demo: likeness comes late, and her motion error rises by no more than two stretches of it differ."""
+    table = scores(identity=[0.124, 0.127, 0.128, 0.111, 0.097], pose=[0.066, 0.066, 0.069, 0.071, 0.074], sweep=SWEEP[:5])
+    assert auto(table) == 230
+    stretched, ours = (judged(table, noise=noise).set_index("iteration")["combined"] for noise in (0.05, 0.25))
+    assert abs(stretched[30] - stretched[230]) < 0.05, "both stretched to the full scale, the ends tie"
+    assert ours[30] - ours[230] > 0.15
+
+
+@pytest.mark.parametrize("count", [16, 75, 120, 300, 1000])
+def test_both_parts_of_a_stretch_see_all_of_it(count: int) -> None:
+    select = np.array(parts(count)) == SELECT
+    ends = np.flatnonzero(np.diff(select)) + 1
+    lengths = np.diff([0, *ends, count])
+    assert len(lengths) >= 4 and len(lengths) % 2 == 0 and np.ptp(lengths) <= 1 and abs(2 * select.sum() - count) <= len(lengths)
+    assert lengths.min() >= min(2 * RUN_LENGTH, count // 4) - 4
+    assert set(parts(15)) == {SELECT}
 
 
 def test_trembling_failing_and_unmeasured_iterations_are_left_out() -> None:
