@@ -97,7 +97,8 @@ def test_a_loss_that_is_within_noise_does_not_outweigh_a_gain_that_is_not() -> N
     """The astronaut of the demo: likeness comes late, and her motion error rises by no more than two stretches of it differ."""
     table = scores(identity=[0.124, 0.127, 0.128, 0.111, 0.097], pose=[0.066, 0.066, 0.069, 0.071, 0.074], sweep=SWEEP[:5])
     assert auto(table) == 230
-    stretched, ours = (judged(table, noise=noise).set_index("iteration")["combined"] for noise in (0.05, 0.25))
+    frames = by_frame(table)
+    stretched, ours = (judge(by_iteration(table), frames, SelectSettings(noise=noise)).set_index("iteration")["combined"] for noise in (0.05, 0.25))
     assert abs(stretched[30] - stretched[230]) < 0.05, "both stretched to the full scale, the ends tie"
     assert ours[30] - ours[230] > 0.15
 
