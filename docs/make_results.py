@@ -36,7 +36,7 @@ PARTS = [(0, 17, False), (17, 22, False), (22, 27, False), (27, 31, False), (31,
 INTRODUCTION = """\
 # Results of the demo
 
-Made by `make demo` and then `python docs/make_results.py`, on two CPU cores. 128 px, the bundled meta-model
+Made by `make demo` and then `python docs/make_results.py`, on the CPU. 128 px, the bundled meta-model
 (docs/mini.yaml), which has seen nobody of the demo. Held-out means the last 40 % of the woman's clip, which no training sees. The cross driver is `carphone`, chosen because he moves (`single_face` hardly does), before any score was seen.
 
 Lower is better, but for CSIM, the correlations, PSNR, SSIM, matte IoU and sharpness. *identity error*: 1 - mean cosine to the
