@@ -90,7 +90,8 @@ def crop_square(image: np.ndarray, x: float, y: float, side: float, size: int, a
     Returns:
         uint8, size x size x 3.
     """
-    finer = max(1, math.ceil(side / size - (0.5 if reduced else 1e-6)))
+    shrink = side / size - 1e-6
+    finer = max(1, math.ceil(shrink - 0.5 if reduced else shrink))
     fine = size * finer
     step = side / fine
     # warpAffine has pixel centres at whole numbers. To reduce, the square is first sampled at least as finely as the
@@ -100,7 +101,7 @@ def crop_square(image: np.ndarray, x: float, y: float, side: float, size: int, a
     corner = to_frame(np.array([step / 2, step / 2]), x, y, side, side, angle) - 0.5
     part, left, top = _padded(image, x, y, side, angle)
     back = np.column_stack([step * _turn(angle), corner - [left, top]])
-    kernel = cv2.INTER_CUBIC if side < size + 1e-6 else cv2.INTER_LINEAR
+    kernel = cv2.INTER_CUBIC if shrink <= 1 else cv2.INTER_LINEAR
     result = cv2.warpAffine(part, back, (fine, fine), flags=kernel | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)
     if finer > 1:
         result = cv2.resize(result, (size, size), interpolation=cv2.INTER_AREA)

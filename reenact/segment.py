@@ -135,7 +135,7 @@ def _mattes(clip: Clip, rows: list[int], segmenter: Segmenter, workers: int, set
 
     moments = chain.from_iterable(in_order(look, batches(rows, segmenter.batch_size), workers))
     # Half as many: finishing takes half as long, and its many small steps wait for each other's interpreter lock.
-    yield from in_order(finish, neighbourhoods(moments, sigma), workers // 2, together=8)
+    yield from in_order(finish, neighbourhoods(moments, sigma), max(1, workers // 2), together=8)
 
 
 def _given(clip: Clip, name: str, size: int) -> np.ndarray | None:
