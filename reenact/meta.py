@@ -241,26 +241,29 @@ class Job:
             raise UserError("meta.resume and meta.start exclude each other: the one goes on with a run, the other begins a new one with its weights")
         torch.manual_seed(settings.seed)
         net = Reenactor(PRESETS[self.preset])
-        fresh = not run.latest(settings.steps)
-        if fresh and settings.resume:
-            take_landmarks(Path(settings.resume), run)
-        from_seed = fresh and not settings.start and not settings.resume
-        if from_seed and (settings.frozen_norms or settings.pose_warmup):
-            settle_norms(net.identity_encoder, self.clips, settings.seed)
-            settle_norms(net.pose_encoder, self.clips, settings.seed)
-        landmarks = landmark_network(net, self.clips, run, settings, self.device, from_seed)
-        if from_seed:
-            scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=64 if settings.frozen_norms else 32, identity_frames=1))
-        for encoder in (net.identity_encoder, net.pose_encoder):
-            encoder.train(not settings.frozen_norms)
         learner = Learner(net, build_discriminator(net.architecture, len(people)), settings)
         for network in learner.networks:
             network.to(self.device)  # so that moments of optimizers are loaded to it
         about = {"model.preset": self.preset, "meta.optimizer": settings.optimizer, "people": self.people.names, "settings": self.facts()["settings"]}
-        if fresh and settings.start:
-            start_from(learner, Path(settings.start))
+        fresh = not run.latest(settings.steps)
+        if fresh and (settings.resume or settings.start):
+            take_landmarks(Path(settings.resume or settings.start), run)
         if fresh and settings.resume:
             resume_from(learner, Path(settings.resume), run, about)
+        begins = fresh and not settings.resume
+        if begins and settings.start:
+            start_from(learner, Path(settings.start))
+        elif begins and (settings.frozen_norms or settings.pose_warmup):
+            settle_norms(net.cpu().identity_encoder, self.clips, settings.seed)
+            settle_norms(net.pose_encoder, self.clips, settings.seed)
+        landmarks = landmark_network(net, self.clips, run, settings, self.device, begins)
+        if begins and not settings.start:
+            scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=64 if settings.frozen_norms else 32, identity_frames=1))
+            learner.average.load_state_dict(net.state_dict())
+        elif begins and settings.pose_warmup:
+            learner.average.pose_encoder.load_state_dict(net.pose_encoder.state_dict())
+        for encoder in (net.identity_encoder, net.pose_encoder):
+            encoder.train(not settings.frozen_norms)
         if processes.is_main():
             run.describe(about)
         return learner, landmarks

@@ -9,7 +9,7 @@ from reenact.clip import Clip, write_clip
 from reenact.errors import UserError
 from reenact.images import resize_area, resize_to, to_tensor, to_uint8
 from reenact.learning.augment import Augmentation
-from reenact.learning.data import PeopleInMemory, load_person, sample
+from reenact.learning.data import PeopleInMemory, Person, load_person, sample
 from reenact.settings.training import AugmentSettings
 
 
@@ -99,3 +99,19 @@ def test_images_to_tensors_and_back(people):
 def test_resize_to_enlarges_and_reduces():
     assert resize_to(np.zeros((64, 64, 3), np.uint8), 256).shape == (256, 256, 3)
     assert resize_to(np.zeros((512, 512, 3), np.uint8), 256).shape == (256, 256, 3)
+
+
+def test_a_turned_head_and_an_open_mouth_are_unusual_and_unknown_faces_are_not_drawn():
+    still = np.tile(np.random.default_rng(0).random((1, 68, 2)), (8, 1, 1)).astype(np.float32)
+    turned, open_mouth, unknown = still.copy(), still.copy(), still.copy()
+    turned[2, 27:36, 0] += 0.1
+    open_mouth[3, [65, 66, 67], 1] += 0.5
+    unknown[1:] = np.nan
+
+    def unusualness(landmarks):
+        return Person("x", np.zeros((8, 4, 4, 3)), np.zeros((8, 4, 4)), landmarks).unusualness
+
+    for landmarks, row in ((turned, 2), (open_mouth, 3), (unknown, 0)):
+        shares = unusualness(landmarks)
+        assert shares.sum() == pytest.approx(1) and shares.argmax() == row and shares[row] > 0.99
+    assert unusualness(still).tolist() == unusualness(still * np.nan).tolist() == 8 * [0.125]

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,6 +14,7 @@ from people import write_person
 
 import reenact.learning.training
 import workflow_scripts.meta
+from reenact.clip import Clip
 from reenact.errors import UserError
 from reenact.meta import Clips, MetaOutputs, make_meta_model
 from reenact.model import Reenactor, load_model, save_model
@@ -87,6 +89,19 @@ def test_training_may_start_from_another_run(clips, tmp_path, capsys):
     assert 0 < (before - after).abs().max() < 1e-3
     with pytest.raises(UserError, match=r"meta\.start: 'gone' holds no checkpoint"):
         make(clips, tmp_path / "x", steps=1, start="gone")
+
+
+def test_a_warm_up_may_go_before_a_start_too_and_changes_the_pose_encoder_alone(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(Clip, "landmarks", lambda clip: np.random.default_rng(0).random((len(clip), 68, 2), np.float32))
+    first = make(clips, tmp_path / "first", steps=1, pose_warmup=2)
+    run = only_run(tmp_path / "first")
+    still = {"steps": 1, "seed": 2, "start": run, "learning_rate": 1e-9, "ema": 0.999}
+    plain, warmed = (make(clips, tmp_path / name, **still, **extra) for name, extra in (("plain", {}), ("warmed", {"pose_warmup": 2})))
+    nets = [load_model(made.model)[0] for made in (first, plain, warmed)]
+    for part in ("generator.constant", "identity_encoder.fc.weight"):
+        torch.testing.assert_close(nets[2].get_parameter(part), nets[0].get_parameter(part), atol=1e-5, rtol=0)
+    moved = [(net.pose_encoder.classifier[1].weight - nets[0].pose_encoder.classifier[1].weight).abs().max().item() for net in nets[1:]]
+    assert moved[0] < 1e-7 < 5e-6 < moved[1]
 
 
 def only_run(folder):

@@ -7,7 +7,17 @@ from people import COLOURS, disc
 
 from reenact.images import to_tensor
 from reenact.learning.data import MIRRORED, PeopleInMemory, Person, sample
-from reenact.learning.pose_warmup import BATCH, DESCRIPTOR_SCALE, _draw, scale_descriptors, settle_norms, teach_pose
+from reenact.learning.landmark_network import landmark_distance, openings
+from reenact.learning.pose_warmup import (
+    BATCH,
+    DESCRIPTOR_SCALE,
+    _align,
+    _draw,
+    scale_descriptors,
+    settle_norms,
+    teach_pose,
+    with_landmarks,
+)
 from reenact.model import Reenactor
 from reenact.networks.architecture import PRESETS
 from reenact.networks.mobilenet import MobileNetV2
@@ -31,11 +41,24 @@ def test_mirroring_twice_is_nothing_and_swaps_the_eyes():
 
 
 def test_drawn_landmarks_lie_where_the_frame_shows_them():
-    frames, landmarks = _draw([(person("red"), np.arange(8))], np.random.default_rng(0))
+    frames, landmarks = _draw(with_landmarks([person("red")]), np.random.default_rng(0))
     assert frames.shape == (BATCH, 3, 64, 64) and landmarks.shape == (BATCH, 68, 2)
     reddish = (frames[:, 0] - 1.3 * frames[:, 1]).clamp_min(0)
     columns = (reddish.sum(1) * torch.arange(64)).sum(1) / reddish.sum((1, 2)) / 64
     torch.testing.assert_close(columns, landmarks[..., 0].mean(1), atol=0.03, rtol=0)
+
+
+def test_what_opens_is_measured_and_costs_more_than_what_moves():
+    points = torch.rand(1, 68, 2, generator=torch.manual_seed(0))
+    assert openings(points).shape == (1, 8)
+    lip, lid = points.clone(), points.clone()
+    lip[:, [61, 62, 63], 1] -= 0.03
+    lid[:, [37, 38], 1] += 0.03
+    torch.testing.assert_close(openings(lip) - openings(points), torch.tensor([[0.03] + 7 * [0.0]]))
+    torch.testing.assert_close(openings(lid) - openings(points), torch.tensor([[0, -0.03] + 6 * [0.0]]))
+    brow = points.clone()
+    brow[:, [24, 25], 1] += 0.03
+    assert landmark_distance(lid, points) > 5 * landmark_distance(brow, points) > 0
 
 
 def test_the_descriptor_learns_the_place_of_the_head():
@@ -49,6 +72,20 @@ def test_the_descriptor_learns_the_place_of_the_head():
     for values in (red, blue):
         fit = torch.linalg.lstsq(torch.cat([red, blue]).sub(red.mean(0)), torch.cat([x, x])[:, None]).solution
         assert torch.corrcoef(torch.stack([(values - red.mean(0)) @ fit[:, 0], x]))[0, 1] > 0.9
+
+
+@torch.no_grad()
+def test_descriptors_are_turned_and_scaled_to_be_like_those_that_a_generator_knows():
+    torch.manual_seed(0)
+    head, x = torch.nn.Linear(8, 4), torch.randn(50, 8)
+    turn = torch.linalg.qr(torch.randn(4, 4))[0]
+    wanted = 3 * head(x) @ turn + torch.arange(4)
+    _align(head, head(x), wanted)
+    torch.testing.assert_close(head(x), wanted, atol=1e-5, rtol=1e-5)
+    other = wanted + torch.randn(50, 4)
+    _align(head, head(x), other)  # what is not like it is kept, and not made smaller
+    deviation = [(values - values.mean(0)).norm().item() for values in (head(x), other)]
+    assert deviation[0] == pytest.approx(deviation[1], rel=1e-4)
 
 
 def test_settled_norms_make_a_descriptor_its_frames_own():

@@ -18,6 +18,7 @@ from torch import Tensor
 from reenact.clip import Clip
 from reenact.errors import UserError
 from reenact.images import resize_area, to_tensor
+from reenact.scoring.metrics import eye_opening, mouth_opening
 from reenact.sequence import spread
 
 # Of the 68 iBUG landmarks: the number that each one gets when the picture is mirrored.
@@ -95,14 +96,20 @@ class Person:
 
     @cached_property
     def unusualness(self) -> np.ndarray:
-        """How far each frame's face, wherever it is, lies from the clip's usual one: N, sum 1; evenly where unknown."""
+        """How far each frame's face, wherever it is, lies from the clip's usual one: N, sum 1; evenly where unknown.
+
+        Half of it by its shape, which is mostly the turn of the head, half by how far mouth and eyes are open.
+        """
         landmarks = np.asarray(self.landmarks)
-        shapes = landmarks - landmarks.mean(1, keepdims=True)
-        known = np.isfinite(shapes).all((1, 2))
-        distance = np.zeros(len(shapes))
-        if known.any():
-            distance[known] = np.abs(shapes[known] - np.median(shapes[known], 0)).mean((1, 2))
-        return distance / distance.sum() if distance.sum() else np.full(len(shapes), 1 / max(1, len(shapes)))
+        known = np.isfinite(landmarks).all((1, 2))
+        if not known.any():
+            return np.full(len(landmarks), 1 / max(1, len(landmarks)))
+        faces = landmarks[known]
+        shapes, distance = (faces - faces.mean(1, keepdims=True)).reshape(len(faces), -1), known * 1e-9
+        for values in (shapes, np.stack([mouth_opening(faces), eye_opening(faces)], 1)):
+            apart = np.abs(values - np.median(values, 0)).mean(1)
+            distance[known] += apart / max(apart.sum(), 1e-9)
+        return distance / distance.sum()
 
 
 def load_person(crops: Path, mattes: Path, size: int, identity: str = "") -> Person:

@@ -22,6 +22,8 @@ from reenact.model import Reenactor
 from reenact.networks.mobilenet import MobileNetV2
 
 BATCH, LEARNING_RATE, RISE = 16, 1e-3, 50
+TAUGHT_RATE = 4e-4
+"""Learning rate of an encoder that a generator already understands."""
 DESCRIPTOR_SCALE = 4.0
 NORM_BATCHES = 16
 """Batches of BATCH frames whose mean statistics batch norms get."""
@@ -30,13 +32,14 @@ NORM_BATCHES = 16
 def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: int, device: torch.device) -> LandmarkNetwork | None:
     """Train the pose encoder so that a linear readout of its descriptor gives the landmarks; its batch norms stay as they are.
 
-    Frames are mirrored, turned, moved and scaled together with their landmarks, and changed in colour without them, half of
-    them without their background, so that what is learned is the place, turn and expression of the face more than whose it is.
+    Frames are mirrored, turned, moved and scaled together with their landmarks, and changed in colour without them, a
+    quarter of them without their background, so that what is learned is the place, turn and expression of the face more than whose it is.
 
     Args:
-        encoder: changed in place, on `device` and in evaluation mode afterwards.
+        encoder: changed in place, on `device` and in evaluation mode afterwards. Descriptors that vary already, because a generator was
+            trained with them, are turned and scaled back to be as like them as can be.
         people: clips; frames without landmarks are not used.
-        steps: of `BATCH` frames, drawn evenly from the clips.
+        steps: of `BATCH` frames, drawn evenly from the clips, half of them by how unusual the face is.
         seed: everything random follows from it and the step.
         device: where to train.
 
@@ -49,20 +52,29 @@ def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: 
     torch.manual_seed(seed)
     network = LandmarkNetwork(encoder.eval()).to(device)
     with torch.no_grad():
-        # A descriptor that hardly varies would teach the readout the mean face, and pass no gradient on to the encoder.
-        _rescale(encoder.classifier[1], encoder(_draw(known, np.random.default_rng((seed, 3)))[0].to(device)), 1.0)
+        some = torch.cat([_draw(known, np.random.default_rng((seed, 3, number)))[0] for number in range(NORM_BATCHES)]).to(device)
+        values = encoder(some)
+        taught = values.std(0).mean() > 1
+        if not taught:
+            # A descriptor that hardly varies would teach the readout the mean face, and pass no gradient on to the encoder.
+            _rescale(encoder.classifier[1], values, 1.0)
         network.readout.weight.mul_(0.02)  # the mean face first
         network.readout.bias.copy_(torch.from_numpy(np.mean([p.landmarks[rows].mean(0) for p, rows in known], 0) - 0.5).flatten())
-    optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE)
+    rates = {"encoder": TAUGHT_RATE if taught else LEARNING_RATE, "readout": LEARNING_RATE}
+    optimizer = torch.optim.Adam([{"params": getattr(network, part).parameters(), "rate": rate} for part, rate in rates.items()])
     for step in tqdm(range(steps), desc="pose warm-up", mininterval=5):
         frames, points = (t.to(device) for t in _draw(known, np.random.default_rng((seed, step, 1))))
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1, (step + 1) / RISE) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+            group["lr"] = group["rate"] * min(1, (step + 1) / RISE) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
         loss = landmark_distance(network(frames), points - 0.5)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)  # a few odd faces otherwise undo hundreds of steps
         optimizer.step()
-    return network.frozen()
+    found = network.frozen()
+    if taught:
+        _align(encoder.classifier[1], found.encoder(some), values)
+    return found
 
 
 def with_landmarks(people: list[Person]) -> list[tuple[Person, np.ndarray]]:
@@ -76,9 +88,9 @@ def _draw(known: list[tuple[Person, np.ndarray]], random: np.random.Generator) -
     frames, landmarks = [], []
     for number in random.integers(len(known), size=BATCH):
         person, rows = known[number]
-        row = random.choice(rows)
+        row = random.choice(len(person.frames), p=person.unusualness) if random.random() < 0.5 else random.choice(rows)
         frame, points = person.frames[row], person.landmarks[row]
-        if random.random() < 0.5:
+        if random.random() < 0.25:
             frame = (frame * (person.mattes[row, ..., None] / 255.0)).astype(np.uint8)
         if random.random() < 0.5:
             frame, points = frame[:, ::-1], points[MIRRORED] * [-1, 1] + [1, 0]
@@ -139,6 +151,20 @@ def scale_descriptors(net: Reenactor, batch: Batch) -> None:
     for encoder, head, frames in heads:
         _rescale(head, encoder(frames), DESCRIPTOR_SCALE)
     dropout.train()
+
+
+@torch.no_grad()
+def _align(head: nn.Linear, values: Tensor, wanted: Tensor) -> None:
+    """Change a last layer, which put out `values` N x C, so that they are like `wanted` N x C. In place.
+
+    They are only turned, moved, and scaled as a whole (to the same deviation; orthogonal Procrustes): another linear map would come nearer, at the
+    cost of what `wanted` did not hold.
+    """
+    ours, theirs = values - values.mean(0), wanted - wanted.mean(0)
+    u, _, v = torch.linalg.svd(ours.T @ theirs)
+    turn = theirs.norm() / ours.norm() * (u @ v)
+    head.weight.copy_(turn.T @ head.weight)
+    head.bias.copy_((head.bias - values.mean(0)) @ turn + wanted.mean(0))
 
 
 def _rescale(head: nn.Linear, values: Tensor, deviation: float) -> None:
