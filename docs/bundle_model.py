@@ -24,7 +24,7 @@ MOST = 16 * 2**20
 def facts_of(about: dict, clips: pd.DataFrame, scores: pd.DataFrame | None) -> dict:
     """What the model file says about itself: settings, clips with source and licence, licence of the weights, scores."""
     listed = clips.set_index("id").loc[about["clips"], ["person", "source", "licence"]].reset_index()
-    settings = about["settings"]
+    settings = {**about["settings"], "start": None, "resume": None}  # folders of the machine that trained it
     if settings.get("face_recognition_weights"):
         settings["face_recognition_weights"] = Path(settings["face_recognition_weights"]).name
     facts = {**about, "settings": settings, "licence": LICENCE, "trained_on": listed.to_dict("records")}
