@@ -59,6 +59,7 @@ def test_what_opens_is_measured_and_costs_more_than_what_moves():
     brow = points.clone()
     brow[:, [24, 25], 1] += 0.03
     assert landmark_distance(lid, points) > 5 * landmark_distance(brow, points) > 0
+    assert landmark_distance(lid, points) > 5 * landmark_distance(lid, points, emphasis=0.0) > 0
 
 
 def test_the_descriptor_learns_the_place_of_the_head():

@@ -42,8 +42,8 @@ def openings(points: Tensor) -> Tensor:
     return torch.cat([torch.stack([*gaps, width], 1), points[:, list(BROWS[0]), 1] - points[:, list(BROWS[1]), 1]], 1)
 
 
-def landmark_distance(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean absolute difference of landmarks B x 68 x 2, that of each eye and the mouth about its own middle, and that of `openings`.
+def landmark_distance(found: Tensor, wanted: Tensor, emphasis: float = 1.0) -> Tensor:
+    """Mean absolute difference of landmarks B x 68 x 2, that of each eye and the mouth about its own middle, and `emphasis` times that of `openings`.
 
     The first is mostly the place and turn of the head; the others are what opens and closes. A lid moves by a hundredth of the side, and is
     not learned without a weight of its own.
@@ -53,4 +53,4 @@ def landmark_distance(found: Tensor, wanted: Tensor) -> Tensor:
         for part in map(list, EYES_AND_MOUTH)
     ]
     opened = (openings(found) - openings(wanted)).abs() @ torch.tensor(OPENING_WEIGHTS, device=found.device)
-    return functional.l1_loss(found, wanted) + torch.stack(inner).sum() + opened.mean()
+    return functional.l1_loss(found, wanted) + torch.stack(inner).sum() + emphasis * opened.mean()

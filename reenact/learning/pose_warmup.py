@@ -66,7 +66,8 @@ def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: 
         frames, points = (t.to(device) for t in _draw(known, np.random.default_rng((seed, step, 1))))
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * min(1, (step + 1) / RISE) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-        loss = landmark_distance(network(frames), points - 0.5)
+        # What opens counts for more and more: from the first step on it keeps a new encoder from learning where the face is.
+        loss = landmark_distance(network(frames), points - 0.5, emphasis=step / steps)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)  # a few odd faces otherwise undo hundreds of steps
