@@ -194,7 +194,7 @@ class Job:
     def try_out(self) -> None:
         """Make a few steps in a run folder that is thrown away, and print what the whole training needs."""
         s = self.settings
-        brief = s.model_copy(update={"steps": DRY_STEPS, "pose_warmup": min(s.pose_warmup, DRY_STEPS), "log_every": 1})
+        brief = s.model_copy(update={"steps": DRY_STEPS, "pose_warmup": min(s.pose_warmup, DRY_STEPS), "start_warmup": min(s.start_warmup, DRY_STEPS), "log_every": 1})
         with tempfile.TemporaryDirectory() as folder:
             job = Job(self.people, brief, self.preset, self._code, self._files, self.device, self._validate)
             learner, run = job.train(Path(folder))
@@ -239,6 +239,8 @@ class Job:
         settings, people = self.settings, self.people
         if settings.start and settings.resume:
             raise UserError("meta.resume and meta.start exclude each other: the one goes on with a run, the other begins a new one with its weights")
+        if settings.start_warmup and not settings.start:
+            raise UserError(f"meta.start_warmup: {settings.start_warmup} needs meta.start; before a training from the seed it is meta.pose_warmup")
         torch.manual_seed(settings.seed)
         net = Reenactor(PRESETS[self.preset])
         learner = Learner(net, build_discriminator(net.architecture, len(people)), settings)
@@ -260,7 +262,7 @@ class Job:
         if begins and not settings.start:
             scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=64 if settings.frozen_norms else 32, identity_frames=1))
             learner.average.load_state_dict(net.state_dict())
-        elif begins and settings.pose_warmup:
+        elif begins and settings.start_warmup:
             learner.average.pose_encoder.load_state_dict(net.pose_encoder.state_dict())
         for encoder in (net.identity_encoder, net.pose_encoder):
             encoder.train(not settings.frozen_norms)

@@ -96,12 +96,14 @@ def test_a_warm_up_may_go_before_a_start_too_and_changes_the_pose_encoder_alone(
     first = make(clips, tmp_path / "first", steps=1, pose_warmup=2)
     run = only_run(tmp_path / "first")
     still = {"steps": 1, "seed": 2, "start": run, "learning_rate": 1e-9, "ema": 0.999}
-    plain, warmed = (make(clips, tmp_path / name, **still, **extra) for name, extra in (("plain", {}), ("warmed", {"pose_warmup": 2})))
+    plain, warmed = (make(clips, tmp_path / name, **still, **extra) for name, extra in (("plain", {"pose_warmup": 2}), ("warmed", {"start_warmup": 2})))
     nets = [load_model(made.model)[0] for made in (first, plain, warmed)]
     for part in ("generator.constant", "identity_encoder.fc.weight"):
         torch.testing.assert_close(nets[2].get_parameter(part), nets[0].get_parameter(part), atol=1e-5, rtol=0)
     moved = [(net.pose_encoder.classifier[1].weight - nets[0].pose_encoder.classifier[1].weight).abs().max().item() for net in nets[1:]]
     assert moved[0] < 1e-7 < 5e-6 < moved[1]
+    with pytest.raises(UserError, match=r"meta\.start_warmup: 2 needs meta\.start; before a training from the seed it is meta\.pose_warmup"):
+        make(clips, tmp_path / "x", steps=1, start_warmup=2)
 
 
 def only_run(folder):

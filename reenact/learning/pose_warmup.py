@@ -29,19 +29,21 @@ NORM_BATCHES = 16
 """Batches of BATCH frames whose mean statistics batch norms get."""
 
 
-def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: int, device: torch.device) -> LandmarkNetwork | None:
+def teach_pose(
+    encoder: MobileNetV2, people: list[Person], *, steps: int, seed: int, device: torch.device, again: bool = False
+) -> LandmarkNetwork | None:
     """Train the pose encoder so that a linear readout of its descriptor gives the landmarks; its batch norms stay as they are.
 
     Frames are mirrored, turned, moved and scaled together with their landmarks, and changed in colour without them, a
     quarter of them without their background, so that what is learned is the place, turn and expression of the face more than whose it is.
 
     Args:
-        encoder: changed in place, on `device` and in evaluation mode afterwards. Descriptors that vary already, because a generator was
-            trained with them, are turned and scaled back to be as like them as can be.
+        encoder: changed in place, on `device` and in evaluation mode afterwards.
         people: clips; frames without landmarks are not used.
         steps: of `BATCH` frames, drawn evenly from the clips, half of them by how unusual the face is.
         seed: everything random follows from it and the step.
         device: where to train.
+        again: a generator knows the encoder's descriptors; they are turned and scaled at the end to be as like those before as can be.
 
     Returns:
         A frozen copy with its readout; None where nothing was learned.
@@ -54,13 +56,12 @@ def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: 
     with torch.no_grad():
         some = torch.cat([_draw(known, np.random.default_rng((seed, 3, number)))[0] for number in range(NORM_BATCHES)]).to(device)
         values = encoder(some)
-        taught = values.std(0).mean() > 1
-        if not taught:
+        if not again:
             # A descriptor that hardly varies would teach the readout the mean face, and pass no gradient on to the encoder.
             _rescale(encoder.classifier[1], values, 1.0)
         network.readout.weight.mul_(0.02)  # the mean face first
         network.readout.bias.copy_(torch.from_numpy(np.mean([p.landmarks[rows].mean(0) for p, rows in known], 0) - 0.5).flatten())
-    rates = {"encoder": TAUGHT_RATE if taught else LEARNING_RATE, "readout": LEARNING_RATE}
+    rates = {"encoder": TAUGHT_RATE if again else LEARNING_RATE, "readout": LEARNING_RATE}
     optimizer = torch.optim.Adam([{"params": getattr(network, part).parameters(), "rate": rate} for part, rate in rates.items()])
     for step in tqdm(range(steps), desc="pose warm-up", mininterval=5):
         frames, points = (t.to(device) for t in _draw(known, np.random.default_rng((seed, step, 1))))
@@ -73,7 +74,7 @@ def teach_pose(encoder: MobileNetV2, people: list[Person], *, steps: int, seed: 
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)  # a few odd faces otherwise undo hundreds of steps
         optimizer.step()
     found = network.frozen()
-    if taught:
+    if again:
         _align(encoder.classifier[1], found.encoder(some), values)
     return found
 

@@ -34,8 +34,9 @@ def landmark_network(
     Raises:
         UserError: the loss is wanted, but there was no warm-up.
     """
-    kept = run.path / LANDMARKS
-    taught = not warm_up or teach_pose(net.pose_encoder, clips, steps=settings.pose_warmup, seed=settings.seed, device=device)
+    kept, again = run.path / LANDMARKS, settings.start is not None
+    steps = settings.start_warmup if again else settings.pose_warmup
+    taught = not warm_up or teach_pose(net.pose_encoder, clips, steps=steps, seed=settings.seed, device=device, again=again)
     if not settings.losses.landmarks:
         return None
     if isinstance(taught, LandmarkNetwork) and processes.is_main():
@@ -46,7 +47,7 @@ def landmark_network(
     try:
         network.load_state_dict(load_file(kept))
     except OSError:
-        raise UserError("losses.landmarks: needs the network of the pose warm-up; set meta.pose_warmup (e.g. 1000), or the weight to 0") from None
+        raise UserError("losses.landmarks: needs the network of the pose warm-up; set meta.pose_warmup (with start, start_warmup; e.g. 1000), or the weight to 0") from None
     return network.frozen().to(device)
 
 

@@ -51,7 +51,10 @@ class MetaSettings(TrainingSettings):
         description="Batch norms of the encoders keep the statistics of many frames, taken before the first step; those of a small batch make descriptors "
         "that depend more on the other frames in it than on their own (published: no).",
     )
-    pose_warmup: int = Field(default=0, ge=0, description="Steps before, in which the pose encoder alone learns where the landmarks are; for little data (published: none). With start too, if it is set anew.")
+    pose_warmup: int = Field(default=0, ge=0, description="Steps before, in which the pose encoder alone learns where the landmarks are; for little data (published: none). Not with start.")
+    start_warmup: int = Field(
+        default=0, ge=0, description="With start: steps before, in which the pose encoder learns again where the landmarks are; its descriptors stay as like those before as can be.",
+    )
     steps: int = Field(default=100_000, ge=1, description="Training steps.")
     max_hours: float | None = Field(default=None, gt=0, description="Training ends, as after the last step, when it has taken so long, all runs together; null = never.")
     batch_size: int = Field(default=8, ge=1, description="Samples a step, of all processes together; a sample is one target frame of one clip.")
@@ -78,5 +81,5 @@ def saved_settings(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
         return {}
     saved = json.loads(about.read_text(encoding="utf-8"))
     # Names and places are this run's own, and what is done before the first step.
-    own = ("name", "source", "start", "resume", "clips", "validate_clips", "set", "shards", "loaders", *(() if values.get("resume") else ("pose_warmup",)))
+    own = ("name", "source", "start", "resume", "clips", "validate_clips", "set", "shards", "loaders", *(() if values.get("resume") else ("start_warmup",)))
     return {"meta": {key: value for key, value in saved["settings"].items() if key not in own}, "model": {"preset": saved["model.preset"]}}
