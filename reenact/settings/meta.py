@@ -80,6 +80,6 @@ def saved_settings(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if not about.is_file():
         return {}
     saved = json.loads(about.read_text(encoding="utf-8"))
-    # Names and places are this run's own, and what is done before the first step.
-    own = ("name", "source", "start", "resume", "clips", "validate_clips", "set", "shards", "loaders", *(() if values.get("resume") else ("start_warmup",)))
+    # Names and places are this run's own, and so is what goes with a start.
+    own = ("name", "source", "start", "start_warmup", "resume", "clips", "validate_clips", "set", "shards", "loaders")
     return {"meta": {key: value for key, value in saved["settings"].items() if key not in own}, "model": {"preset": saved["model.preset"]}}
