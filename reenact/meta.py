@@ -252,17 +252,18 @@ class Job:
             take_landmarks(Path(settings.resume or settings.start), run)
         if fresh and settings.resume:
             resume_from(learner, Path(settings.resume), run, about)
-        begins = fresh and not settings.resume
-        if begins and settings.start:
+        if fresh and settings.start:
             start_from(learner, Path(settings.start))
-        elif begins and (settings.frozen_norms or settings.pose_warmup):
+        from_seed = fresh and not settings.resume and not settings.start
+        if from_seed and (settings.frozen_norms or settings.pose_warmup):
             settle_norms(net.cpu().identity_encoder, self.clips, settings.seed)
             settle_norms(net.pose_encoder, self.clips, settings.seed)
-        landmarks = landmark_network(net, self.clips, run, settings, self.device, begins)
-        if begins and not settings.start:
+        landmarks = landmark_network(net, self.clips, run, settings, self.device, fresh and not settings.resume)
+        # The average begins with what was just done to the networks.
+        if from_seed:
             scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=64 if settings.frozen_norms else 32, identity_frames=1))
             learner.average.load_state_dict(net.state_dict())
-        elif begins and settings.start_warmup:
+        if fresh and settings.start_warmup:
             learner.average.pose_encoder.load_state_dict(net.pose_encoder.state_dict())
         for encoder in (net.identity_encoder, net.pose_encoder):
             encoder.train(not settings.frozen_norms)
