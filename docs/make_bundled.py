@@ -50,7 +50,8 @@ INTRODUCTION = """\
 names. How it was trained: docs/mini.yaml. Made by `python docs/make_bundled.py --project runs/validation_people` on {people} people
 whom it has never seen; each avatar is made from some of the first 60 % of a clip, *self* is driven by frames of its last 40 %,
 *cross* by another person; means over people of 32 frames each. Metrics are explained in docs/results.md; the perceptual distance is {perceptual_network},
-as LPIPS's own weights could not be had here; the face descriptor {descriptor}. Fine-tuned as many iterations as the published guide says for as many frames.
+as LPIPS's own weights could not be had here; the face descriptor {descriptor}. Fine-tuned as many iterations as the published guide says for as many frames,
+with the settings of docs/validation_people.yaml.
 
 """
 RESPONSE = """
