@@ -31,7 +31,7 @@ class FinetuneSettings(TrainingSettings):
         description="published: as the authors left it, dropout on and batch norms following the person's frames, so that "
         "drivers are seen through drifted statistics; frozen: as the meta-model has it.",
     )
-    learning_rate: float = Field(default=5e-4, gt=0, description="Learning rate of generator and identity embedding; with many frames 1e-3 is a better likeness, from one photo stiffer mimics.")
+    learning_rate: float = Field(default=5e-4, gt=0, description="Learning rate of generator and identity embedding.")
     discriminator_learning_rate: float = Field(default=8e-4, gt=0, description="Learning rate of the discriminator.")
     validate_every: int = Field(default=25, ge=1, description="Steps between pictures for TensorBoard; always at the end.")
     ema: float = Field(default=0.972, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
