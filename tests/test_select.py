@@ -95,12 +95,50 @@ def test_an_error_that_hardly_varies_does_not_decide() -> None:
 
 def test_a_loss_that_is_within_noise_does_not_outweigh_a_gain_that_is_not() -> None:
     """The astronaut of the demo: likeness comes late, and her motion error rises by no more than two stretches of it differ."""
-    table = scores(identity=[0.124, 0.127, 0.128, 0.111, 0.097], pose=[0.066, 0.066, 0.069, 0.071, 0.074], sweep=SWEEP[:5])
+    table = scores(identity=[0.130, 0.127, 0.128, 0.111, 0.097], pose=[0.066, 0.066, 0.069, 0.071, 0.074], sweep=SWEEP[:5])
     assert auto(table) == 230
     frames = by_frame(table)
-    stretched, ours = (judge(by_iteration(table), frames, SelectSettings(noise=noise)).set_index("iteration")["combined"] for noise in (0.05, 0.25))
+    # Without asking for likeness first, which leaves 30 out.
+    stretched, ours = (judge(by_iteration(table), frames, SelectSettings(noise=noise, likeness=0)).set_index("iteration")["combined"] for noise in (0.05, 0.25))
     assert abs(stretched[30] - stretched[230]) < 0.05, "both stretched to the full scale, the ends tie"
     assert ours[30] - ours[230] > 0.15
+
+
+# The astronaut of the demo, one photo, at a learning rate of 5e-4: somebody else until late (345 is pretended).
+LATE = ([0.119, 0.126, 0.131, 0.135, 0.101, 0.085], [0, 30, 60, 125, 230, 345])
+
+
+@pytest.mark.parametrize(("count", "chosen"), [(5, 230), (6, 345)])
+def test_who_is_not_like_the_person_is_not_chosen_for_the_mimics(count: int, chosen: int) -> None:
+    identity, sweep = LATE
+    rows = judged(scores(identity[:count], pose=None, sweep=sweep[:count]), noise=0.002)
+    assert choose(rows).iteration == chosen
+    assert rows["left_out"].str.startswith("unlike the person").tolist() == [False, True, True, True, False, False][:count]
+    assert "left out: 30 (unlike the person: identity error 0.1" in choose(rows).reason
+
+
+@pytest.mark.parametrize(("likeness", "first"), [(0, 30), (0.5, 30), (0.6, 60), (0.9, 125), (1, 400)])
+def test_the_share_of_the_way_to_likeness_is_a_setting(likeness: float, first: int) -> None:
+    rows = judged(scores(), likeness=likeness)
+    assert rows.loc[rows["combined"].notna(), "iteration"].min() == first
+
+
+def test_what_is_left_out_for_its_likeness_moves_no_other_score() -> None:
+    all_of_them, near = (judged(scores(), likeness=likeness).set_index("iteration") for likeness in (0, 0.9))
+    assert near["combined"].notna().tolist() == [False, False, False, True, True, True]
+    assert near["combined"].dropna().equals(all_of_them["combined"][[125, 230, 400]])
+
+
+def test_likeness_that_noise_cannot_tell_leaves_nobody_out() -> None:
+    table = scores(identity=[0.050, 0.0490, 0.0485, 0.048, 0.046, 0.045])
+    assert judged(table)["left_out"].str.startswith("unlike").any()
+    assert not judged(table, noise=0.05)["left_out"].str.startswith("unlike").any()
+
+
+def test_where_nobody_is_like_the_person_all_are_judged() -> None:
+    rows = judged(scores(identity=[0.119, 0.126, 0.131, 0.135], pose=None, sweep=SWEEP[:4]))
+    assert choose(rows).iteration == 30
+    assert "every iteration has a fault, this one: unlike the person" in choose(rows).reason
 
 
 @pytest.mark.parametrize("count", [16, 75, 120, 300, 1000])
@@ -228,6 +266,16 @@ def test_a_sweep_ends_after_a_clear_turn(pose: list[float], after: int | None) -
     identity = [0.3, 0.2, 0.21, 0.26, 0.3] if after else [0.3, 0.2, 0.19, 0.185, 0.18]
     sweep = [0, 30, 60, 125, 230]
     past = [
-        turned(judged(scores(identity[:count], pose[:count], sweep[:count]))) for count in range(1, 6)
+        turned(judged(scores(identity[:count], pose[:count], sweep[:count])), SelectSettings()) for count in range(1, 6)
     ]
     assert past.index(True) + 1 == after if after else not any(past)
+
+
+def test_a_sweep_does_not_end_before_it_is_like_the_person() -> None:
+    """Mimics get worse from the first iteration on, as does the likeness, which comes late."""
+    (identity, sweep), pose = LATE, [0.058, 0.05, 0.09, 0.10, 0.10, 0.11]
+    tables = [judged(scores(identity[:count], pose[:count], sweep[:count])) for count in range(1, 7)]
+    assert not any(turned(table, SelectSettings()) for table in tables)
+    # The same mimics, but she is herself from the first iteration on.
+    tables = [judged(scores([0.119, 0.06, 0.06, 0.06, 0.06][:count], pose[:count], SWEEP[:count])) for count in range(1, 6)]
+    assert [turned(table, SelectSettings()) for table in tables] == [False, False, False, True, True]

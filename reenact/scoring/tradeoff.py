@@ -3,7 +3,9 @@
 Too few iterations leave a gap to the person's identity, too many cost the mimics (the published guide lets the user
 save checkpoints and pick by eye). The rule, over the iterations >= 1:
 
-1. Left out while others remain: iterations that could not be measured, that often show no face, or that tremble.
+1. Left out while others remain: iterations that could not be measured, that often show no face, or that tremble; and, by
+   the errors of step 2, those that are less than `likeness` of the sweep's way from iteration 0, which is somebody else, to
+   the least identity error. The last still count in steps 3 and 4.
 2. Errors, on the part of the frames that is for selection: the identity error under cross-driving (self-driving where
    there is none), and the pose error under self-driving (photos: the motion error under cross-driving).
 3. Noise: each value moves towards the straight line through its neighbours, weights 1-4-1 (at an end: the line of the
@@ -32,6 +34,8 @@ DRAWS = 200
 MOST_TIE = 0.05
 CLEAR_TURN = 0.25
 """Iterations whose combined score is this much above the best are clearly worse."""
+SURE = 0.95
+"""Share of the draws in which an iteration has to be far from the person to be left out for it."""
 
 ERRORS = {
     ("identity_error", "cross"): "identity error {:.3f} (driven by another person)",
@@ -74,17 +78,23 @@ def judge(rows: pd.DataFrame, frames: pd.DataFrame, settings: SelectSettings) ->
     rows = rows.assign(identity_error=sides[0].means(), pose_error=sides[1].means())
     rows["left_out"] = [_why_out(row, settings) for _, row in rows.iterrows()]
     measured = ((rows["iteration"] >= 1) & rows["identity_error"].notna() & rows["pose_error"].notna()).to_numpy()
-    kept = measured & (rows["left_out"] == "").to_numpy()
-    kept = kept if kept.any() else measured
-    rows["combined"] = _combined(sides[0].means()[None], sides[1].means()[None], kept, settings)[0]
+    weighed = measured & (rows["left_out"] == "").to_numpy()
+    weighed = weighed if weighed.any() else measured
     random = np.random.default_rng(0)
     draws = [side.draws(random) for side in sides]
+    far = weighed & _far(draws[0], rows, weighed, settings.likeness)
+    for i in rows.index[far & (rows["left_out"] == "")]:
+        rows.loc[i, "left_out"] = f"unlike the person: identity error {rows.loc[i, 'identity_error']:.3f}"
+    kept = weighed & ~far
+    kept = kept if kept.any() else weighed
+    rows["combined"] = np.where(kept, _combined(sides[0].means()[None], sides[1].means()[None], weighed, settings)[0], np.nan)
     # Frames that are hard for one iteration are hard for all: what matters is how surely iterations differ.
-    rows["identity_spread"], rows["pose_spread"] = (_spread(draw, kept) for draw in draws)
-    combined = _combined(*draws, kept, settings)
+    rows["identity_spread"], rows["pose_spread"] = (_spread(draw, weighed) for draw in draws)
+    combined = _combined(*draws, weighed, settings)
     rows["tied"], rows["wins"] = _ties(rows["combined"].to_numpy(), combined, kept, settings.tie)
     rows["check_identity_error"], rows["check_pose_error"] = (check.means() for check in checks)
-    rows["check_combined"] = _combined(checks[0].means()[None], checks[1].means()[None], kept, settings, smooth=False)[0]
+    check_combined = _combined(checks[0].means()[None], checks[1].means()[None], weighed, settings, smooth=False)[0]
+    rows["check_combined"] = np.where(kept, check_combined, np.nan)
     first = [
         "iteration", "identity_error", "pose_error", "combined", "left_out", "identity_spread", "pose_spread", "tied", "wins",
         "check_identity_error", "check_pose_error", "check_combined",
@@ -125,6 +135,24 @@ class _Side:
 def _measured(frames: pd.DataFrame, name: tuple[str, str]) -> bool:
     metric, protocol = name
     return bool(frames.loc[frames["protocol"] == protocol, metric].notna().any())
+
+
+def _far(draws: np.ndarray, rows: pd.DataFrame, weighed: np.ndarray, likeness: float) -> np.ndarray:
+    """Which iterations are surely less than `likeness` of the way from iteration 0 to the least identity error of the sweep.
+
+    Where none is nearer to the person than iteration 0, those that are surely further; without iteration 0, none.
+
+    Args:
+        draws: identity errors, DRAWS x iterations.
+        rows: with `iteration` and `identity_error`.
+        weighed: the iterations that may set what is reached.
+    """
+    zero_shot = (rows["iteration"] == 0).to_numpy()
+    if not zero_shot.any() or not weighed.any():
+        return np.zeros(len(rows), bool)
+    start = draws[:, zero_shot]
+    best = draws[:, [rows["identity_error"].where(weighed | zero_shot).argmin()]]
+    return (draws > start - likeness * (start - best)).mean(axis=0) >= SURE
 
 
 def _combined(identity: np.ndarray, pose: np.ndarray, kept: np.ndarray, settings: SelectSettings, smooth: bool = True) -> np.ndarray:
@@ -189,16 +217,22 @@ def choose(rows: pd.DataFrame, wanted: int | str = "auto") -> Choice:
     return Choice(int(best["iteration"]), "auto", _explain(best, kept, rows[rows["combined"].isna() & (rows["iteration"] >= 1)]))
 
 
-def turned(rows: pd.DataFrame) -> bool:
+def turned(rows: pd.DataFrame, settings: SelectSettings) -> bool:
     """Whether a sweep so far is clearly past its best: the last two iterations are both clearly worse (or left out).
+
+    Not before the best is clearly (by `noise`) more like the person than iteration 0: likeness may come late, and get worse at first.
 
     Args:
         rows: as `judge` returns, for the iterations so far.
     """
-    scores = rows.loc[rows["iteration"] >= 1, "combined"].to_numpy()
+    tuned = rows[rows["iteration"] >= 1]
+    scores = tuned["combined"].to_numpy()
     if len(scores) < 3 or np.isnan(scores).all():
         return False
     best, last = int(np.nanargmin(scores)), scores[-2:]
+    start = rows.loc[rows["iteration"] == 0, "identity_error"]
+    if (tuned["identity_error"].iloc[best] > (1 - settings.noise) * start).any():
+        return False
     return best < len(scores) - 2 and bool((np.isnan(last) | (last > scores[best] + CLEAR_TURN)).all())
 
 

@@ -82,12 +82,12 @@ class Watch:
         """What was seen of `iterations`: COLUMNS, a row each."""
         known = self._judged(iterations)
         best = choose(known).iteration
-        past = [turned(self._judged(iterations[: i + 1])) for i in range(len(iterations))]
+        past = [turned(self._judged(iterations[: i + 1]), self._settings) for i in range(len(iterations))]
         return known.assign(best=known["iteration"] == best, turned=past)[COLUMNS]
 
     def turned(self, iterations: list[int]) -> bool:
         """Whether the sweep is clearly past its best after `iterations`, all of them seen."""
-        return turned(self._judged(iterations))
+        return turned(self._judged(iterations), self._settings)
 
     def best(self, iterations: list[int]) -> int:
         """The best of `iterations`, all of them seen."""

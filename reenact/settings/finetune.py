@@ -18,7 +18,7 @@ class FinetuneSettings(TrainingSettings):
         "125 for one photo to 230 for more than 30 frames; [] = none, the meta-model is driven as it is.",
     )
     stop_early: bool = Field(
-        default=True, description="Leave out the rest of the sweep once two kept models in a row are clearly worse than the best.",
+        default=True, description="Leave out the rest of the sweep once the best is clearly more like the person than no fine-tuning, and two kept models in a row are clearly worse.",
     )
     extend: bool = Field(default=True, description="Go on to 1.5 times the last iteration, once, where the last is the best.")
     choose: Literal["auto"] | int = Field(
