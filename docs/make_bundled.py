@@ -8,6 +8,7 @@ another person, against the same network from random weights, the nearest of the
 """
 
 import argparse
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +25,7 @@ from reenact.clip import Clip
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.finetune import guided_sweep, personalise
 from reenact.images import resize_area
-from reenact.learning.checkpoint import RunFolder
+from reenact.learning.checkpoint import RunFolder, fingerprint
 from reenact.learning.data import PeopleInMemory, Person, load_person, sample
 from reenact.learning.pose_warmup import scale_descriptors
 from reenact.learning.previews import write_grid
@@ -88,16 +89,25 @@ class Place:
         return replace(whole, frames=whole.frames[chosen], mattes=whole.mattes[chosen], landmarks=whole.landmarks[chosen])
 
 
+def weights_hash(meta: Path) -> str:
+    """Of the weights of a model file alone: the bundled one's facts change with every table that is made of it."""
+    digest = hashlib.sha256()
+    for name, values in sorted(load_model(meta)[0].state_dict().items()):
+        digest.update(name.encode() + values.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def avatar_of(place: Place, name: str, count: int, meta: Path, kind: str) -> tuple[Path, Path]:
-    """Model files of a person before and after the guide's iterations on `count` frames, made unless they are there."""
+    """Model files of a person before and after the guide's iterations on `count` frames, made unless they are there with these weights and settings."""
     person = place.person(name, count)
     steps = guided_sweep(count)[3]
-    before, after = (place.work / f"{name}-{count}-{kind}-{step}.safetensors" for step in (0, steps))
+    made_by = fingerprint({"settings": place.settings.model_dump(mode="json"), "weights": weights_hash(meta)}, [])
+    before, after = (place.work / f"{name}-{count}-{kind}-{made_by}-{step}.safetensors" for step in (0, steps))
     if not after.exists():
         learner = personalise(person, meta, place.settings)
         save_model(before, learner.average, {"iteration": 0})
         draw = partial(sample, PeopleInMemory([person]), seed=1, batch_size=min(8, count), identity_frames=0, emphasis=place.settings.losses.eyes_mouth > 0)
-        run = RunFolder(place.work / f"{name}-{count}-{kind}")
+        run = RunFolder(place.work / f"{name}-{count}-{kind}-{made_by}")
         share = own_share(min(8, count), 1)
         train(
             learner, lambda step: draw(step=step), run,
@@ -109,10 +119,11 @@ def avatar_of(place: Place, name: str, count: int, meta: Path, kind: str) -> tup
 
 def random_meta(place: Place) -> Path:
     """A model file of the bundled architecture with random weights, its descriptors scaled as at the start of meta-learning."""
-    path = place.work / "random.safetensors"
+    architecture = load_model(BUNDLED_MODEL)[0].architecture
+    path = place.work / f"random-{fingerprint(architecture.to_json(), [])}.safetensors"
     if not path.exists():
         torch.manual_seed(1)
-        net = Reenactor(load_model(BUNDLED_MODEL)[0].architecture)
+        net = Reenactor(architecture)
         people = [place.person(folder.name, 8) for folder in sorted(place.clips.iterdir())]
         scale_descriptors(net, sample(PeopleInMemory(people), seed=1, step=0, batch_size=32, identity_frames=1))
         save_model(path, net, {"stage": "random"}, build_discriminator(net.architecture, 1))

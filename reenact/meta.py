@@ -171,7 +171,8 @@ class Job:
     def train(self, runs: Path) -> tuple[Learner, RunFolder]:
         """Train to the end, from the last checkpoint in this job's folder in `runs`; with fewer samples at a time where memory runs out."""
         # What changes no result is left out: more steps, or other numbers of processes, of the same run are not another run.
-        key = self.settings.model_dump(mode="json", exclude=self.settings.without_effect) | {"code": self._code, "preset": self.preset}
+        known = self.settings.without_effect - ({"steps"} if self.settings.decay else set())
+        key = self.settings.model_dump(mode="json", exclude=known) | {"code": self._code, "preset": self.preset}
         weights = map(Path, self.settings.weight_files().values())
         run = RunFolder(runs / f"{self.settings.name}-{fingerprint(key, [*self._files, *weights])}")
         size = len(own_share(self.settings.batch_size, self.settings.accumulate).numbers) // self.settings.accumulate
@@ -229,6 +230,7 @@ class Job:
                 measure=lambda average: {"pose_response": _mean_response(average, self.clips, self.device)},
                 validate=self._validate,
                 landmarks=landmarks,
+                rate=settings.rate,
                 device=self.device,
                 title=f"meta {settings.name}",
             )

@@ -72,6 +72,25 @@ def test_more_steps_go_on_from_the_last_run_but_other_settings_do_not(clips, tmp
     assert "resuming" not in capsys.readouterr().out
 
 
+def test_learning_rates_fall_over_the_last_share_of_the_steps(clips, tmp_path):
+    assert [MetaSettings(steps=8).rate(step) for step in (1, 8)] == [1, 1]
+    rates = [MetaSettings(steps=8, decay=0.5).rate(step) for step in range(1, 9)]
+    assert rates[:5] == [1] * 5 and rates[6] == pytest.approx(0.5) and 0.1 < rates[7] < 0.2
+
+    def constant(folder, **settings):
+        return load_model(make(clips, tmp_path / folder, ema=0.0, **settings).model)[0].generator.constant
+
+    first = constant("first", steps=1)
+    torch.testing.assert_close(2 * (constant("falling", steps=2, decay=1.0) - first), constant("plain", steps=2) - first, atol=1e-6, rtol=0.01)
+
+
+def test_a_longer_run_with_falling_rates_is_another_run(clips, tmp_path, capsys):
+    rows = pd.read_csv(make(clips, tmp_path, steps=2, decay=1.0).curves)
+    assert (rows["learning_rate"] / 5e-5).tolist() == pytest.approx([1, 0.5])
+    make(clips, tmp_path, steps=3, decay=1.0)
+    assert "resuming" not in capsys.readouterr().out
+
+
 def test_a_model_file_is_taken_as_it_is(clips, tmp_path):
     made = make(clips, tmp_path / "made", steps=1)
     taken = make(clips, tmp_path / "taken", source=str(made.model))

@@ -6,18 +6,11 @@ import torch
 from people import COLOURS, disc
 
 from reenact.images import to_tensor
+from reenact.learning import pose_warmup
 from reenact.learning.data import MIRRORED, PeopleInMemory, Person, sample
 from reenact.learning.landmark_network import landmark_distance, openings
-from reenact.learning.pose_warmup import (
-    BATCH,
-    DESCRIPTOR_SCALE,
-    _align,
-    _draw,
-    scale_descriptors,
-    settle_norms,
-    teach_pose,
-    with_landmarks,
-)
+from reenact.learning.pose_samples import PoseSamples, moved, on_another_ground
+from reenact.learning.pose_warmup import DESCRIPTOR_SCALE, _align, scale_descriptors, settle_norms, teach_pose
 from reenact.model import Reenactor
 from reenact.networks.architecture import PRESETS
 from reenact.networks.mobilenet import MobileNetV2
@@ -40,12 +33,40 @@ def test_mirroring_twice_is_nothing_and_swaps_the_eyes():
     assert [MIRRORED[i] for i in (0, 8, 27, 30, 36, 45, 48, 51, 62)] == [16, 8, 27, 30, 45, 36, 54, 51, 62]
 
 
-def test_drawn_landmarks_lie_where_the_frame_shows_them():
-    frames, landmarks = _draw(with_landmarks([person("red")]), np.random.default_rng(0))
-    assert frames.shape == (BATCH, 3, 64, 64) and landmarks.shape == (BATCH, 68, 2)
-    reddish = (frames[:, 0] - 1.3 * frames[:, 1]).clamp_min(0)
-    columns = (reddish.sum(1) * torch.arange(64)).sum(1) / reddish.sum((1, 2)) / 64
-    torch.testing.assert_close(columns, landmarks[..., 0].mean(1), atol=0.03, rtol=0)
+def test_landmarks_move_with_their_frame():
+    """A red disc on black, turned, scaled, shifted and mirrored: its middle stays the middle of its landmarks, and they keep their order."""
+    torch.manual_seed(0)
+    red = person("red")
+    images = (to_tensor(red.frames) * to_tensor(red.mattes)).repeat(4, 1, 1, 1)
+    points = torch.from_numpy(red.landmarks).repeat(4, 1, 1)
+    images, found = moved(images, points)
+    weights = images.sum(1)
+    for axis, side in ((0, 1), (1, 2)):
+        place = (weights.sum(side) * (torch.arange(64) + 0.5)).sum(1) / weights.sum((1, 2)) / 64
+        torch.testing.assert_close(place, found[..., axis].mean(1), atol=0.02, rtol=0)
+    assert (found - points).abs().mean() > 0.03
+    # A disc looks the same mirrored; its landmarks are renumbered as a face's are, of which 0 and 16 change places.
+    mirrored = (found[:, 0] - points[:, 16]).norm(dim=1) < (found[:, 0] - points[:, 0]).norm(dim=1)
+    assert 4 < mirrored.sum() < 28
+
+
+def test_another_ground_leaves_the_person_alone():
+    torch.manual_seed(0)
+    images, mattes = torch.rand(64, 3, 8, 8), torch.zeros(64, 1, 8, 8)
+    mattes[..., :4] = 1
+    changed = on_another_ground(images, mattes)
+    assert torch.equal(changed[..., :4], images[..., :4])
+    same = (changed[..., 4:] == images[..., 4:]).flatten(1).all(1)
+    black = (changed[..., 4:] == 0).flatten(1).all(1)
+    assert 16 < same.sum() < 48 and 4 < black.sum() < 28
+
+
+def test_samples_follow_from_their_seed():
+    samples = PoseSamples([person("red"), person("blue")], torch.device("cpu"))
+    frames, landmarks = samples.draw(6, seed=3)
+    assert frames.shape == (6, 3, 64, 64) and landmarks.shape == (6, 68, 2) and 0 <= frames.min() < frames.max() <= 1
+    again, other = samples.draw(6, seed=3), samples.draw(6, seed=4)
+    assert torch.equal(frames, again[0]) and torch.equal(landmarks, again[1]) and not torch.equal(frames, other[0])
 
 
 def test_what_opens_is_measured_and_costs_more_than_what_moves():
@@ -62,7 +83,8 @@ def test_what_opens_is_measured_and_costs_more_than_what_moves():
     assert landmark_distance(lid, points) > 5 * landmark_distance(lid, points, emphasis=0.0) > 0
 
 
-def test_the_descriptor_learns_the_place_of_the_head():
+def test_the_descriptor_learns_the_place_of_the_head(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pose_warmup, "BATCH", 24)
     torch.manual_seed(0)
     encoder, people = MobileNetV2(16, 0.25, dropout=0.0), [person("red"), person("blue")]
     settle_norms(encoder, people, seed=1)

@@ -21,7 +21,7 @@ def _groups(net: nn.Module, rate: float, encoder_rate: float) -> list[dict[str, 
     """Parameters that learn, those of encoders with a learning rate of their own."""
     named = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
     parts = [[p for name, p in named if ("_encoder." in name) == encoders] for encoders in (False, True)]
-    return [{"params": part, "lr": lr} for part, lr in zip(parts, (rate, rate * encoder_rate)) if part]
+    return [{"params": part, "lr": lr, "full_rate": lr} for part, lr in zip(parts, (rate, rate * encoder_rate)) if part]
 
 
 @dataclass
@@ -89,6 +89,12 @@ class Learner:
                 net.compile()
         # Starts are made from the seed alone, but a GPU rounds as it likes.
         processes.copy_from_main(tensor for net in self.networks for tensor in net.state_dict().values())
+
+    def set_rates(self, share: float) -> None:
+        """Learning rates of the coming step, as a share of the settings'."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = share * group["full_rate"]
 
     def clear_gradients(self) -> None:
         """Forget the gradients of the step before."""

@@ -68,7 +68,7 @@ PRESETS: dict[str, Architecture] = {
         identity_layers=(1, 1, 1, 1),
         identity_width=16,
         identity_groups=8,
-        pose_width=0.5,
+        pose_width=1.0,
         pose_dropout=0.0,
     ),
     "small": Architecture(

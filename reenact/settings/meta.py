@@ -1,6 +1,7 @@
 """Settings of stage `meta`."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -51,11 +52,14 @@ class MetaSettings(TrainingSettings):
         description="Batch norms of the encoders keep the statistics of many frames, taken before the first step; those of a small batch make descriptors "
         "that depend more on the other frames in it than on their own (published: no).",
     )
-    pose_warmup: int = Field(default=0, ge=0, description="Steps before, in which the pose encoder alone learns where the landmarks are; for little data (published: none). Not with start.")
+    pose_warmup: int = Field(default=0, ge=0, description="Steps of 256 frames before, in which the pose encoder alone learns where the landmarks are; for little data (published: none). Not with start.")
     start_warmup: int = Field(
-        default=0, ge=0, description="With start: steps before, in which the pose encoder learns again where the landmarks are; its descriptors stay as like those before as can be.",
+        default=0, ge=0, description="With start: as many such steps before, in which the pose encoder learns again where the landmarks are; its descriptors stay as like those before as can be.",
     )
     steps: int = Field(default=100_000, ge=1, description="Training steps.")
+    decay: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the steps, at the end, over which the learning rates fall to nothing, along half a cosine (published: none).",
+    )
     max_hours: float | None = Field(default=None, gt=0, description="Training ends, as after the last step, when it has taken so long, all runs together; null = never.")
     batch_size: int = Field(default=8, ge=1, description="Samples a step, of all processes together; a sample is one target frame of one clip.")
     accumulate: int = Field(default=1, ge=1, description="Pieces that a step's samples are worked through in, for less memory; batch norms and the matte loss see a piece at a time.")
@@ -68,6 +72,12 @@ class MetaSettings(TrainingSettings):
         default=0.0, ge=0, le=1, description="Share of the targets that are drawn by how far the face is from the person's usual one, not evenly (published: none).",
     )
     identity_frames: int = Field(default=8, ge=1, description="Frames of the same clip that the identity embedding is averaged over.")
+
+    def rate(self, step: int) -> float:
+        """Share of the learning rates that a step, from 1, is made with (`decay`); 1 before they fall, above 0 at the last one."""
+        falling = self.decay * self.steps
+        passed = step - 1 - (self.steps - falling)
+        return 0.5 + 0.5 * math.cos(math.pi * passed / falling) if passed > 0 else 1.0
 
 
 def saved_settings(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
