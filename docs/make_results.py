@@ -136,7 +136,8 @@ def training(runs: list[Path]) -> str:
     lines = [
         TRAINING_HEADING,
         "\nSettings: docs/mini.yaml. Validation: eight of the ten validation people of the development clips, none of whom it learned from, zero-shot, six frames each, "
-        "moving average. *pose error* by their own frames, *identity error* by somebody else's; *pixel*: the training loss of that step, x 10; learning rates fall after 4,000; the pose encoder had its second warm-up at 10,000. "
+        "moving average. *pose error* by their own frames, *identity error* by somebody else's; *pixel*: the training loss of that step, x 10; learning rates fall after 4,000; the pose encoder had its second warm-up at 10,000, "
+        "and was replaced by a wider one at 24,466, after which batches are of 128, on a GPU (validated on the CPU afterwards). "
         "Made by `python docs/make_results.py --training RUN...`, of the run folders of all phases.\n",
         "\n| step | " + " | ".join(name.replace("_", " ") for name in names) + " |\n|" + " --- |" * (len(names) + 1) + "\n",
     ]
