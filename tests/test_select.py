@@ -10,7 +10,7 @@ from skimage import io
 
 from reenact.errors import UserError
 from reenact.scoring.metrics import METRICS
-from reenact.scoring.tradeoff import check, choose, judge, turned
+from reenact.scoring.tradeoff import _beaten, check, choose, judge, turned
 from reenact.select import by_iteration, select_model
 from reenact.sequence import RUN_LENGTH, SELECT, parts
 from reenact.settings.select import SelectSettings
@@ -139,6 +139,18 @@ def test_where_nobody_is_like_the_person_all_are_judged() -> None:
     rows = judged(scores(identity=[0.119, 0.126, 0.131, 0.135], pose=None, sweep=SWEEP[:4]))
     assert choose(rows).iteration == 30
     assert "every iteration has a fault, this one: unlike the person" in choose(rows).reason
+
+
+@pytest.mark.parametrize(("identity", "pose", "behind", "beaten"), [
+    (0.0753, 0.0551, 0.035, True), (0.0753, 0.0562, 0.035, False), (0.0815, 0.0551, 0.035, False), (0.0832, 0.0500, 0.035, True), (0.0753, 0.0551, 0.015, False),
+])  # fmt: skip
+def test_noise_ties_nobody_who_is_no_better_in_anything(identity: float, pose: float, behind: float, beaten: bool) -> None:
+    """The last two of the demo's astronaut, and what a little less likeness or mimics, or a smaller difference, would change."""
+    rows = pd.DataFrame({
+        "identity_error": [0.114, 0.0832, identity], "pose_error": [0.045, 0.0560, pose], "combined": [np.nan, 0.49 + behind, 0.49],
+        "identity_spread": 0.002, "pose_spread": 0.0018,
+    })  # fmt: skip
+    assert _beaten(rows, 0.02).tolist() == [False, beaten, False]
 
 
 @pytest.mark.parametrize("count", [16, 75, 120, 300, 1000])

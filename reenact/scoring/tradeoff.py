@@ -15,7 +15,8 @@ save checkpoints and pick by eye). The rule, over the iterations >= 1:
    two scaled errors: there, a step further costs as much of one as it gains of the other.
 6. Ties go to the fewer iterations: differences below `tie`, or below their own noise (but never above MOST_TIE). The
    noise is the standard deviation of the difference over DRAWS bootstrap draws of short runs of frames, the same runs
-   for all iterations (Kuensch, *The Jackknife and the Bootstrap for General Stationary Observations*, 1989).
+   for all iterations (Kuensch, *The Jackknife and the Bootstrap for General Stationary Observations*, 1989). Noise ties
+   nobody whom the best beats in one error by more than that error's noise, at no cost in the other.
 
 The same score, without step 3, on the other part of the frames, which took no part in this, tells how good the choice was.
 """
@@ -92,6 +93,7 @@ def judge(rows: pd.DataFrame, frames: pd.DataFrame, settings: SelectSettings) ->
     rows["identity_spread"], rows["pose_spread"] = (_spread(draw, weighed) for draw in draws)
     combined = _combined(*draws, weighed, settings)
     rows["tied"], rows["wins"] = _ties(rows["combined"].to_numpy(), combined, kept, settings.tie)
+    rows["tied"] &= ~_beaten(rows, settings.tie)
     rows["check_identity_error"], rows["check_pose_error"] = (check.means() for check in checks)
     check_combined = _combined(checks[0].means()[None], checks[1].means()[None], weighed, settings, smooth=False)[0]
     rows["check_combined"] = np.where(kept, check_combined, np.nan)
@@ -184,6 +186,16 @@ def _ties(combined: np.ndarray, draws: np.ndarray, kept: np.ndarray, tie: float)
     tied[kept] = combined[kept] - combined[best] <= np.maximum(tie, np.minimum(noise, MOST_TIE))
     wins[kept] = np.bincount(draws.argmin(axis=1), minlength=kept.sum()) / max(len(draws), 1)
     return tied, wins
+
+
+def _beaten(rows: pd.DataFrame, tie: float) -> pd.Series:
+    """Which iterations, more than `tie` behind, the best one beats in one error by more than both their spreads, at no cost in the other."""
+    if rows["combined"].isna().all():
+        return pd.Series(False, rows.index)
+    best = rows.loc[rows["combined"].idxmin()]
+    gains = {error: rows[f"{error}_error"] - best[f"{error}_error"] for error in ("identity", "pose")}
+    sure = [gain > rows[f"{error}_spread"] + best[f"{error}_spread"] for error, gain in gains.items()]
+    return (rows["combined"] - best["combined"] > tie) & (gains["identity"] >= 0) & (gains["pose"] >= 0) & (sure[0] | sure[1])
 
 
 def choose(rows: pd.DataFrame, wanted: int | str = "auto") -> Choice:
