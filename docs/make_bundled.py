@@ -11,7 +11,7 @@ import argparse
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,7 @@ class Place:
         return replace(whole, frames=whole.frames[chosen], mattes=whole.mattes[chosen], landmarks=whole.landmarks[chosen])
 
 
+@cache
 def weights_hash(meta: Path) -> str:
     """Of the weights of a model file alone: the bundled one's facts change with every table that is made of it."""
     digest = hashlib.sha256()
@@ -99,11 +100,11 @@ def weights_hash(meta: Path) -> str:
 
 def avatar_of(place: Place, name: str, count: int, meta: Path, kind: str) -> tuple[Path, Path]:
     """Model files of a person before and after the guide's iterations on `count` frames, made unless they are there with these weights and settings."""
-    person = place.person(name, count)
     steps = guided_sweep(count)[3]
     made_by = fingerprint({"settings": place.settings.model_dump(mode="json"), "weights": weights_hash(meta)}, [])
     before, after = (place.work / f"{name}-{count}-{kind}-{made_by}-{step}.safetensors" for step in (0, steps))
     if not after.exists():
+        person = place.person(name, count)
         learner = personalise(person, meta, place.settings)
         save_model(before, learner.average, {"iteration": 0})
         draw = partial(sample, PeopleInMemory([person]), seed=1, batch_size=min(8, count), identity_frames=0, emphasis=place.settings.losses.eyes_mouth > 0)

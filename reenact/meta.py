@@ -230,7 +230,6 @@ class Job:
                 measure=lambda average: {"pose_response": _mean_response(average, self.clips, self.device)},
                 validate=self._validate,
                 landmarks=landmarks,
-                rate=settings.rate,
                 device=self.device,
                 title=f"meta {settings.name}",
             )

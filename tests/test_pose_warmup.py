@@ -6,7 +6,7 @@ import torch
 from people import COLOURS, disc
 
 from reenact.images import to_tensor
-from reenact.learning import pose_warmup
+from reenact.learning import pose_samples, pose_warmup
 from reenact.learning.data import MIRRORED, PeopleInMemory, Person, sample
 from reenact.learning.landmark_network import landmark_distance, openings
 from reenact.learning.pose_samples import PoseSamples, moved, on_another_ground
@@ -59,6 +59,17 @@ def test_another_ground_leaves_the_person_alone():
     same = (changed[..., 4:] == images[..., 4:]).flatten(1).all(1)
     black = (changed[..., 4:] == 0).flatten(1).all(1)
     assert 16 < same.sum() < 48 and 4 < black.sum() < 28
+
+
+def test_drawn_landmarks_lie_where_the_frame_shows_them(monkeypatch: pytest.MonkeyPatch):
+    """Frames and landmarks of one sample belong together; colours and grounds, which would hide the red disc, stay as they are."""
+    monkeypatch.setattr(pose_samples, "on_another_ground", lambda images, mattes: images)
+    monkeypatch.setattr(pose_samples, "disturbed", lambda images: images)
+    frames, landmarks = PoseSamples([person("red")], torch.device("cpu")).draw(16, seed=0)
+    assert frames.shape == (16, 3, 64, 64) and landmarks.shape == (16, 68, 2)
+    reddish = (frames[:, 0] - 1.3 * frames[:, 1]).clamp_min(0)
+    columns = (reddish.sum(1) * torch.arange(64)).sum(1) / reddish.sum((1, 2)) / 64
+    torch.testing.assert_close(columns, landmarks[..., 0].mean(1), atol=0.03, rtol=0)
 
 
 def test_samples_follow_from_their_seed():

@@ -90,11 +90,10 @@ class Learner:
         # Starts are made from the seed alone, but a GPU rounds as it likes.
         processes.copy_from_main(tensor for net in self.networks for tensor in net.state_dict().values())
 
-    def set_rates(self, share: float) -> None:
-        """Learning rates of the coming step, as a share of the settings'."""
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = share * group["full_rate"]
+    def rates(self) -> dict[str, float]:
+        """Learning rates of the last step, by the names of their settings."""
+        names = ("learning_rate", "discriminator_learning_rate")
+        return {name: optimizer.param_groups[0]["lr"] for name, optimizer in zip(names, self.optimizers)}
 
     def clear_gradients(self) -> None:
         """Forget the gradients of the step before."""
@@ -113,8 +112,11 @@ class Learner:
 
     @torch.no_grad()
     def update(self) -> None:
-        """One step of both optimizers, then of the moving average; buffers of the average are copied, as published."""
+        """One step of both optimizers, at its learning rates, then of the moving average; buffers of the average are copied, as published."""
+        share = self.settings.rate(self.step + 1)
         for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = share * group["full_rate"]
             optimizer.step()
         for mean, new in zip(self.average.parameters(), self.reenactor.parameters()):
             mean.lerp_(new, 1 - self.settings.ema)

@@ -53,7 +53,6 @@ def train(
     measure: Callable[[Reenactor], dict[str, float]] = lambda average: {},
     validate: Callable[[Learner], Findings] = lambda learner: Findings(),
     landmarks: LandmarkNetwork | None = None,
-    rate: Callable[[int], float] = lambda step: 1.0,
     device: torch.device,
     title: str = "training",
 ) -> None:
@@ -77,7 +76,6 @@ def train(
         measure: more statistics about the average, taken at checkpoints.
         validate: numbers and pictures, every `validate_every` steps and at the end.
         landmarks: for the loss of that name.
-        rate: step -> its learning rates, as a share of the settings'.
         device: where to train.
         title: for the status line.
 
@@ -111,7 +109,6 @@ def train(
             # One forward pass gives the gradients of both sides; both are updated after it, then the average.
             numbers = find_gradients(learner, batch.split(share.pieces), image_losses)
             _check_finite(numbers, step, batch, names)
-            learner.set_rates(rate(step))
             learner.update()
             learner.step = step
             seconds = time.monotonic() - started
@@ -126,7 +123,7 @@ def train(
 
             # Statistics, pictures, checkpoint: by the main process, while the others wait in their next exchange.
             if processes.is_main():
-                numbers |= {name: rate(step) * getattr(settings, name) for name in ("learning_rate", "discriminator_learning_rate")}
+                numbers |= learner.rates()
                 numbers |= measure(learner.average) if saves else {}
                 findings = validate(learner) if validates else Findings()
                 numbers |= {"seconds": seconds, "data_seconds": waited, "samples_per_second": share.total / seconds}

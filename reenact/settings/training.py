@@ -102,6 +102,10 @@ class TrainingSettings(Section):
     losses: LossWeights = Field(default=LossWeights(), description="Loss weights.")
     augment: AugmentSettings = Field(default=AugmentSettings(), description="Augmentation.")
 
+    def rate(self, step: int) -> float:
+        """Share of the learning rates that a step, from 1, is made with."""
+        return 1.0
+
     def weight_files(self) -> dict[str, str]:
         """Setting -> path of each file of perceptual weights that the losses use."""
         files = {term: getattr(self, f"{term}_weights") for term in ("perceptual", "face_perceptual", "face_recognition")}
