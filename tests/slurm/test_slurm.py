@@ -39,7 +39,7 @@ DEMO = {
     "finetune": {"sweep": [1], "extend": False, "stop_early": False, "perceptual_width": 0.1, "max_batch": 2},
     "score": {"identity_frames": 2, "reference_frames": 2},
 }
-STEPS = 6
+STEPS = 9
 # Stands in for stage decode: its clips are patient (waits to be cancelled), hungry (takes 800 MB), broken, or well.
 DECODE = """
 import sys, time
@@ -123,7 +123,7 @@ def runs(tmp_path_factory, demo_media, descriptor_weights):
     for person in people:
         write_person(spread.folder / "results" / "clips", person, 6)
         write_person(short.folder / "results" / "clips", person, 6)
-    # SLURM, which looks every 30 s, warns 30 to 60 s after the start. A step takes 9 s on any machine, so all of them longer.
+    # SLURM, which looks every 30 s, warns 30 to 60 s after the start. A step takes at least 9 s, so all of them longer on any machine.
     short.edit("reenact/learning/training.py", **{"            batch = batches(step)\n": "            batch = batches(step)\n            time.sleep(9)\n"})
 
     clips = {name: {"media": "clip.mp4"} for name in ("patient", "hungry", "broken", "well")}
