@@ -11,7 +11,7 @@ import argparse
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from make_results import outline
 from reenact.avatar import Avatar
 from reenact.clip import Clip
 from reenact.faces.mediapipe_faces import FaceFinder
-from reenact.finetune import guided_sweep, personalise
+from reenact.finetune import guided_sweep, personalise, samples
 from reenact.images import resize_area
 from reenact.learning.checkpoint import RunFolder, fingerprint
 from reenact.learning.data import PeopleInMemory, Person, load_person, sample
@@ -107,12 +107,11 @@ def avatar_of(place: Place, name: str, count: int, meta: Path, kind: str) -> tup
         person = place.person(name, count)
         learner = personalise(person, meta, place.settings)
         save_model(before, learner.average, {"iteration": 0})
-        draw = partial(sample, PeopleInMemory([person]), seed=1, batch_size=min(8, count), identity_frames=0, emphasis=place.settings.losses.eyes_mouth > 0)
+        batch_size = min(place.settings.max_batch, count)
         run = RunFolder(place.work / f"{name}-{count}-{kind}-{made_by}")
-        share = own_share(min(8, count), 1)
         train(
-            learner, lambda step: draw(step=step), run,
-            share=share, names=[name], steps=steps, device=place.device, title=f"{kind} {name} {count}",
+            learner, samples(person, place.settings, batch_size), run,
+            share=own_share(batch_size, 1), names=[name], steps=steps, device=place.device, title=f"{kind} {name} {count}",
         )  # fmt: skip
         save_model(after, learner.average, {"iteration": steps})
     return before, after

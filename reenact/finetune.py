@@ -2,7 +2,7 @@
 
 Too few iterations leave an identity gap, too many kill the mimics; which iteration is best is found out
 afterwards, by stages drive, score and select. Here the sweep is only watched (`reenact.scoring.watch`), so that iterations
-past a clear turn are not trained, and the sweep goes on once where its last iteration is its best.
+past a clear turn are not trained, and the sweep goes on once where a further iteration may be better.
 """
 
 import shutil
@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from accelerate.utils import find_executable_batch_size
 from reenact.errors import UserError
 from reenact.images import to_tensor
 from reenact.learning.checkpoint import RunFolder, fingerprint
-from reenact.learning.data import PeopleInMemory, Person, load_person, sample
+from reenact.learning.data import Batch, PeopleInMemory, Person, load_person, sample
 from reenact.learning.learner import Learner
 from reenact.learning.previews import drive_people, spread_frames, write_grid
 from reenact.learning.sharing import own_share
@@ -75,7 +74,7 @@ def finetune(
 
     Also curves.csv (one row of statistics a step), preview.png (a row an iteration) and, where the sweep is watched,
     watch.csv (a row an iteration, `reenact.scoring.watch.COLUMNS`): `settings.stop_early` leaves out the rest of the sweep after
-    a clear turn, `settings.extend` adds one iteration where the last is the best.
+    a clear turn, `settings.extend` adds one iteration where a further one may be better.
 
     Args:
         crops, mattes: clip files of the person.
@@ -151,9 +150,9 @@ def _train(
         if past_its_best(iteration):
             print(f"finetune {person.name}: past its best at {iteration}, the rest of the sweep is left out", flush=True)
             break
-        if watch and settings.extend and made == [0, *iterations] and watch.best(made) == iteration:
+        if watch and settings.extend and made == [0, *iterations] and watch.goes_on(made):
             plan.append(extension(iterations))
-            print(f"finetune {person.name}: the last iteration is the best, going on to {plan[-1]}", flush=True)
+            print(f"finetune {person.name}: may be better after {iteration}, going on to {plan[-1]}", flush=True)
     return made
 
 
@@ -174,12 +173,9 @@ def _train_on(
     wanted = [i for i in missing if i]
     if not wanted:
         return
-    draw = partial(
-        sample, PeopleInMemory([person]), seed=settings.seed, batch_size=batch_size, identity_frames=0, emphasis=settings.losses.eyes_mouth > 0
-    )
     train(
         learner,
-        lambda step: draw(step=step),
+        samples(person, settings, batch_size),
         run,
         share=own_share(batch_size),
         names=[person.name],
@@ -220,6 +216,19 @@ def personalise(person: Person, meta: Path, settings: FinetuneSettings) -> Learn
     judge.load_state_dict(ours | {k: v for k, v in judge_weights.items() if v.shape == ours[k].shape})
     judge.labels.weight = identity
     return Learner(net, judge, settings)
+
+
+def samples(person: Person, settings: FinetuneSettings, batch_size: int) -> Callable[[int], Batch]:
+    """What fine-tuning on one person learns from: step -> the samples of that step."""
+    people = PeopleInMemory([person])
+
+    def draw(step: int) -> Batch:
+        return sample(
+            people, seed=settings.seed, step=step, batch_size=batch_size, identity_frames=0,
+            mirror=settings.mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0,
+        )  # fmt: skip
+
+    return draw
 
 
 def _kept(run: RunFolder, iteration: int) -> Path:

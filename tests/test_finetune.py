@@ -1,5 +1,8 @@
 """Stage finetune on a synthetic person."""
 
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -7,7 +10,7 @@ from people import write_person
 
 import reenact.finetune
 from reenact.errors import UserError
-from reenact.finetune import Driver, finetune, guided_sweep, personalise
+from reenact.finetune import Driver, finetune, guided_sweep, personalise, samples
 from reenact.learning.data import load_person
 from reenact.model import Reenactor, build_discriminator, fold_spectral_norms, load_model, save_model
 from reenact.networks.architecture import PRESETS
@@ -66,6 +69,27 @@ def test_generator_and_embedding_learn_and_encoders_stay(room, tmp_path):
     assert pd.read_csv(tmp_path / "sweep" / "curves.csv").step.tolist() == [1, 2, 3]
 
 
+def test_settings_say_how_often_frames_are_mirrored(room):
+    person = load_person(room[0], room[1], 64)
+    plain, mirrored = (samples(person, FinetuneSettings(mirror=mirror), 4)(step=7) for mirror in (0.0, 1.0))
+    for name in ("driver", "target", "matte"):
+        torch.testing.assert_close(getattr(mirrored, name), getattr(plain, name).flip(-1), rtol=0, atol=0)
+    assert not torch.equal(mirrored.driver, plain.driver)
+
+
+def test_settings_say_how_often_unusual_faces_are_drawn(room):
+    person = load_person(room[0], room[1], 64)
+    landmarks = np.repeat(np.random.default_rng(0).random((1, 68, 2)), len(person.frames), axis=0)
+    landmarks[3, 27:36, 0] += 0.1  # the nose of one frame points elsewhere
+    person = replace(person, landmarks=landmarks, frames=np.stack([np.full_like(frame, number) for number, frame in enumerate(person.frames)]))
+
+    def share_of_it(extremes):
+        drawn = [samples(person, FinetuneSettings(extremes=extremes), 2)(step).driver for step in range(100)]
+        return (torch.cat(drawn)[:, 0, 0, 0] * 255).round().eq(3).float().mean()
+
+    assert share_of_it(0.0) < 0.3 and share_of_it(1.0) > 0.9
+
+
 def test_the_published_form_lets_the_pose_encoder_drift(room, tmp_path):
     models = tune(room, tmp_path, pose_encoder="published")
     before, after = state(models[0]), state(models[3])
@@ -121,10 +145,10 @@ def test_an_avatar_cannot_be_fine_tuned(room, tmp_path):
 
 
 class Pretended:
-    """A watch that knows beforehand which iteration is best, and keeps what it was shown."""
+    """A watch that knows beforehand where a sweep turns and until where it is worth going on, and keeps what it was shown."""
 
-    def __init__(self, best, turn=None):
-        self.known_best, self.turn, self.shown = best, turn, []
+    def __init__(self, rising=0, turn=None):
+        self.rising, self.turn, self.shown = rising, turn, []
 
     def __enter__(self):
         return self
@@ -141,8 +165,9 @@ class Pretended:
         assert set(iterations) <= set(self.shown)
         return self.turn is not None and iterations[-1] >= self.turn
 
-    def best(self, iterations):
-        return min(max(iterations), self.known_best)
+    def goes_on(self, iterations):
+        assert set(iterations) <= set(self.shown)
+        return iterations[-1] < self.rising
 
     def table(self, iterations):
         return pd.DataFrame({"iteration": iterations})
@@ -162,17 +187,18 @@ def watched(monkeypatch):
 
 
 def test_the_rest_of_a_sweep_past_its_turn_is_not_trained(room, tmp_path, watched, capsys):
-    assert watched(room, tmp_path, Pretended(1, turn=2), sweep=[1, 2, 3]) == [0, 1, 2]
+    assert watched(room, tmp_path, Pretended(turn=2), sweep=[1, 2, 3]) == [0, 1, 2]
     assert pd.read_csv(tmp_path / "sweep" / "watch.csv").iteration.tolist() == [0, 1, 2]
     assert pd.read_csv(tmp_path / "sweep" / "curves.csv").step.max() == 2
     capsys.readouterr()
-    assert watched(room, tmp_path, Pretended(1, turn=2), sweep=[1, 2, 3]) == [0, 1, 2]
+    assert watched(room, tmp_path, Pretended(turn=2), sweep=[1, 2, 3]) == [0, 1, 2]
     assert "%" not in capsys.readouterr().err, "nothing is trained again"
-    assert watched(room, tmp_path, Pretended(1, turn=2), sweep=[1, 2, 3], stop_early=False) == [0, 1, 2, 3]
+    assert watched(room, tmp_path, Pretended(turn=2), sweep=[1, 2, 3], stop_early=False) == [0, 1, 2, 3]
 
 
-def test_a_sweep_whose_last_iteration_is_best_goes_on_once(room, tmp_path, watched):
+def test_a_sweep_that_may_be_better_further_on_goes_on_once(room, tmp_path, watched):
     assert watched(room, tmp_path, Pretended(99), sweep=[1, 2]) == [0, 1, 2, 3]
+    assert watched(room, tmp_path / "best", Pretended(2), sweep=[1, 2]) == [0, 1, 2]
     assert watched(room, tmp_path / "off", Pretended(99), sweep=[1, 2], extend=False) == [0, 1, 2]
 
 

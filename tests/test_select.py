@@ -10,7 +10,8 @@ from skimage import io
 
 from reenact.errors import UserError
 from reenact.scoring.metrics import METRICS
-from reenact.scoring.tradeoff import _beaten, check, choose, judge, turned
+from reenact.scoring.tradeoff import _beaten, check, choose, judge
+from reenact.scoring.watch import goes_on, turned
 from reenact.select import by_iteration, select_model
 from reenact.sequence import RUN_LENGTH, SELECT, parts
 from reenact.settings.select import SelectSettings
@@ -291,3 +292,31 @@ def test_a_sweep_does_not_end_before_it_is_like_the_person() -> None:
     # The same mimics, but she is herself from the first iteration on.
     tables = [judged(scores([0.119, 0.06, 0.06, 0.06, 0.06][:count], pose[:count], SWEEP[:count])) for count in range(1, 6)]
     assert [turned(table, SelectSettings()) for table in tables] == [False, False, False, True, True]
+
+
+# The astronaut again, at 1e-3 on two threads: 125 was chosen for the mimics, as it was hardly far enough from her to be left out.
+LATER = ([0.113, 0.124, 0.120, 0.102, 0.093, 0.078], [0.045, 0.045, 0.044, 0.048, 0.056, 0.055], [0, 30, 60, 125, 230, 345])
+
+
+@pytest.mark.parametrize(("change", "more"), [
+    ({}, True),
+    ({3: 0.080}, False),  # the chosen one is like her already
+    ({4: 0.106}, False),  # no more like her after 125
+])  # fmt: skip
+def test_a_sweep_goes_on_where_likeness_comes_late(change: dict[int, float], more: bool) -> None:
+    identity, motion, sweep = LATER
+    identity = [change.get(step, value) for step, value in enumerate(identity)]
+    rows = judged(scores(identity[:5], pose=None, sweep=sweep[:5], cross_motion_error=motion), noise=0.006)
+    assert choose(rows).iteration == 125
+    assert goes_on(rows, SelectSettings()) == more
+
+
+def test_what_a_sweep_went_on_to_is_chosen() -> None:
+    identity, motion, sweep = LATER
+    rows = judged(scores(identity, pose=None, sweep=sweep, cross_motion_error=motion), noise=0.006)
+    assert choose(rows).iteration == 345
+
+
+def test_a_sweep_goes_on_where_its_last_is_its_best() -> None:
+    assert goes_on(judged(scores(sweep=SWEEP[:3])), SelectSettings())
+    assert not goes_on(judged(scores()), SelectSettings())

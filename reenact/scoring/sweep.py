@@ -6,7 +6,7 @@ from reenact.errors import UserError
 
 
 def extension(sweep: list[int]) -> int:
-    """The iteration that a sweep goes on to where its last one is its best."""
+    """The iteration that a sweep goes on to where a further one may be better."""
     return round(1.5 * sweep[-1])
 
 

@@ -33,8 +33,6 @@ from reenact.settings.select import SelectSettings
 
 DRAWS = 200
 MOST_TIE = 0.05
-CLEAR_TURN = 0.25
-"""Iterations whose combined score is this much above the best are clearly worse."""
 SURE = 0.95
 """Share of the draws in which an iteration has to be far from the person to be left out for it."""
 
@@ -227,25 +225,6 @@ def choose(rows: pd.DataFrame, wanted: int | str = "auto") -> Choice:
         return Choice(int(sweep[-1]), "auto", text)
     best = kept[kept["tied"]].iloc[0]
     return Choice(int(best["iteration"]), "auto", _explain(best, kept, rows[rows["combined"].isna() & (rows["iteration"] >= 1)]))
-
-
-def turned(rows: pd.DataFrame, settings: SelectSettings) -> bool:
-    """Whether a sweep so far is clearly past its best: the last two iterations are both clearly worse (or left out).
-
-    Not before the best is clearly (by `noise`) more like the person than iteration 0: likeness may come late, and get worse at first.
-
-    Args:
-        rows: as `judge` returns, for the iterations so far.
-    """
-    tuned = rows[rows["iteration"] >= 1]
-    scores = tuned["combined"].to_numpy()
-    if len(scores) < 3 or np.isnan(scores).all():
-        return False
-    best, last = int(np.nanargmin(scores)), scores[-2:]
-    start = rows.loc[rows["iteration"] == 0, "identity_error"]
-    if (tuned["identity_error"].iloc[best] > (1 - settings.noise) * start).any():
-        return False
-    return best < len(scores) - 2 and bool((np.isnan(last) | (last > scores[best] + CLEAR_TURN)).all())
 
 
 def check(rows: pd.DataFrame, iteration: int) -> dict[str, float] | None:

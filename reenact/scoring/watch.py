@@ -1,4 +1,4 @@
-"""Watching a sweep while it is trained: is it past its best, is its last iteration still its best?
+"""Watching a sweep while it is trained: is it past its best, is it worth going on?
 
 A few frames of those that selection will be made on (never those that check it), measured with the metrics and judged
 by the rule of stages score and select. What is trained therefore depends on them, but how does not: a model of an
@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import pandas as pd
 
 from reenact.avatar import Avatar
@@ -18,13 +19,16 @@ from reenact.errors import UserError
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.scoring.measure import ROLES, Measurer, Subject, show
 from reenact.scoring.metrics import METRICS
-from reenact.scoring.tradeoff import choose, judge, turned
+from reenact.scoring.tradeoff import choose, judge
 from reenact.sequence import SELECT, shown_frames
 from reenact.settings.score import ScoreSettings
 from reenact.settings.select import SelectSettings
 
 FRAMES, DESCRIBED = 48, 16
 """Most frames of each protocol, and of them those whose identity is measured, as of the real person: 4 s an iteration."""
+
+CLEAR_TURN = 0.25
+"""Iterations whose combined score is this much above the best are clearly worse."""
 
 COLUMNS = ["iteration", "identity_error", "pose_error", "combined", "left_out", "best", "turned"]
 
@@ -89,10 +93,45 @@ class Watch:
         """Whether the sweep is clearly past its best after `iterations`, all of them seen."""
         return turned(self._judged(iterations), self._settings)
 
-    def best(self, iterations: list[int]) -> int:
-        """The best of `iterations`, all of them seen."""
-        return choose(self._judged(iterations)).iteration
+    def goes_on(self, iterations: list[int]) -> bool:
+        """Whether more than `iterations`, all of them seen, may be better."""
+        return goes_on(self._judged(iterations), self._settings)
 
     def _judged(self, iterations: list[int]) -> pd.DataFrame:
         rows = pd.DataFrame([self._rows[i] for i in iterations])
         return judge(rows, pd.concat([self._frames[i] for i in iterations]), self._settings)
+
+
+def turned(rows: pd.DataFrame, settings: SelectSettings) -> bool:
+    """Whether a sweep so far is clearly past its best: the last two iterations are both clearly worse (or left out).
+
+    Not before the best is clearly like the person: likeness may come late, and get worse at first.
+
+    Args:
+        rows: as `judge` returns, for the iterations so far.
+    """
+    tuned = rows[rows["iteration"] >= 1]
+    scores = tuned["combined"].to_numpy()
+    if len(scores) < 3 or np.isnan(scores).all():
+        return False
+    best, last = int(np.nanargmin(scores)), scores[-2:]
+    if not _like_the_person(rows, tuned["identity_error"].iloc[best], settings):
+        return False
+    return best < len(scores) - 2 and bool((np.isnan(last) | (last > scores[best] + CLEAR_TURN)).all())
+
+
+def goes_on(rows: pd.DataFrame, settings: SelectSettings) -> bool:
+    """Whether a sweep that is trained may be better further on: its last iteration is its best, or the most like the person while its best is not clearly so.
+
+    Args:
+        rows: as `judge` returns, for all iterations.
+    """
+    best, last = choose(rows).iteration, rows["iteration"].iloc[-1]
+    errors = rows.set_index("iteration")["identity_error"]
+    return best == last or (errors.idxmin() == last and not _like_the_person(rows, errors[best], settings))
+
+
+def _like_the_person(rows: pd.DataFrame, identity_error: float, settings: SelectSettings) -> bool:
+    """Whether an identity error is clearly, by `noise`, below that of iteration 0, which is somebody else."""
+    start = rows.loc[rows["iteration"] == 0, "identity_error"]
+    return not (identity_error > (1 - settings.noise) * start).any()

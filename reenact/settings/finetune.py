@@ -20,7 +20,9 @@ class FinetuneSettings(TrainingSettings):
     stop_early: bool = Field(
         default=True, description="Leave out the rest of the sweep once the best is clearly more like the person than no fine-tuning, and two kept models in a row are clearly worse.",
     )
-    extend: bool = Field(default=True, description="Go on to 1.5 times the last iteration, once, where the last is the best.")
+    extend: bool = Field(
+        default=True, description="Go on to 1.5 times the last iteration, once, where the last is the best, or the most like the person while the best is hardly more so than no fine-tuning.",
+    )
     choose: Literal["auto"] | int = Field(
         default="auto", description="Iteration that becomes the avatar (0 = not fine-tuned), or auto; a change trains nothing again.",
     )

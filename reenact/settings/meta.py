@@ -67,10 +67,6 @@ class MetaSettings(TrainingSettings):
     nodes: int = Field(default=1, ge=1, description="Machines with the same number of these processes each; more than 1 under SLURM only.")
     validate_clips: list[str] = Field(default=[], description="Names of identities and drivers that validate; nobody among them should train. Empty = pictures only.")
     validate_frames: int = Field(default=6, ge=1, description="Frames that drive each of at most 8 people in a validation; 0.15 s of a core each, and each of two models.")
-    mirror: float = Field(default=0.0, ge=0, le=1, description="Probability that all frames of a sample are mirrored (published: none).")
-    extremes: float = Field(
-        default=0.0, ge=0, le=1, description="Share of the targets that are drawn by how far the face is from the person's usual one, not evenly (published: none).",
-    )
     identity_frames: int = Field(default=8, ge=1, description="Frames of the same clip that the identity embedding is averaged over.")
 
     def rate(self, step: int) -> float:
