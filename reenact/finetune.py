@@ -219,13 +219,16 @@ def personalise(person: Person, meta: Path, settings: FinetuneSettings) -> Learn
 
 
 def samples(person: Person, settings: FinetuneSettings, batch_size: int) -> Callable[[int], Batch]:
-    """What fine-tuning on one person learns from: step -> the samples of that step."""
-    people = PeopleInMemory([person])
+    """What fine-tuning on one person learns from: step -> the samples of that step.
+
+    A single photo is not mirrored: in batches of one it would now and then be another person's step.
+    """
+    people, mirror = PeopleInMemory([person]), settings.mirror if len(person.frames) > 1 else 0.0
 
     def draw(step: int) -> Batch:
         return sample(
             people, seed=settings.seed, step=step, batch_size=batch_size, identity_frames=0,
-            mirror=settings.mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0,
+            mirror=mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0,
         )  # fmt: skip
 
     return draw

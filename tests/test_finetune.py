@@ -75,6 +75,9 @@ def test_settings_say_how_often_frames_are_mirrored(room):
     for name in ("driver", "target", "matte"):
         torch.testing.assert_close(getattr(mirrored, name), getattr(plain, name).flip(-1), rtol=0, atol=0)
     assert not torch.equal(mirrored.driver, plain.driver)
+    photo = replace(person, frames=person.frames[:1], mattes=person.mattes[:1], landmarks=person.landmarks[:1])
+    plain, mirrored = (samples(photo, FinetuneSettings(mirror=mirror, extremes=0.5), 1)(step=7) for mirror in (0.0, 1.0))
+    assert torch.equal(mirrored.driver, plain.driver), "a single photo stays as it is"
 
 
 def test_settings_say_how_often_unusual_faces_are_drawn(room):

@@ -136,6 +136,15 @@ def test_likeness_that_noise_cannot_tell_leaves_nobody_out() -> None:
     assert not judged(table, noise=0.05)["left_out"].str.startswith("unlike").any()
 
 
+@pytest.mark.parametrize(("at_125", "last", "candidate"), [(0.0985, 0.080, False), (0.1075, 0.098, True)])
+def test_noise_keeps_nobody_who_is_far_from_a_person_that_the_sweep_reaches(at_125: float, last: float, candidate: bool) -> None:
+    """125 is a little, but not surely, less than half of the way to the last, which is clearly like her or is not."""
+    rows = judged(scores([0.113, 0.125, 0.125, at_125, last + 0.013, last], pose=None, sweep=LATE[1]), noise=0.03).set_index("iteration")
+    middle = rows.loc[[0, 345], "identity_error"].mean()
+    assert 0 < rows.loc[125, "identity_error"] - middle < rows.loc[125, "identity_spread"]
+    assert (rows.loc[125, "left_out"] == "") == candidate
+
+
 def test_where_nobody_is_like_the_person_all_are_judged() -> None:
     rows = judged(scores(identity=[0.119, 0.126, 0.131, 0.135], pose=None, sweep=SWEEP[:4]))
     assert choose(rows).iteration == 30

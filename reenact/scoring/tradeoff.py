@@ -5,7 +5,7 @@ save checkpoints and pick by eye). The rule, over the iterations >= 1:
 
 1. Left out while others remain: iterations that could not be measured, that often show no face, or that tremble; and, by
    the errors of step 2, those that are less than `likeness` of the sweep's way from iteration 0, which is somebody else, to
-   the least identity error. The last still count in steps 3 and 4.
+   the least identity error (surely so, where that is not clearly lower). The last still count in steps 3 and 4.
 2. Errors, on the part of the frames that is for selection: the identity error under cross-driving (self-driving where
    there is none), and the pose error under self-driving (photos: the motion error under cross-driving).
 3. Noise: each value moves towards the straight line through its neighbours, weights 1-4-1 (at an end: the line of the
@@ -34,7 +34,7 @@ from reenact.settings.select import SelectSettings
 DRAWS = 200
 MOST_TIE = 0.05
 SURE = 0.95
-"""Share of the draws in which an iteration has to be far from the person to be left out for it."""
+"""Share of the draws in which an iteration has to be far from the person to be left out for it, where the whole sweep hardly gets nearer."""
 
 ERRORS = {
     ("identity_error", "cross"): "identity error {:.3f} (driven by another person)",
@@ -81,7 +81,7 @@ def judge(rows: pd.DataFrame, frames: pd.DataFrame, settings: SelectSettings) ->
     weighed = weighed if weighed.any() else measured
     random = np.random.default_rng(0)
     draws = [side.draws(random) for side in sides]
-    far = weighed & _far(draws[0], rows, weighed, settings.likeness)
+    far = weighed & _far(draws[0], rows, weighed, settings)
     for i in rows.index[far & (rows["left_out"] == "")]:
         rows.loc[i, "left_out"] = f"unlike the person: identity error {rows.loc[i, 'identity_error']:.3f}"
     kept = weighed & ~far
@@ -137,10 +137,11 @@ def _measured(frames: pd.DataFrame, name: tuple[str, str]) -> bool:
     return bool(frames.loc[frames["protocol"] == protocol, metric].notna().any())
 
 
-def _far(draws: np.ndarray, rows: pd.DataFrame, weighed: np.ndarray, likeness: float) -> np.ndarray:
-    """Which iterations are surely less than `likeness` of the way from iteration 0 to the least identity error of the sweep.
+def _far(draws: np.ndarray, rows: pd.DataFrame, weighed: np.ndarray, settings: SelectSettings) -> np.ndarray:
+    """Which iterations are less than `likeness` of the way from iteration 0 to the least identity error of the sweep.
 
-    Where none is nearer to the person than iteration 0, those that are surely further; without iteration 0, none.
+    Surely so, where that is not clearly like the person. Where none is nearer to the person than iteration 0, those that are surely
+    further; without iteration 0, none.
 
     Args:
         draws: identity errors, DRAWS x iterations.
@@ -151,8 +152,9 @@ def _far(draws: np.ndarray, rows: pd.DataFrame, weighed: np.ndarray, likeness: f
     if not zero_shot.any() or not weighed.any():
         return np.zeros(len(rows), bool)
     start = draws[:, zero_shot]
-    best = draws[:, [rows["identity_error"].where(weighed | zero_shot).argmin()]]
-    return (draws > start - likeness * (start - best)).mean(axis=0) >= SURE
+    nearest = rows["identity_error"].where(weighed | zero_shot).argmin()
+    needed = 0.5 if like_the_person(rows, rows["identity_error"].iloc[nearest], settings) else SURE
+    return (draws > start - settings.likeness * (start - draws[:, [nearest]])).mean(axis=0) >= needed
 
 
 def _combined(identity: np.ndarray, pose: np.ndarray, kept: np.ndarray, settings: SelectSettings, smooth: bool = True) -> np.ndarray:
@@ -225,6 +227,12 @@ def choose(rows: pd.DataFrame, wanted: int | str = "auto") -> Choice:
         return Choice(int(sweep[-1]), "auto", text)
     best = kept[kept["tied"]].iloc[0]
     return Choice(int(best["iteration"]), "auto", _explain(best, kept, rows[rows["combined"].isna() & (rows["iteration"] >= 1)]))
+
+
+def like_the_person(rows: pd.DataFrame, identity_error: float, settings: SelectSettings) -> bool:
+    """Whether an identity error is clearly, by `noise`, below that of iteration 0, which is somebody else; also without iteration 0."""
+    start = rows.loc[rows["iteration"] == 0, "identity_error"]
+    return not (identity_error > (1 - settings.noise) * start).any()
 
 
 def check(rows: pd.DataFrame, iteration: int) -> dict[str, float] | None:

@@ -19,7 +19,7 @@ from reenact.errors import UserError
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.scoring.measure import ROLES, Measurer, Subject, show
 from reenact.scoring.metrics import METRICS
-from reenact.scoring.tradeoff import choose, judge
+from reenact.scoring.tradeoff import choose, judge, like_the_person
 from reenact.sequence import SELECT, shown_frames
 from reenact.settings.score import ScoreSettings
 from reenact.settings.select import SelectSettings
@@ -115,7 +115,7 @@ def turned(rows: pd.DataFrame, settings: SelectSettings) -> bool:
     if len(scores) < 3 or np.isnan(scores).all():
         return False
     best, last = int(np.nanargmin(scores)), scores[-2:]
-    if not _like_the_person(rows, tuned["identity_error"].iloc[best], settings):
+    if not like_the_person(rows, tuned["identity_error"].iloc[best], settings):
         return False
     return best < len(scores) - 2 and bool((np.isnan(last) | (last > scores[best] + CLEAR_TURN)).all())
 
@@ -128,10 +128,4 @@ def goes_on(rows: pd.DataFrame, settings: SelectSettings) -> bool:
     """
     best, last = choose(rows).iteration, rows["iteration"].iloc[-1]
     errors = rows.set_index("iteration")["identity_error"]
-    return best == last or (errors.idxmin() == last and not _like_the_person(rows, errors[best], settings))
-
-
-def _like_the_person(rows: pd.DataFrame, identity_error: float, settings: SelectSettings) -> bool:
-    """Whether an identity error is clearly, by `noise`, below that of iteration 0, which is somebody else."""
-    start = rows.loc[rows["iteration"] == 0, "identity_error"]
-    return not (identity_error > (1 - settings.noise) * start).any()
+    return best == last or (errors.idxmin() == last and not like_the_person(rows, errors[best], settings))

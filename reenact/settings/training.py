@@ -99,7 +99,7 @@ class TrainingSettings(Section):
         default=None, description="MobileFaceNet of the face recognition loss: the path of a checkpoint; null = none.",
     )
     perceptual_width: float = Field(default=1.0, gt=0, le=1, description="Share of the channels in perceptual networks with random weights.")
-    mirror: float = Field(default=0.0, ge=0, le=1, description="Probability that all frames of a sample are mirrored (published: none).")
+    mirror: float = Field(default=0.0, ge=0, le=1, description="Probability that all frames of a sample are mirrored (published: none); fine-tuning never mirrors a single photo.")
     extremes: float = Field(
         default=0.0, ge=0, le=1, description="Share of the targets that are drawn by how far the face is from the person's usual one, not evenly (published: none).",
     )
