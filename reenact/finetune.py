@@ -224,14 +224,10 @@ def samples(person: Person, settings: FinetuneSettings, batch_size: int) -> Call
     A single photo is not mirrored: in batches of one it would now and then be another person's step.
     """
     people, mirror = PeopleInMemory([person]), settings.mirror if len(person.frames) > 1 else 0.0
-
-    def draw(step: int) -> Batch:
-        return sample(
-            people, seed=settings.seed, step=step, batch_size=batch_size, identity_frames=0,
-            mirror=mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0,
-        )  # fmt: skip
-
-    return draw
+    return lambda step: sample(
+        people, seed=settings.seed, step=step, batch_size=batch_size, identity_frames=0,
+        mirror=mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0,
+    )  # fmt: skip
 
 
 def _kept(run: RunFolder, iteration: int) -> Path:

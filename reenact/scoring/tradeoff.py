@@ -230,7 +230,7 @@ def choose(rows: pd.DataFrame, wanted: int | str = "auto") -> Choice:
 
 
 def like_the_person(rows: pd.DataFrame, identity_error: float, settings: SelectSettings) -> bool:
-    """Whether an identity error is clearly, by `noise`, below that of iteration 0, which is somebody else; also without iteration 0."""
+    """Whether an identity error is clearly, by `noise`, below that of iteration 0, which is somebody else; True without iteration 0."""
     start = rows.loc[rows["iteration"] == 0, "identity_error"]
     return not (identity_error > (1 - settings.noise) * start).any()
 
