@@ -1,4 +1,5 @@
 # make demo: build the shipped config.yaml's avatars.  make test: run the tests.  make bench: measure speed.  All set up .venv first.
+# make golden: make the golden numbers of tests/test_golden.py anew, after a change that is meant to alter numbers.
 # make driver: set up what sends jobs to SLURM, beside it (docs/cluster.md).
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
@@ -9,7 +10,7 @@ DRIVER := .venv-driver/ready
 # The rules call `python`: the environment's has to come first.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: demo test test-environment driver config bench clean
+.PHONY: demo test test-environment golden driver config bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -43,6 +44,9 @@ test-environment: $(TESTS)
 test: $(TESTS)
 	ruff check .
 	pytest
+
+golden: $(TESTS)
+	python tests/golden.py
 
 # Comments and defaults in config.yaml and docs/ come from the schema in reenact/settings/.
 config: $(READY)

