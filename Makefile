@@ -46,7 +46,7 @@ test: $(TESTS)
 	pytest
 
 golden: $(TESTS)
-	python tests/golden.py
+	python tests/support/golden.py
 
 # Comments and defaults in config.yaml and docs/ come from the schema in reenact/settings/.
 config: $(READY)

@@ -28,10 +28,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from reenact.dataset import list_clips
-from reenact.learning.data import sample
-from reenact.learning.shard_people import ShardPeople, Shards
-from reenact.meta import MetaOutputs, make_meta_model
+from reenact.data.samples import sample
+from reenact.data.shard_file import Shard, index_of
+from reenact.data.shard_people import ShardPeople, Shards
 from reenact.settings.crop import CropSettings
 from reenact.settings.dataset import DatasetSettings
 from reenact.settings.decode import DecodeSettings
@@ -39,8 +38,9 @@ from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
 from reenact.settings.segment import SegmentSettings
 from reenact.settings.shard import ShardSettings
-from reenact.shard import Preparation, ShardOutputs, make_shard
-from reenact.shard_file import Shard, index_of
+from reenact.stages.dataset import list_clips
+from reenact.stages.meta import MetaOutputs, make_meta_model
+from reenact.stages.shard import Preparation, ShardOutputs, make_shard
 
 WOMAN = Path("resources/media/WolfgangLanger_Pexels.mp4")
 STRETCHES = 6

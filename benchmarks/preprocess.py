@@ -44,16 +44,16 @@ from isal import isal_zlib
 from mediapipe.python.solutions.face_mesh import FaceMesh
 from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 
-from reenact.clip import Clip
-from reenact.crop import crop_clip
-from reenact.crop_geometry import crop_square
-from reenact.decode import decode_clip
+from reenact.data.clip import Clip
+from reenact.faces.crop_geometry import crop_square
 from reenact.faces.mediapipe_faces import FaceFinder
-from reenact.segment import segment_clip
-from reenact.segmenters import MediapipeSegmenter
+from reenact.matting.segmenters import MediapipeSegmenter
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.segment import SegmentSettings
+from reenact.stages.crop import crop_clip
+from reenact.stages.decode import decode_clip
+from reenact.stages.segment import segment_clip
 
 WOMAN = Path("resources/media/WolfgangLanger_Pexels.mp4")
 CORES = 2

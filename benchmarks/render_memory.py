@@ -23,15 +23,15 @@ import pandas as pd
 import psutil
 import torch
 
-from reenact.clip import Clip, write_clip
-from reenact.crop import crop_clip
-from reenact.decode import decode_clip
-from reenact.model import Reenactor, save_model
-from reenact.networks.architecture import PRESETS
-from reenact.render import render_pair
+from reenact.data.clip import Clip, write_clip
+from reenact.models.architecture import PRESETS
+from reenact.models.model_file import Reenactor, save_model
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.render import RenderSettings
+from reenact.stages.crop import crop_clip
+from reenact.stages.decode import decode_clip
+from reenact.stages.render import render_pair
 
 CLIP = Path("resources/media/single_face.mp4")
 MOST_GROWTH = 0.10

@@ -19,21 +19,21 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reenact.dataset import list_clips
-from reenact.learning.data import Batch
-from reenact.learning.learner import Learner
-from reenact.learning.losses import ImageLosses
-from reenact.learning.steps import find_gradients
-from reenact.model import Reenactor, build_discriminator
-from reenact.networks.architecture import PRESETS
+from reenact.data.samples import Batch
+from reenact.data.shard_file import Shard
+from reenact.models.architecture import PRESETS
+from reenact.models.model_file import Reenactor, build_discriminator
 from reenact.settings.crop import CropSettings
 from reenact.settings.dataset import DatasetSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.meta import MetaSettings
 from reenact.settings.segment import SegmentSettings
 from reenact.settings.shard import ShardSettings
-from reenact.shard import Preparation, ShardOutputs, make_shard
-from reenact.shard_file import Shard
+from reenact.stages.dataset import list_clips
+from reenact.stages.shard import Preparation, ShardOutputs, make_shard
+from reenact.training.learner import Learner
+from reenact.training.losses import ImageLosses
+from reenact.training.steps import find_gradients
 
 WOMAN = Path("resources/media/WolfgangLanger_Pexels.mp4")
 SIZES = (1_500, 15_000, 150_000)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 from make_bundled import COLUMNS, OURS
 
-from reenact.errors import UserError
-from reenact.model import build_discriminator, load_model, save_model
+from reenact.models.model_file import build_discriminator, load_model, save_model
+from reenact.runtime.errors import UserError
 from reenact.settings.meta import BUNDLED_MODEL
 
 LICENCE = "Apache-2.0, as reenact. Trained on the clips listed; their footage is neither part of this file nor of reenact."

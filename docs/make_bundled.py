@@ -21,23 +21,24 @@ import yaml
 from make_results import outline
 
 from reenact.avatar import Avatar
-from reenact.clip import Clip
+from reenact.data.clip import Clip
+from reenact.data.images import resize_area
+from reenact.data.samples import PeopleInMemory, Person, load_person, sample
+from reenact.data.sequence import shown_frames, spread
+from reenact.data.sharing import own_share
+from reenact.evaluation import metrics
+from reenact.evaluation.measure import ROLES, Measurer, Sequence, Subject, show
+from reenact.faces.landmarks import eye_distance
 from reenact.faces.mediapipe_faces import FaceFinder
-from reenact.finetune import guided_sweep, personalise, samples
-from reenact.images import resize_area
-from reenact.learning.checkpoint import RunFolder, fingerprint
-from reenact.learning.data import PeopleInMemory, Person, load_person, sample
-from reenact.learning.pose_warmup import scale_descriptors
-from reenact.learning.previews import write_grid
-from reenact.learning.sharing import own_share
-from reenact.learning.training import train
-from reenact.model import Reenactor, build_discriminator, load_model, pick_device, save_model
-from reenact.scoring import metrics
-from reenact.scoring.measure import ROLES, Measurer, Sequence, Subject, show
-from reenact.sequence import shown_frames, spread
+from reenact.models.model_file import Reenactor, build_discriminator, load_model, pick_device, save_model
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import BUNDLED_MODEL
 from reenact.settings.score import ScoreSettings
+from reenact.stages.finetune import guided_sweep, personalise, samples
+from reenact.training.checkpoint import RunFolder, fingerprint
+from reenact.training.loop import train
+from reenact.training.pose_warmup import scale_descriptors
+from reenact.training.previews import write_grid
 
 DOCS = Path("docs")
 FRAME_COUNTS = (1, 8, 32)
@@ -138,7 +139,7 @@ def nearest(subject: Subject, protocol: str, frames: Sequence) -> Sequence:
     truth = subject.shown[protocol].truth.landmarks
     ours = frames.landmarks
     if protocol == "cross":
-        truth, ours = ((points - np.nanmean(points, 0)) / np.nanmean(metrics.eye_distance(points)) for points in (truth, ours))
+        truth, ours = ((points - np.nanmean(points, 0)) / np.nanmean(eye_distance(points)) for points in (truth, ours))
     distances = np.linalg.norm(truth[:, None] - ours[None], axis=-1).mean(-1)
     chosen = np.nanargmin(np.where(np.isnan(distances), np.inf, distances), 1)
     return Sequence(frames.images[chosen], frames.mattes[chosen], frames.landmarks[chosen], frames.descriptors[chosen])

@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from reenact.clip import Clip
-from reenact.crop import crop_clip
-from reenact.crop_table import jitter
-from reenact.decode import decode_clip
-from reenact.errors import UserError
-from reenact.footage.media import probe
-from reenact.segment import segment_clip
-from reenact.sequence import spread
+from reenact.data.clip import Clip
+from reenact.data.sequence import spread
+from reenact.faces.crop_table import jitter
+from reenact.media.probe import probe
+from reenact.runtime.errors import UserError
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.segment import SegmentSettings
+from reenact.stages.crop import crop_clip
+from reenact.stages.decode import decode_clip
+from reenact.stages.segment import segment_clip
 
 DOCS = Path("docs")
 # Clips that the tests use too (tests/conftest.py fetches them); the first four are hard on purpose.

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from reenact.clip import Clip
-from reenact.score_table import Plan, score_table
+from reenact.data.clip import Clip
 from reenact.settings.score import ScoreSettings
+from reenact.tools.score_table import Plan, score_table
 
 RESULTS, DOCS = Path("results"), Path("docs")
 COLUMNS = [

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reenact.errors import UserError
     from reenact.public import Avatar
+    from reenact.runtime.errors import UserError
 
 __version__ = "0.1.0"
 __all__ = ["Avatar", "UserError", "__version__"]
@@ -17,7 +17,7 @@ def __getattr__(name: str) -> Any:
 
         return Avatar
     if name == "UserError":
-        from reenact.errors import UserError
+        from reenact.runtime.errors import UserError
 
         return UserError
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

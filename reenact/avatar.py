@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reenact.errors import UserError
-from reenact.images import fit, to_tensor
-from reenact.model import Reenactor, fold_spectral_norms, load_model, pick_device
-from reenact.sequence import batches
+from reenact.data.images import fit, to_tensor
+from reenact.models.model_file import Reenactor, fold_spectral_norms, load_model, pick_device
+from reenact.runtime.errors import UserError
+from reenact.runtime.parallel import batches
 
 # Cubic enlargement and video colours overshoot a little; more than this is another range.
 RANGE_MARGIN = 0.02

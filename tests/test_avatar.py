@@ -11,9 +11,9 @@ from person_clips import swaying
 from videos import write_video
 
 from reenact import Avatar, UserError
-from reenact.images import fit, frame_by_frame
-from reenact.model import Reenactor, save_model
-from reenact.networks.architecture import PRESETS
+from reenact.data.images import fit, frame_by_frame
+from reenact.models.architecture import PRESETS
+from reenact.models.model_file import Reenactor, save_model
 
 SMALL = PRESETS["small"]
 

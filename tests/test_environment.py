@@ -7,7 +7,7 @@ import subprocess
 import tomllib
 
 import yaml
-from conftest import ROOT
+from tree import ROOT
 
 
 def plain(name):

@@ -12,7 +12,7 @@ import av
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
+from tree import ROOT
 
 STAGES = {"fetch", "decode", "crop", "segment", "meta", "finetune", "drive", "score", "select", "render", "report"}
 TOY = {
@@ -163,7 +163,7 @@ def test_edited_crop_code_runs_crop_and_what_follows(project, edited):
 
 
 def test_edited_comment_runs_nothing(project, edited):
-    edited("reenact/crop.py", "\ndef ", "\n# Only a comment.\ndef ")
+    edited("reenact/stages/crop.py", "\ndef ", "\n# Only a comment.\ndef ")
     edited("reenact/settings/base.py", '"""', '"""Other words. ')
     assert project.planned() == set()
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from reenact.augment_sheet import draw_augment_sheet
-from reenact.cli import StageParser, run
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
+from reenact.tools.augment_sheet import draw_augment_sheet
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.crop import crop_clip
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.crop import CropSettings
+from reenact.stages.crop import crop_clip
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.dataset import list_clips
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.dataset import DatasetSettings
+from reenact.stages.dataset import list_clips
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.decode import decode_clip
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.decode import DecodeSettings
+from reenact.stages.decode import decode_clip
 
 
 def main() -> None:

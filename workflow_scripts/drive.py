@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.drive import drive_sweep
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.drive import DriveSettings
+from reenact.stages.drive import drive_sweep
 
 
 def main() -> None:

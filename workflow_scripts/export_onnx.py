@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.onnx_export import export_onnx
+from reenact.runtime.cli import StageParser, run
+from reenact.tools.onnx_export import export_onnx
 
 
 def main() -> None:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.fetch import fetch_file
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.base import read
 from reenact.settings.fetch import FetchedFile
+from reenact.stages.fetch import fetch_file
 
 
 def main() -> None:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.finetune import Driver, finetune
-from reenact.provenance import WATCHING, code
+from reenact.runtime.cli import StageParser, run
+from reenact.runtime.code_fingerprint import WATCHING, code
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.score import ScoreSettings
 from reenact.settings.select import SelectSettings
+from reenact.stages.finetune import Driver, finetune
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.published.importing import import_published
+from reenact.runtime.cli import StageParser, run
+from reenact.stages.import_published import import_published
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from reenact.cli import run
 from reenact.cluster.launch import Request, launch
+from reenact.runtime.cli import run
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.live import run_live
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.live import LiveSettings
+from reenact.tools.live import run_live
 
 
 def main() -> None:

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.learning.shard_people import Shards
-from reenact.meta import Clips, MetaOutputs, make_meta_model
-from reenact.processes import launch
-from reenact.provenance import WATCHING, code
+from reenact.data.shard_people import Shards
+from reenact.runtime.cli import StageParser, run
+from reenact.runtime.code_fingerprint import WATCHING, code
+from reenact.runtime.processes import launch
 from reenact.settings.meta import MetaSettings, saved_settings
 from reenact.settings.model import ModelSettings
 from reenact.settings.score import ScoreSettings
+from reenact.stages.meta import Clips, MetaOutputs, make_meta_model
 
 
 def main() -> None:

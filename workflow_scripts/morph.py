@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.morph import morph_people, morph_poses
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.render import RenderSettings
+from reenact.tools.morph import morph_people, morph_poses
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.render import render_pair
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.render import RenderSettings
+from reenact.stages.render import render_pair
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.report import build_report
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.report import ReportSettings
+from reenact.stages.report import build_report
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.score import score_avatar
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.score import ScoreSettings
+from reenact.stages.score import score_avatar
 
 
 def main() -> None:

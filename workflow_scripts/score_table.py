@@ -6,9 +6,9 @@ to the table). A run that was killed goes on with the same command.
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.score_table import FRAMES, Plan, score_table
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.score import ScoreSettings
+from reenact.tools.score_table import FRAMES, Plan, score_table
 
 
 def main() -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.segment import segment_clip
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.segment import SegmentSettings
+from reenact.stages.segment import segment_clip
 
 
 def main() -> None:

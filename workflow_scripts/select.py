@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.select import select_model
+from reenact.runtime.cli import StageParser, run
 from reenact.settings.select import SelectSettings
+from reenact.stages.select import select_model
 
 
 def iteration(text: str) -> int | str:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from reenact.cli import StageParser, run
-from reenact.provenance import code
+from reenact.runtime.cli import StageParser, run
+from reenact.runtime.code_fingerprint import code
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.segment import SegmentSettings
 from reenact.settings.shard import ShardSettings
-from reenact.shard import Preparation, ShardOutputs, make_shard
+from reenact.stages.shard import Preparation, ShardOutputs, make_shard
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from reenact.cli import run
-from reenact.files import write_text
+from reenact.runtime.cli import run
+from reenact.runtime.files import write_text
 from reenact.settings.files import config_text, schema_text
 from reenact.settings.workflow import load_config
 

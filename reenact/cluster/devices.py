@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from reenact.errors import UserError
+from reenact.runtime.errors import UserError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 LISTED = Path("/proc/driver/nvidia/gpus")

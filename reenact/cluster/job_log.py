@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TextIO
 
 from reenact.cluster import slurm
-from reenact.errors import NOTHING_SAVED
+from reenact.runtime.errors import NOTHING_SAVED
 
 MARK = "launch: "
 

@@ -14,7 +14,7 @@ from reenact.cluster import slurm
 from reenact.cluster.devices import VARIABLE, chosen_devices, lease_folder, leased, visible_devices
 from reenact.cluster.job_log import in_vain, open_log, say, signature
 from reenact.cluster.supervise import supervise
-from reenact.errors import CONTINUE_STATUS
+from reenact.runtime.errors import CONTINUE_STATUS
 
 LONGEST_WAIT = 600.0
 """How long a job that was sent back waits for SLURM to end it, s."""
@@ -30,7 +30,7 @@ class Request:
         gpus: GPUs in all, over its nodes.
         nodes: machines.
         threads: CPU threads on each machine.
-        processes: in how many it runs, over its nodes. On one node it starts them itself (`reenact.processes`), on several torchrun does.
+        processes: in how many it runs, over its nodes. On one node it starts them itself (`reenact.runtime.processes`), on several torchrun does.
     """
 
     command: Sequence[str]

@@ -15,8 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from reenact.errors import UserError
 from reenact.faces.mediapipe_faces import Face
+from reenact.runtime.errors import UserError
 from reenact.settings.crop import FaceAlignmentSettings
 
 # Its window around a box: side (width + height) x 200 / reference, moved up by 12 % of the box's height.

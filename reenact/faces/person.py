@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from reenact.errors import UserError
 from reenact.faces.tracking import Sighting, Sightings, Track, likeness, link
+from reenact.runtime.errors import UserError
 from reenact.settings.crop import face_point
 
 # Who is seen in less than this share of the frames of the person seen most is not counted among the people of a clip.

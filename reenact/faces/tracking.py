@@ -14,9 +14,8 @@ import pandas as pd
 
 from reenact.faces.detectors import Detector
 from reenact.faces.mediapipe_faces import Face, overlap
-from reenact.footage.media import Frame, Passes
-from reenact.parallel import Shared, in_order
-from reenact.sequence import batches
+from reenact.media.probe import Frame, Passes
+from reenact.runtime.parallel import Shared, batches, in_order
 
 # Longer side of the pictures that faces are looked for in, px. The networks see 192 px of it at most.
 DETECT_SIDE = 640

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reenact.errors import UserError
-from reenact.networks.architecture import Architecture
+from reenact.models.architecture import Architecture
 from reenact.published import unpickling
+from reenact.runtime.errors import UserError
 
 State = dict[str, Tensor]
 

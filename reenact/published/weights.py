@@ -7,9 +7,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from reenact.errors import UserError
-from reenact.model import Reenactor, build_discriminator
-from reenact.networks.architecture import PRESETS, Architecture
+from reenact.models.architecture import PRESETS, Architecture
+from reenact.models.model_file import Reenactor, build_discriminator
+from reenact.runtime.errors import UserError
 
 State = dict[str, Tensor]
 

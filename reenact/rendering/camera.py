@@ -10,8 +10,8 @@ from threading import Condition, Event, Thread
 import cv2
 import numpy as np
 
-from reenact.errors import UserError
-from reenact.footage.media import probe, read_frames
+from reenact.media.probe import probe, read_frames
+from reenact.runtime.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from reenact.clip import Clip
-from reenact.crop_geometry import to_frame
-from reenact.errors import UserError
-from reenact.footage.media import Media, probe, read_frames
-from reenact.sequence import frames_of
+from reenact.data.clip import Clip
+from reenact.data.sequence import frames_of
+from reenact.faces.crop_geometry import to_frame
+from reenact.media.probe import Media, probe, read_frames
+from reenact.runtime.errors import UserError
 
 THIN = 1 / 4
 """Mattes thinner than this say too little about the colour under them: there it comes from the surroundings."""

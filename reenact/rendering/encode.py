@@ -10,8 +10,8 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-from reenact.errors import UserError
-from reenact.files import written_whole
+from reenact.runtime.errors import UserError
+from reenact.runtime.files import written_whole
 
 TIME_BASE = Fraction(1, 90_000)
 """Tick of the frame times: 11 microseconds; 24, 25, 30 and 60 frames/s and their NTSC kin are whole numbers of it.

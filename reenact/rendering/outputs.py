@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from reenact.errors import UserError
-from reenact.files import folder_written_whole
-from reenact.footage.media import Media, listed_frames
-from reenact.images import resize_to
+from reenact.data.images import resize_to
+from reenact.media.probe import Media, listed_frames
 from reenact.rendering.compose import backgrounds, enlarge, over, paste, square_corners, straight, to_bytes
 from reenact.rendering.encode import VideoWriter, write_alpha_video, write_video
 from reenact.rendering.pipeline import ahead
+from reenact.runtime.errors import UserError
+from reenact.runtime.files import folder_written_whole
 from reenact.settings.render import RenderSettings
 
 TIMES = "times.csv"

@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reenact.errors import UserError
 from reenact.rendering.encode import write_video
+from reenact.runtime.errors import UserError
 
 Show = Callable[[np.ndarray, float], bool]
 """Shows a picture (uint8 RGB, H x W x 3) of a time (s); False when the user wants no more."""

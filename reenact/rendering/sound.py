@@ -6,8 +6,8 @@ import av
 import ffmpeg
 import imageio_ffmpeg
 
-from reenact.errors import UserError
-from reenact.files import written_whole
+from reenact.runtime.errors import UserError
+from reenact.runtime.files import written_whole
 
 COPIED = {".mp4": ("aac", "mp3", "opus"), ".mov": ("aac", "mp3", "alac"), ".webm": ("opus", "vorbis")}
 """Codecs that a container takes and its players play; any other sound is encoded again."""

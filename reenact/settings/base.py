@@ -6,7 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from reenact.errors import UserError
+from reenact.runtime.errors import UserError
 
 
 class Section(BaseModel):

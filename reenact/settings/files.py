@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from reenact.errors import UserError
+from reenact.runtime.errors import UserError
 from reenact.settings.base import Section
 from reenact.settings.workflow import Config
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from reenact.errors import UserError
-from reenact.scoring.sweep import extension
+from reenact.evaluation.sweep import extension
+from reenact.runtime.errors import UserError
 from reenact.settings.base import Section, explain, report
 from reenact.settings.crop import CropSettings, FaceChoice
 from reenact.settings.dataset import DatasetSettings

@@ -12,8 +12,8 @@ import av
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
 from people import write_person
+from tree import ROOT
 
 SNAKEMAKE = os.environ.get("REENACT_DRIVER", str(ROOT / ".venv-driver" / "bin" / "snakemake"))
 ON_GPU = {"meta", "finetune", "drive", "render"}
@@ -124,7 +124,7 @@ def runs(tmp_path_factory, demo_media, descriptor_weights):
         write_person(spread.folder / "results" / "clips", person, 6)
         write_person(short.folder / "results" / "clips", person, 6)
     # SLURM, which looks every 30 s, warns 30 to 60 s after the start. A step takes at least 9 s, so all of them longer on any machine.
-    short.edit("reenact/learning/training.py", **{"            batch = batches(step)\n": "            batch = batches(step)\n            time.sleep(9)\n"})
+    short.edit("reenact/training/loop.py", **{"            batch = batches(step)\n": "            batch = batches(step)\n            time.sleep(9)\n"})
 
     clips = {name: {"media": "clip.mp4"} for name in ("patient", "hungry", "broken", "well")}
     trouble = Run(tmp_path_factory.mktemp("trouble"), {"identities": clips, **rest}, **{"decode: {mem_mb: 1500 * attempt}": "decode: {mem_mb: 600 * attempt}"})

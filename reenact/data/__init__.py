@@ -1,0 +1,1 @@
+"""Clips, shards, and the samples that training draws from them."""

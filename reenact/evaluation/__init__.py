@@ -1,0 +1,1 @@
+"""How far an avatar is from the person and from its driver."""

@@ -1,0 +1,298 @@
+"""The table of a clip's crops: which square of which frame, how good the face is in it, and what happened where there is none."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reenact.faces.crop_geometry import box_square, ffhq_square, to_crop, whole_square
+from reenact.faces.mediapipe_faces import head_angles
+from reenact.faces.tracking import Sighting, Sightings
+from reenact.runtime.errors import UserError
+from reenact.settings.crop import CropSettings
+
+COLUMNS = [
+    "index", "time", "source_time", "duration", "role", "image", "status", "reason",
+    "x", "y", "side", "frame_width", "frame_height", "face_height", "confidence",
+    "angle", "raw_x", "raw_y", "raw_side", "scene", "sharpness", "yaw", "pitch", "roll", "cut_off", "matte",
+]
+QUALITY = ["sharpness", "yaw", "pitch", "roll", "cut_off"]
+
+
+def place_squares(
+    media: Path, table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting], settings: CropSettings, video: bool,
+) -> pd.DataFrame:
+    """The table of the crops of a clip, for its used rows, with the columns COLUMNS.
+
+    Args:
+        media: named in messages.
+        table: frame table of stage `decode`.
+        seen: all faces.
+        chosen: the person's, by row; at least one.
+        settings: see `CropSettings`.
+        video: whether the rows follow each other in time.
+
+    Raises:
+        UserError: the face is away for too long, or no frame is left.
+    """
+    table = table.copy()
+    driver = bool((table["role"] == "drive").any())
+    policy = settings.no_face.drivers if driver else settings.no_face.identities
+    table["status"] = ["tracked" if row in chosen else "dropped" for row in range(len(table))]
+    table["reason"] = ["" if row in chosen else _reason(seen, row) for row in range(len(table))]
+    table["scene"] = seen.scene
+    table[["frame_width", "frame_height"]] = seen.size.astype(int)
+    rows = np.array(sorted(chosen))
+    raw = _states([chosen[int(row)] for row in rows], settings)
+    if policy == "fail" or (video and policy != "drop"):
+        _check_gaps(media, table, seen, chosen, 0.0 if policy == "fail" else settings.max_gap)
+    states, filled = raw, rows
+    times = table["source_time"].to_numpy(float)
+    if video and policy in ("hold", "interpolate"):
+        states, table["status"] = fill_gaps(times, rows, raw, seen.cuts, settings.short_gap if policy == "interpolate" else 0.0)
+        filled = np.arange(len(table))
+    paths = states.copy()
+    for scene in np.unique(seen.scene[filled]) if video else []:
+        inside = seen.scene[filled] == scene
+        paths[inside, :4] = smooth(times[filled[inside]], states[inside, :4], settings.smoothing)
+    _write_squares(table, filled, paths, settings.geometry == "published")
+    table.loc[rows, ["raw_x", "raw_y", "raw_side"]] = _squares(raw)[:, :3]
+    write_quality(table, seen, chosen)
+    if not driver:
+        _drop_poor(table, settings)
+    table["matte"] = ""
+    kept = table["status"] != "dropped"
+    table["image"] = [f"{index:06d}.png" if keep else "" for index, keep in zip(table["index"], kept)]
+    table = table[(table["role"] != "unused").to_numpy()].reset_index(drop=True)
+    if not (table["image"] != "").any():
+        counts = ", ".join(f"{reason} in {count}" for reason, count in table["reason"].value_counts().items())
+        raise UserError(f"{media}: {describe_rows(table, range(len(table)))}: no frame with a usable face ({counts}). {hint(settings)}")
+    return table[COLUMNS]
+
+
+def write_quality(table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting]) -> None:
+    """Add the columns QUALITY and confidence to a table; NaN, and confidence 0, where the person was not seen.
+
+    Sharpness; yaw, pitch, roll, degrees; cut_off, the share of the face box that lies outside of the frame.
+
+    Args:
+        table: all rows.
+        seen: all faces.
+        chosen: the person's, by row.
+    """
+    values = np.full((len(table), len(QUALITY) + 1), np.nan)
+    values[:, -1] = 0
+    if chosen:
+        rows, sightings = list(chosen), list(chosen.values())
+        boxes = np.stack([sighting.box for sighting in sightings])
+        inner = np.maximum(np.minimum(boxes[:, 2:], seen.size[rows]) - np.maximum(boxes[:, :2], 0), 0)
+        values[rows, 0] = [sighting.sharpness for sighting in sightings]
+        values[rows, 1:4] = head_angles(np.stack([sighting.landmarks for sighting in sightings]))
+        values[rows, 4] = 1 - inner.prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        values[rows, 5] = [sighting.confidence for sighting in sightings]
+    table[[*QUALITY, "confidence"]] = values
+
+
+def jitter(table: pd.DataFrame) -> dict[str, float]:
+    """How restless the squares are: the spread (root mean square) of the second difference from frame to frame.
+
+    Args:
+        table: of stage `crop`.
+
+    Returns:
+        centre_before, centre_after: of the squares' middles, shares of the face height; scale_before, scale_after: of the
+        logarithm of their sides. "Before" is before smoothing. NaN without three tracked frames in a row.
+    """
+    tracked = (table["status"] == "tracked").to_numpy()
+    index, scene = table["index"].to_numpy(), table["scene"].to_numpy()
+    follows = tracked[1:] & tracked[:-1] & (np.diff(index) == 1) & (np.diff(scene) == 0)
+    thrice = np.flatnonzero(follows[1:] & follows[:-1])
+    result = {}
+    for when, names in (("before", ("raw_x", "raw_y", "raw_side")), ("after", ("x", "y", "side"))):
+        x, y, side = (table[name].to_numpy(float) for name in names)
+        middles = np.column_stack([x + side / 2, y + side / 2]) / table["face_height"].to_numpy(float)[tracked].mean()
+        for what, values in (("centre", middles), ("scale", np.log(side)[:, None])):
+            second = np.diff(values, n=2, axis=0)[thrice]
+            result[f"{what}_{when}"] = float(np.sqrt((second**2).sum(axis=1).mean())) if len(thrice) else np.nan
+    return result
+
+
+def landmarks_in_crops(table: pd.DataFrame, marks: dict[int, np.ndarray]) -> np.ndarray:
+    """Landmarks of every row as shares of its square, N x 68 x 2; NaN where the face was not seen.
+
+    Args:
+        table: of stage `crop`.
+        marks: landmarks (68 x 2, px of the frame) by the frame's index.
+    """
+    result = np.full((len(table), 68, 2), np.nan)
+    places = table[["index", "x", "y", "side", "angle"]].to_numpy(float).tolist()
+    for row, (index, x, y, side, angle) in enumerate(places):
+        if int(index) in marks:
+            result[row] = to_crop(marks[int(index)], x, y, side, 1, angle)
+    return result
+
+
+def describe_rows(table: pd.DataFrame, rows: range | list[int]) -> str:
+    """Rows of a frame table in words, e.g. "frames 0 to 94 (95 frames, 3.2 s)"."""
+    first, last = table.iloc[rows[0]], table.iloc[rows[-1]]
+    if len(rows) == 1:
+        return f"frame {first['index']}"
+    seconds = last["time"] + last["duration"] - first["time"]
+    return f"frames {first['index']} to {last['index']} ({len(rows)} frames{f', {seconds:.1f} s' if seconds else ''})"
+
+
+def hint(settings: CropSettings) -> str:
+    """What to do when no face is found."""
+    return (
+        f"Faces must be at least crop.min_face = {settings.min_face} px high and found with "
+        f"crop.min_confidence = {settings.min_confidence}; use other media, or another start and end."
+    )
+
+
+# ---- over time ----------------------------------------------------------------------------------------------
+
+
+def smooth(times: np.ndarray, values: np.ndarray, sigma: float) -> np.ndarray:
+    """Zero-phase Gaussian smoothing at uneven times: a weighted straight line is fitted around each of them.
+
+    A line rather than a mean, because a mean is biased at both ends of a clip, where one side is missing.
+
+    Args:
+        times: N, ascending, s.
+        values: N x C.
+        sigma: standard deviation of the weights, s; 0 returns the values.
+    """
+    if sigma <= 0 or len(times) < 2:
+        return np.array(values, float)
+    result = np.empty(np.shape(values))
+    first = np.searchsorted(times, times - 4 * sigma)
+    last = np.searchsorted(times, times + 4 * sigma, side="right")
+    for i in range(len(times)):
+        away = times[first[i]:last[i]] - times[i]
+        near = values[first[i]:last[i]]
+        weight = np.exp(-0.5 * (away / sigma) ** 2)
+        total, lean, spread = weight.sum(), (weight * away).sum(), (weight * away**2).sum()
+        determinant = total * spread - lean**2
+        # Nearly alone in time: no slope can be told.
+        if determinant > 1e-3 * (total * sigma) ** 2:
+            weight = weight * (spread - lean * away) / determinant
+        else:
+            weight = weight / total
+        result[i] = weight @ near
+    return result
+
+
+def fill_gaps(
+    times: np.ndarray, rows: np.ndarray, states: np.ndarray, cuts: list[int], short: float = np.inf,
+) -> tuple[np.ndarray, list[str]]:
+    """Values for every row from those of some: straight lines in short gaps; held in long ones, at the ends and at scene cuts.
+
+    Args:
+        times: of all rows, s.
+        rows: the K rows that have values, ascending.
+        states: their values, K x C.
+        cuts: rows that begin a new scene.
+        short: longest gap, from a row with values to the next, that is bridged by a straight line, s.
+
+    Returns:
+        The values of all rows, N x C, and for each row "tracked", "interpolated" or "held" (at the value nearest in time).
+    """
+    scene = np.searchsorted(cuts, np.arange(len(times)), side="right")
+    filled = np.empty((len(times), states.shape[1]))
+    status = ["tracked"] * len(times)
+    for row in range(len(times)):
+        position = int(np.searchsorted(rows, row))
+        if position < len(rows) and rows[position] == row:
+            filled[row] = states[position]
+            continue
+        sides = [p for p in (position - 1, position) if 0 <= p < len(rows)]
+        near = [p for p in sides if scene[rows[p]] == scene[row]] or sides
+        start, end = times[rows[near[0]]], times[rows[near[-1]]]
+        if len(near) == 2 and scene[rows[near[0]]] == scene[rows[near[1]]] and end - start <= short + 1e-9:
+            share = (times[row] - start) / (end - start)
+            filled[row] = (1 - share) * states[near[0]] + share * states[near[1]]
+            status[row] = "interpolated"
+        else:
+            filled[row] = states[min(near, key=lambda p: abs(times[rows[p]] - times[row]))]
+            status[row] = "held"
+    return filled, status
+
+
+def _check_gaps(media: Path, table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting], longest: float) -> None:
+    """Stop if the person is away for longer than `longest` s (0: from any used frame)."""
+    gap: list[int] = []
+    problems = []
+    for row in range(len(table) + 1):
+        if row < len(table) and row not in chosen:
+            if seen.faces[row] is not None:  # else nobody has looked
+                gap.append(row)
+            continue
+        if gap:
+            last = table.iloc[gap[-1]]
+            used = (table["role"].iloc[gap] != "unused").any()
+            if used and last["time"] + last["duration"] - table["time"].iloc[gap[0]] > longest - (longest == 0):
+                others = sum(bool(seen.faces[r]) for r in gap)
+                cut = [f"a scene cut at {table['time'].iloc[c]:.2f} s" for c in seen.cuts if gap[0] <= c <= gap[-1] + 1]
+                notes = cut + ([f"another person in {others} of them"] if others else [])
+                problems.append(describe_rows(table, gap) + (f" [{', '.join(notes)}]" if notes else ""))
+        gap = []
+    if problems and longest:
+        raise UserError(
+            f"{media}: the face is missing for longer than crop.max_gap = {longest} s: {'; '.join(problems)}. "
+            "Choose a stretch with start and end, or raise crop.max_gap."
+        )
+    if problems:
+        raise UserError(
+            f"{media}: the face is missing, and crop.no_face is 'fail': {'; '.join(problems)}. "
+            "Choose a stretch with start and end, or another crop.no_face."
+        )
+
+
+# ---- parts of the table -------------------------------------------------------------------------------------
+
+
+def _states(sightings: list[Sighting], settings: CropSettings) -> np.ndarray:
+    """Of each sighting: middle of the square (x, y), logarithm of its side (sizes change by factors), angle; face height."""
+    if settings.geometry == "ffhq":
+        squares = np.stack([ffhq_square(np.asarray(s.landmarks, float), settings.scale) for s in sightings])
+        squares[:, 3] = np.unwrap(squares[:, 3], period=360)
+    else:
+        squares = np.stack([box_square(s.box, settings.scale) for s in sightings])
+    squares[:, 2] = np.log(squares[:, 2])
+    return np.column_stack([squares, [s.box[3] - s.box[1] for s in sightings]])
+
+
+def _squares(states: np.ndarray) -> np.ndarray:
+    """x, y, side, angle, face height of states."""
+    side = np.exp(states[:, 2])
+    return np.column_stack([states[:, 0] - side / 2, states[:, 1] - side / 2, side, states[:, 3:]])
+
+
+def _write_squares(table: pd.DataFrame, rows: np.ndarray, states: np.ndarray, whole: bool) -> None:
+    names = ["x", "y", "side", "angle", "face_height"]
+    squares = _squares(states)
+    if whole:
+        squares[:, :3] = [whole_square(x, y, np.exp(side)) for x, y, side in states[:, :3]]
+    values = np.full((len(table), len(names)), np.nan)
+    values[rows] = squares
+    table[names] = values
+
+
+def _reason(seen: Sightings, row: int) -> str:
+    """Why the person is not tracked in a frame."""
+    if seen.faces[row]:
+        return "another person"
+    return "too small" if seen.too_low[row] else "no face"
+
+
+def _drop_poor(table: pd.DataFrame, settings: CropSettings) -> None:
+    """Drop frames of an identity whose face is poor, and say why."""
+    limits = (
+        ("blurred", table["sharpness"] < settings.min_sharpness),
+        ("cut off", table["cut_off"] > settings.max_cut_off),
+        ("turned away", table["yaw"].abs() > settings.max_yaw),
+    )
+    for reason, poor in limits:
+        poor &= table["status"] != "dropped"
+        table.loc[poor, "reason"] = reason
+        table.loc[poor, "status"] = "dropped"

@@ -1,1 +1,0 @@
-"""Reading videos and photos: upright RGB frames with their exact times."""

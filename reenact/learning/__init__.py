@@ -1,1 +1,0 @@
-"""What meta-learning and fine-tuning share: samples, losses, the loop, checkpoints."""

@@ -1,0 +1,1 @@
+"""Video and photos as frames with exact times."""

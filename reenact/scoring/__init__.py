@@ -1,1 +1,0 @@
-"""Measuring avatars against the truth, and weighing what was measured."""

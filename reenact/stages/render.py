@@ -1,0 +1,185 @@
+"""Stage render: one avatar follows one driver, as the kinds of output that the settings name.
+
+Data walk one way, each step in a thread of its own and a few frames ahead of the next:
+
+    crops -> pose descriptors -> smoothed -> pictures -> each output composed and encoded -> sound
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from reenact.avatar import Avatar
+from reenact.data.clip import Clip
+from reenact.data.images import to_tensor
+from reenact.data.sequence import frames_of, images, spread
+from reenact.media.probe import probe
+from reenact.models.model_file import pick_device
+from reenact.rendering.compose import backgrounds, typical_photo
+from reenact.rendering.encode import check_encoder
+from reenact.rendering.outputs import WRITERS, Scene, Shown
+from reenact.rendering.pipeline import ahead, fan_out
+from reenact.rendering.pose_filter import Posed, adjusted
+from reenact.rendering.progress import progress
+from reenact.rendering.sound import add_audio, check_sound
+from reenact.runtime.errors import UserError
+from reenact.runtime.files import temporary_folder
+from reenact.runtime.parallel import batches
+from reenact.settings.render import RenderSettings
+
+MEAN_FRAMES = 64
+"""Frames spread over a driver that its mean pose and usual deviation are taken of."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Where the sound comes from: the file, and its time that belongs to the first picture, s."""
+
+    media: Path
+    start: float
+
+
+def render_pair(
+    *, model: Path, driver_crops: Path, driver_media: Path, driver_source: Path, stem: Path, device: str, threads: int = 0,
+    settings: RenderSettings, identity_crops: Path | None = None,
+) -> None:
+    """Render every frame of the driver at its own time. Memory does not grow with the driver's length.
+
+    Args:
+        model: an avatar; or a meta-model, which becomes the person of `identity_crops` without fine-tuning.
+        driver_crops: crops of the driver, one for each of its frames.
+        driver_media: the driver's file; read for its sound, and for the output `pasted`.
+        driver_source: source.json of stage decode.
+        stem: of the outputs: <stem>.mp4 and others, see `RenderSettings.targets`.
+        device, threads: see `pick_device`.
+        identity_crops: crops of the person; its typical picture stands in the output `side_by_side`.
+
+    Raises:
+        UserError: no frame to drive with; a file that is needed is missing or unreadable; a meta-model without
+            `identity_crops`; an encoder that does not run here.
+    """
+    clip = Clip(driver_crops)
+    table = frames_of(clip, "drive")
+    if table.empty:
+        raise UserError(f"{driver_crops}: no frame to drive with; run stage crop of the driver again")
+    check_encoder(settings.encoder, settings.pix_fmt, settings.crf, settings.preset)
+    sound = _sound(settings.audio, table, driver_media, driver_source)
+    scene = _scene(settings, table, driver_media, driver_crops, identity_crops)
+    avatar = Avatar.load(model, str(pick_device(device, threads)))
+    identity = person_identity(avatar, model, identity_crops, settings.batch_size)
+    targets = {output: Path(path) for output, path in settings.targets(str(stem)).items()}
+    with _silent_copies(targets, sound) as silent:
+        write = [partial(WRITERS[output], target=silent[output], scene=scene) for output in targets]
+        _render(avatar, identity, clip, table, write, settings, str(stem))
+        for output, target in targets.items():
+            if sound and silent[output] != target:
+                add_audio(silent=silent[output], media=sound.media, start=sound.start, duration=_duration(table), video=target)
+    print(f"render: {len(table)} frames, {_duration(table):.2f} s, {'with' if sound else 'without'} sound", flush=True)
+
+
+def _scene(
+    settings: RenderSettings, table: pd.DataFrame, driver_media: Path, driver_crops: Path, identity_crops: Path | None
+) -> Scene:
+    """What the chosen outputs need, checked before anything is rendered."""
+    photo = typical_photo(Clip(identity_crops)) if identity_crops and "side_by_side" in settings.outputs else None
+    media = None
+    if "on_background" in settings.outputs:
+        next(backgrounds(settings.background, 64, [0.0]))
+    if "pasted" in settings.outputs:
+        media = probe(driver_media)
+        lacking = {"x", "y", "side", "frame_width", "frame_height"} - set(table)
+        if media.kind != "video" or lacking:
+            why = f"its table lacks {', '.join(sorted(lacking))}" if lacking else "it is no video"
+            raise UserError(f"{driver_crops}: the avatar cannot be pasted into {driver_media} ({why}); take pasted out of render.outputs")
+    return Scene(settings, table, media, photo)
+
+
+def _sound(audio: str, table: pd.DataFrame, driver_media: Path, driver_source: Path) -> Sound | None:
+    """The setting `render.audio` as a file and a time in it."""
+    if audio == "none" or (audio == "driver" and not json.loads(driver_source.read_text(encoding="utf-8"))["audio"]):
+        return None
+    if audio != "driver":
+        check_sound(Path(audio))
+        return Sound(Path(audio), 0.0)
+    check_sound(driver_media)
+    # Time 0 of the pictures is the presentation time of the driver's first frame.
+    return Sound(driver_media, float(table["source_time"].iloc[0] - table["time"].iloc[0]))
+
+
+def person_identity(avatar: Avatar, model: Path, crops: Path | None, batch_size: int = 8) -> Tensor | None:
+    """Whom a model shows: None for an avatar, which has an identity of its own; for a meta-model the mean embedding
+    (1 x I) of all training pictures of a person.
+
+    Raises:
+        UserError: a meta-model without crops of a person.
+    """
+    if avatar.personal:
+        return None
+    if crops is None:
+        raise UserError(f"{model}: is a meta-model, which can be anybody; give the person's crops with --identity-crops")
+    clip = Clip(crops)
+    names = frames_of(clip, "train")["image"].tolist()
+    if not names:
+        raise UserError(f"{crops}: no picture of role train; these are not an identity's crops")
+    found = [avatar.identity_embedding(to_tensor(clip.images(part))) for part in batches(names, batch_size)]
+    return torch.cat(found).mean(0, keepdim=True)
+
+
+@contextmanager
+def _silent_copies(targets: dict[str, Path], sound: Sound | None) -> Iterator[dict[str, Path]]:
+    """Where each output is written before it gets its sound: beside its target; at the target itself if it gets none."""
+    if not sound:
+        yield targets
+        return
+    folder = next(iter(targets.values())).parent
+    with temporary_folder(folder) as temporary:
+        yield {output: path if output == "frames" else temporary / path.name for output, path in targets.items()}
+
+
+def _duration(table: pd.DataFrame) -> float:
+    """End of the last frame, s."""
+    return float(table["time"].iloc[-1] + table["duration"].iloc[-1])
+
+
+# ---- the way of the frames ----------------------------------------------------------------------------------
+
+
+def _render(
+    avatar: Avatar, identity: Tensor | None, clip: Clip, table: pd.DataFrame, write: list[Callable[[Iterator[Shown]], None]],
+    settings: RenderSettings, title: str,
+) -> None:
+    """Show all frames of `table` to the functions in `write`."""
+    names, size = table["image"].tolist(), settings.batch_size
+    some = avatar.pose_embedding(to_tensor(clip.images([names[i] for i in spread(len(names), MEAN_FRAMES)])))
+    crops = ahead(images(clip, names), 2 * size)
+    posed = ahead(_posed(avatar, table, crops, size), 2)
+    pictures = ahead(_pictures(avatar, identity, table, adjusted(posed, settings.pose, some)), 2 * size)
+    with fan_out(write, 2 * size) as show:
+        for shown in progress(pictures, len(table), f"render {title}"):
+            show(shown)
+
+
+def _posed(avatar: Avatar, table: pd.DataFrame, crops: Iterator[np.ndarray], size: int) -> Iterator[Posed]:
+    """Crops in batches of `size`, with their pose descriptors."""
+    times, first = table["time"].tolist(), 0
+    for batch in batches(crops, size):
+        rows = range(first, first + len(batch))
+        yield Posed(list(rows), [times[row] for row in rows], batch, avatar.pose_embedding(to_tensor(np.stack(batch))))
+        first += len(batch)
+
+
+def _pictures(avatar: Avatar, identity: Tensor | None, table: pd.DataFrame, batches: Iterator[Posed]) -> Iterator[Shown]:
+    """What the avatar looks like in these poses, one by one."""
+    rows = table.itertuples()
+    for batch in batches:
+        rgb, matte = avatar.render(batch.pose, identity)
+        for crop, picture, share, row in zip(batch.crops, rgb.permute(0, 2, 3, 1).cpu().numpy(), matte[:, 0].cpu().numpy(), rows):
+            yield Shown(row, crop, picture, share)

@@ -1,0 +1,174 @@
+"""Stage `segment`: mattes, that is, how much of each pixel of a crop belongs to the person in its middle.
+
+Crops are read and segmented, and mattes finished and compressed, in several threads; a matte depends on its own crop and
+on the mattes of the frames around it, never on how many threads there are.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from reenact.data.clip import Clip, write_clip
+from reenact.data.png import encode_png
+from reenact.matting.mattes import (
+    Moment,
+    face_region,
+    inside_frame,
+    keep_person,
+    neighbourhoods,
+    sharpen_matte,
+    smoothed,
+)
+from reenact.matting.segmenters import Segmenter, open_segmenter
+from reenact.runtime.parallel import batches, cpu_threads, in_order, opencv_in_one_thread
+from reenact.settings.segment import SegmentSettings
+
+COLUMNS = ["index", "time", "role", "image", "coverage", "face_coverage", "warning"]
+# A matte that leaves out more than this share of the face has lost the person.
+LEAST_FACE = 0.5
+# Frames further apart than this, s, may differ; so may two scenes.
+NEIGHBOURS = 0.5
+_SMALL = 64
+
+
+@dataclass(frozen=True)
+class _Matte:
+    """A finished matte: row of the table, PNG, its mean, and its mean inside the face (both 0 to 1)."""
+
+    row: int
+    data: bytes
+    coverage: float
+    face_coverage: float
+
+
+@opencv_in_one_thread()
+def segment_clip(
+    *, crops: Path, mattes: Path, settings: SegmentSettings, device: str = "auto", threads: int = 1, segmenter: Segmenter | None = None,
+) -> None:
+    """Write one grey image (0 background to 255 person) for each crop, of the same name.
+
+    Crops that came with a matte (column `matte` of their table) keep it as it is. The table has the columns COLUMNS:
+    coverage is the mean of the matte, face_coverage that of the part on the face, 0 to 1; warning says where one of
+    them cannot be right. Frames without a crop have none of these.
+
+    Args:
+        crops: clip of stage crop.
+        mattes: clip to write.
+        settings: see `SegmentSettings`.
+        device: of transformers' models; see `pick_device`.
+        threads: how many frames are worked on at a time; 0 = as many as there are cores.
+        segmenter: that `open_segmenter` opened for as many threads, where many clips are segmented; None = opened here.
+
+    Raises:
+        UserError: the crops cannot be read, or the network cannot be had.
+    """
+    clip = Clip(crops)
+    table = clip.table[["index", "time", "role", "image"]].copy()
+    coverage = np.full((len(table), 2), np.nan)
+    workers = cpu_threads(threads)
+    names = table["image"].astype(str).tolist()
+    rows = [row for row, name in enumerate(names) if name]
+    opened = open_segmenter(settings, device=device, threads=workers) if segmenter is None else nullcontext(segmenter)
+    with opened as network, write_clip(mattes) as writer:
+        for matte in _mattes(clip, rows, network, workers, settings):
+            writer.add_encoded(names[matte.row], matte.data)
+            coverage[matte.row] = matte.coverage, matte.face_coverage
+        table[["coverage", "face_coverage"]] = coverage.round(4)
+        table["warning"] = find_warnings(table, _scenes(clip.table), _is_video(clip.table), settings.max_jump)
+        writer.finish(table[COLUMNS])
+    _report(crops, table)
+
+
+def find_warnings(table: pd.DataFrame, scenes: np.ndarray, video: bool, max_jump: float) -> list[str]:
+    """What is wrong with each matte, in words; '' where nothing seems to be.
+
+    Args:
+        table: columns time, image, coverage and face_coverage.
+        scenes: number of each row's scene.
+        video: whether neighbouring rows should look alike.
+        max_jump: largest change of the coverage from one frame to the next that is believed.
+    """
+    warnings = []
+    last = None
+    for scene, frame in zip(scenes, table.itertuples(index=False)):
+        text = ""
+        if frame.image:
+            near = video and last is not None and last[0] == scene and frame.time - last[1].time <= NEIGHBOURS
+            if frame.face_coverage < LEAST_FACE:
+                text = f"only {frame.face_coverage:.0%} of the face is covered"
+            elif near and abs(frame.coverage - last[1].coverage) > max_jump:
+                text = f"coverage jumps from {last[1].coverage:.0%} to {frame.coverage:.0%}"
+            last = scene, frame
+        warnings.append(text)
+    return warnings
+
+
+def _mattes(clip: Clip, rows: list[int], segmenter: Segmenter, workers: int, settings: SegmentSettings) -> Iterator[_Matte]:
+    """The finished mattes of some rows, in their order."""
+    table, landmarks, scenes = clip.table, clip.landmarks(), _scenes(clip.table)
+    # Plain lists: looking into a table frame by frame takes longer than a network.
+    names, times = table["image"].tolist(), table["time"].tolist()
+    given = table["matte"].astype(str).tolist() if "matte" in table else [""] * len(table)
+    places = table[["x", "y", "side", "angle", "frame_width", "frame_height"]].to_numpy().tolist()
+    sigma = settings.smoothing if _is_video(table) else 0.0
+
+    def look(batch: list[int]) -> list[Moment]:
+        images = clip.images([names[row] for row in batch])
+        found: Sequence[np.ndarray | None] = [_given(clip, given[row], images.shape[1]) for row in batch]
+        if any(matte is None for matte in found):
+            made = segmenter.mattes(images, [face_region(images.shape[1], landmarks[row]) for row in batch])
+            found = [made[i] if matte is None else matte for i, matte in enumerate(found)]
+        small = [cv2.resize(image, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA) for image in images]
+        return [
+            Moment(row, times[row], int(scenes[row]), matte, tiny, bool(given[row])) for row, matte, tiny in zip(batch, found, small)
+        ]
+
+    def finish(seen: tuple[Moment, list[Moment]]) -> _Matte:
+        moment, near = seen
+        matte, size = moment.matte, len(moment.matte)
+        face = face_region(size, landmarks[moment.row])
+        if not moment.given:
+            matte = keep_person(sharpen_matte(smoothed(moment, near, sigma), settings.sharpen), face)
+            shown = inside_frame(*places[moment.row], size)
+            matte = matte if shown is None else matte * shown
+        pixels = cv2.convertScaleAbs(matte, alpha=255)
+        return _Matte(moment.row, encode_png(pixels), cv2.mean(pixels)[0] / 255, cv2.mean(pixels, face)[0] / 255)
+
+    moments = chain.from_iterable(in_order(look, batches(rows, segmenter.batch_size), workers))
+    # Half as many: finishing takes half as long, and its many small steps wait for each other's interpreter lock.
+    yield from in_order(finish, neighbourhoods(moments, sigma), max(1, workers // 2), together=8)
+
+
+def _given(clip: Clip, name: str, size: int) -> np.ndarray | None:
+    """The matte that came with a crop, float32, size x size; None if there was none."""
+    if not name:
+        return None
+    matte = clip.image(name).astype(np.float32) / 255
+    return matte if len(matte) == size else cv2.resize(matte, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def _is_video(table: pd.DataFrame) -> bool:
+    return bool((table["duration"] > 0).any())
+
+
+def _scenes(table: pd.DataFrame) -> np.ndarray:
+    """Number of each row's scene; all the same where stage crop does not tell them."""
+    return table["scene"].to_numpy(int) if "scene" in table else np.zeros(len(table), int)
+
+
+def _report(crops: Path, table: pd.DataFrame) -> None:
+    """One line about the clip for the log, and one for every warning."""
+    known = table["coverage"].dropna()
+    if not len(known):
+        print(f"segment: {crops}: no crops, no mattes", flush=True)
+        return
+    doubtful = (table["warning"] != "").sum()
+    print(f"segment: mattes of {len(known)} crops, covering {known.min():.0%} to {known.max():.0%} of them; {doubtful} doubtful", flush=True)
+    for row in table[table["warning"] != ""].itertuples(index=False):
+        print(f"warning: frame {row.index} at {row.time:.3f} s: {row.warning}", flush=True)

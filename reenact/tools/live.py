@@ -1,0 +1,127 @@
+"""Live driving: a camera's face, followed and cropped as it comes, drives an avatar; latency is measured."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from reenact.avatar import Avatar
+from reenact.data.images import resize_to, to_tensor
+from reenact.faces.crop_geometry import box_square, crop_square
+from reenact.faces.mediapipe_faces import Face, FaceFinder, overlap
+from reenact.models.model_file import pick_device
+from reenact.rendering.camera import open_camera
+from reenact.rendering.compose import enlarge, to_bytes
+from reenact.rendering.pose_filter import OneEuro
+from reenact.rendering.screens import open_screen
+from reenact.settings.live import LiveSettings
+from reenact.stages.render import person_identity
+
+DETECT_SIDE = 480
+"""Longer side of the pictures that faces are looked for in, px."""
+
+
+@dataclass
+class Latency:
+    """How live it is: times from the arrival of a picture to the moment when the avatar of it has been shown, s."""
+
+    values: list[float] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
+
+    def text(self) -> str:
+        """Frames, frames/s, and median and 95th percentile of the latency."""
+        if not self.values:
+            return "no face seen yet"
+        rate = len(self.values) / max(1e-9, time.perf_counter() - self.began)
+        middle, late = 1000 * np.percentile(self.values, [50, 95])
+        return f"{len(self.values)} frames, {rate:.1f} frames/s, latency {middle:.0f} ms (median), {late:.0f} ms (95 %)"
+
+
+class Follower:
+    """Cuts the square around one face out of picture after picture: of several faces the one it has been following.
+
+    The square is smoothed by a one-Euro filter, which needs no later pictures. Where no face is seen it stays.
+    """
+
+    def __init__(self, finder: FaceFinder, size: int, settings: LiveSettings) -> None:
+        self._finder, self._size, self._settings = finder, size, settings
+        self._box: np.ndarray | None = None
+        self._filter: OneEuro | None = None
+        self._square: np.ndarray | None = None
+
+    def __call__(self, image: np.ndarray, moment: float) -> np.ndarray | None:
+        """The crop of one picture (uint8 RGB) at a time (s): uint8 size x size x 3; None until a face has been seen."""
+        scale = max(1.0, max(image.shape[:2]) / DETECT_SIDE)
+        size = round(image.shape[1] / scale), round(image.shape[0] / scale)
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale > 1 else image
+        face = self._chosen([face.moved(scale) for face in self._finder.find(small)])
+        if face is not None:
+            self._box = face.box
+            square = box_square(face.box, self._settings.scale)[:3]
+            self._filter = self._filter or OneEuro(self._settings.cutoff, self._settings.beta, scale=float(square[2]))
+            self._square = self._filter(moment, square)
+        if self._square is None:
+            return None
+        x, y, side = self._square
+        return crop_square(image, x - side / 2, y - side / 2, side, self._size)
+
+    def _chosen(self, faces: list[Face]) -> Face | None:
+        if self._box is None or not faces:
+            return faces[0] if faces else None
+        best = max(faces, key=lambda face: overlap(face.box, self._box))
+        return best if overlap(best.box, self._box) > 0 else faces[0]
+
+
+def run_live(
+    *, model: Path, source: str, output: str, device: str, threads: int = 0, identity_crops: Path | None = None,
+    seconds: float | None = None, settings: LiveSettings,
+) -> Latency:
+    """Drive an avatar by a camera until the user quits, the source ends or the time is over.
+
+    A picture that comes while the one before is being worked on waits only until a newer one comes.
+
+    Args:
+        model: an avatar; or a meta-model, which becomes the person of `identity_crops`.
+        source: number of a camera, or a video that stands for one.
+        output: window, virtual-camera, or the path of an mp4.
+        device, threads: see `pick_device`.
+        identity_crops: crops of the person, for a meta-model.
+        seconds: how long; None = no limit.
+
+    Raises:
+        UserError: no such camera, display or file, or a meta-model without `identity_crops`.
+    """
+    avatar = Avatar.load(model, str(pick_device(device, threads)))
+    identity = person_identity(avatar, model, identity_crops)
+    width = settings.height * (2 if settings.beside else 1)
+    latency = Latency()
+    with FaceFinder(min_confidence=settings.min_confidence) as finder, open_screen(output, width, settings.height) as show:
+        with open_camera(source) as pictures:
+            follow = Follower(finder, avatar.image_size, settings)
+            told = latency.began = time.perf_counter()
+            try:
+                for picture in pictures:
+                    crop = follow(picture.image, picture.time)
+                    shown = crop is None or show(_picture(avatar, identity, crop, settings), picture.time)
+                    now = time.perf_counter()
+                    if crop is not None:
+                        latency.values.append(now - picture.captured)
+                    if now - told >= settings.report_every:
+                        told = now
+                        print(f"live: {latency.text()}", flush=True)
+                    if not shown or (seconds is not None and now - latency.began >= seconds):
+                        break
+            except KeyboardInterrupt:
+                pass  # the usual way to end it where there is no window
+    print(f"live: {latency.text()}", flush=True)
+    return latency
+
+
+def _picture(avatar: Avatar, identity: Tensor | None, crop: np.ndarray, settings: LiveSettings) -> np.ndarray:
+    """What is shown for one crop: uint8 RGB."""
+    rgb, _ = avatar.render(avatar.pose_embedding(to_tensor(crop[None])), identity)
+    ours = to_bytes(enlarge(rgb[0].permute(1, 2, 0).cpu().numpy(), settings.height))
+    return np.concatenate([resize_to(crop, settings.height), ours], axis=1) if settings.beside else ours

@@ -1,0 +1,157 @@
+"""Morphing: from one pose to another, or from one person to another while a driver goes on.
+
+Both are straight lines in the model's own spaces: pose descriptors and identity embeddings are vectors. Two avatars of
+one meta-model differ in their generators' weights too; those are mixed likewise, which works because fine-tuning leaves
+them close together (weights of one start mix well: Wortsman et al., *Model soups*, ICML 2022).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from reenact.avatar import Avatar
+from reenact.data.clip import Clip
+from reenact.data.images import to_tensor
+from reenact.data.sequence import frames_of
+from reenact.models.model_file import Reenactor, fold_spectral_norms, load_model, pick_device
+from reenact.rendering.compose import enlarge, to_bytes
+from reenact.rendering.encode import check_encoder, write_video
+from reenact.rendering.progress import progress
+from reenact.runtime.errors import UserError
+from reenact.settings.render import RenderSettings
+from reenact.stages.render import person_identity
+
+FPS = 25
+
+
+class Mixture:
+    """An avatar somewhere between two of one meta-model; `at` says where.
+
+    Args:
+        first, second: model files of two avatars.
+        device: where it runs.
+
+    Raises:
+        UserError: they are no avatars, or not of one meta-model.
+    """
+
+    def __init__(self, first: Path, second: Path, device: torch.device) -> None:
+        nets = [_plain(path, device) for path in (first, second)]
+        poses = [net.pose_encoder.state_dict() for net in nets]
+        if poses[0].keys() != poses[1].keys() or not all(torch.equal(poses[0][key], poses[1][key]) for key in poses[0]):
+            raise UserError(f"{second}: does not come from the same meta-model as {first}; only such avatars can be morphed")
+        self._ends = [[value.clone() for value in _own(net)] for net in nets]
+        self._net = nets[0]
+        self.avatar = Avatar(self._net, {}, device)
+
+    @torch.no_grad()
+    def at(self, share: float) -> Avatar:
+        """The avatar at `share` (0 to 1) of the way from the first to the second."""
+        for value, first, second in zip(_own(self._net), *self._ends):
+            value.copy_(torch.lerp(first, second, share))
+        return self.avatar
+
+
+def _plain(path: Path, device: torch.device) -> Reenactor:
+    net, _, _ = load_model(path)
+    if net.identity_embedding is None:
+        raise UserError(f"{path}: is a meta-model; give two avatars, or a meta-model with the crops of two people")
+    net = net.to(device).eval().requires_grad_(False)
+    fold_spectral_norms(net)
+    return net
+
+
+def _own(net: Reenactor) -> list[Tensor]:
+    """What fine-tuning makes a person's own: the generator's weights and the identity embedding."""
+    return [*net.generator.state_dict().values(), net.identity_embedding.data]
+
+
+def morph_people(
+    *, model: Path, to_model: Path | None = None, identity_crops: Path | None = None, to_identity_crops: Path | None = None,
+    driver_crops: Path, video: Path, device: str, threads: int = 0, settings: RenderSettings,
+) -> None:
+    """One person becomes another while both do what the driver does; from the driver's first frame to its last.
+
+    Args:
+        model, to_model: two avatars of one meta-model; or, without `to_model`, a meta-model,
+        identity_crops, to_identity_crops: with the crops of two people.
+        driver_crops: crops of the driver.
+        video: mp4 to write, at the driver's times.
+        device, threads: see `pick_device`.
+
+    Raises:
+        UserError: models that do not fit, or nobody to drive with.
+    """
+    clip = Clip(driver_crops)
+    table = frames_of(clip, "drive")
+    if table.empty:
+        raise UserError(f"{driver_crops}: no frame to drive with; run stage crop of the driver again")
+    place = pick_device(device, threads)
+    mixture = Mixture(model, to_model, place) if to_model else None
+    avatar = mixture.avatar if mixture else Avatar.load(model, str(place))
+    ends = None
+    if mixture is None:
+        if avatar.personal or not (identity_crops and to_identity_crops):
+            raise UserError(f"{model}: give a second avatar (--to-model), or a meta-model with --identity-crops and --to-identity-crops")
+        ends = [person_identity(avatar, model, crops) for crops in (identity_crops, to_identity_crops)]
+
+    def pictures() -> Iterator[np.ndarray]:
+        for share, name in zip(eased(len(table)), table["image"]):
+            pose = avatar.pose_embedding(to_tensor(clip.image(name)[None]))
+            if mixture:
+                mixture.at(share)
+            yield _picture(avatar, pose, None if ends is None else torch.lerp(*ends, share))
+
+    _write(video, pictures(), table, settings)
+
+
+def morph_poses(
+    *, model: Path, driver_crops: Path, from_frame: int, to_frame: int, seconds: float, video: Path, device: str,
+    threads: int = 0, settings: RenderSettings,
+) -> None:
+    """An avatar goes from the pose of one frame to that of another and back.
+
+    Args:
+        model: the avatar.
+        driver_crops: where the frames are from.
+        from_frame, to_frame: their numbers (column index).
+        seconds: of the whole way.
+        video: mp4 to write.
+        device, threads: see `pick_device`.
+
+    Raises:
+        UserError: no such frames, or a meta-model.
+    """
+    clip = Clip(driver_crops)
+    shown = clip.table[clip.table["image"].astype(str) != ""].set_index("index")["image"]
+    for number in (from_frame, to_frame):
+        if number not in shown.index:
+            raise UserError(f"{driver_crops}: has no frame {number}; it has {shown.index.min()} to {shown.index.max()}")
+    avatar = Avatar.load(model, str(pick_device(device, threads)))
+    first, second = avatar.pose_embedding(to_tensor(clip.images([shown[from_frame], shown[to_frame]]))).split(1)
+    count = max(2, round(seconds * FPS / 2))
+    way = [*eased(count), *eased(count)[::-1]]
+    table = pd.DataFrame({"time": [i / FPS for i in range(len(way))], "duration": 1 / FPS})
+    _write(video, (_picture(avatar, torch.lerp(first, second, share), None) for share in way), table, settings)
+
+
+def eased(count: int) -> list[float]:
+    """From 0 to 1 in `count` steps, slow at both ends."""
+    steps = np.linspace(0, 1, count) if count > 1 else np.zeros(1)
+    return (steps * steps * (3 - 2 * steps)).tolist()
+
+
+def _picture(avatar: Avatar, pose: Tensor, identity: Tensor | None) -> np.ndarray:
+    return avatar.render(pose, identity)[0][0].permute(1, 2, 0).cpu().numpy()
+
+
+def _write(video: Path, pictures: Iterator[np.ndarray], table: pd.DataFrame, settings: RenderSettings) -> None:
+    check_encoder(settings.encoder, settings.pix_fmt, settings.crf, settings.preset)
+    side = settings.height
+    with write_video(video, side, side, settings.crf, settings.preset, settings.encoder, settings.pix_fmt) as writer:
+        for row, picture in zip(table.itertuples(), progress(pictures, len(table), f"morph {video}")):
+            writer.add(to_bytes(enlarge(picture, side)), row.time, row.duration)

@@ -1,0 +1,50 @@
+"""Batch norm and dropout over the samples of all processes (`reenact.data.sharing`)."""
+
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from reenact.runtime import processes
+
+
+class SharedBatchNorm(nn.BatchNorm2d):
+    """Batch norm over the samples of all processes. (torch's SyncBatchNorm wants GPUs.)"""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or processes.count() == 1:
+            return super().forward(x)
+        # In float32, and about the running mean: E[x^2] - E[x]^2 would cancel.
+        wide, shift = x if x.dtype == torch.float64 else x.float(), self.running_mean
+        variance, mean = torch.var_mean(wide, (0, 2, 3), correction=0)
+        mean, square = processes.mean(torch.stack([mean, variance + (mean - shift).square()]))
+        variance = square - (mean - shift).square()
+        self._follow(mean.detach(), variance.detach(), processes.count() * prod(x.shape) / x.shape[1])
+        scale = self.weight * (variance + self.eps).rsqrt()
+        offset = self.bias - mean * scale
+        return (wide * scale[:, None, None] + offset[:, None, None]).to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor, values: float) -> None:
+        """Move the running statistics, with the unbiased variance, as torch does."""
+        self.num_batches_tracked += 1
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(variance * values / (values - 1), self.momentum)
+
+
+class SharedDropout(nn.Dropout):
+    """Dropout whose mask is drawn for the samples of all processes, each of which takes its own part: B x F."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.p:
+            return x
+        mask = torch.rand(processes.count() * len(x), *x.shape[1:], device=x.device) >= self.p
+        return x * mask.chunk(processes.count())[processes.rank()] / (1 - self.p)
+
+
+def share_layers(net: nn.Module) -> None:
+    """Let the batch norms and dropouts of a network work on the samples of all processes; names and weights stay. In place."""
+    shared = {nn.BatchNorm2d: SharedBatchNorm, nn.Dropout: SharedDropout}
+    for module in net.modules():
+        if type(module) in shared:
+            module.__class__ = shared[type(module)]

@@ -1,0 +1,172 @@
+"""Looking at a model while it is trained: people who drive themselves, their other videos drive them, and other people do.
+
+The same few frames every time, so that numbers and pictures of one step can be compared with those of another. Numbers are those
+of stage score, on much less: they say whether training still helps, not how good an avatar is.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reenact.data.images import to_tensor, to_uint8
+from reenact.data.samples import PeopleInMemory, Person
+from reenact.data.sequence import spread
+from reenact.evaluation import metrics
+from reenact.evaluation.measure import Measurer
+from reenact.evaluation.measure import Sequence as Measured
+from reenact.evaluation.perceptual import perceptual_error
+from reenact.models.model_file import Reenactor
+from reenact.training.learner import Learner, evaluating
+from reenact.training.loop import Findings
+from reenact.training.previews import grid, masked_frames
+
+SELF, OTHER_VIDEO, CROSS = "self", "other_video", "cross_identity"
+"""Who drives: the person's own clip (which is then the truth), another clip of the same person, or somebody else."""
+
+PEOPLE, SHOWN = 8, 4
+"""Most people who are measured, and most rows of a sheet."""
+
+IDENTITY_FRAMES = 8
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One person following a few frames of a clip.
+
+    Attributes:
+        kind: SELF, OTHER_VIDEO or CROSS.
+        identity: frames that the person is known by, uint8 K x S x S x 3; none of them drives.
+        likeness: the same frames times their mattes.
+        drivers: uint8 N x S x S x 3.
+        targets, mattes: the drivers times their mattes (uint8 N x S x S x 3), and those (N x S x S): what SELF should give.
+    """
+
+    kind: str
+    identity: np.ndarray
+    likeness: np.ndarray
+    drivers: np.ndarray
+    targets: np.ndarray
+    mattes: np.ndarray
+
+
+class Validation:
+    """Numbers and sheets of a learner.
+
+    Args:
+        clips: of people whom training does not see; or, for sheets alone, of those that it does.
+        frames: that drive each person, in each way.
+        device: where the networks are.
+        measurer: finds and describes faces; None = sheets only.
+    """
+
+    def __init__(self, clips: Sequence[Person], frames: int, device: torch.device, measurer: Measurer | None = None) -> None:
+        self._pairs, self._device, self._measurer = make_pairs(clips, frames), device, measurer
+
+    def __call__(self, learner: Learner) -> Findings:
+        """Validate the moving average and the raw networks; sheets show the average. The error is the perceptual distance of SELF."""
+        outputs = [self._drive(learner.average, pair) for pair in self._pairs]
+        sheets = {kind: sheet([(p, o) for p, o in zip(self._pairs, outputs) if p.kind == kind][:SHOWN]) for kind in self._kinds()}
+        if self._measurer is None:
+            return Findings(sheets=sheets)
+        average = self._numbers(outputs)
+        with evaluating(learner.reenactor) as raw:
+            numbers = self._numbers([self._drive(raw, pair) for pair in self._pairs])
+        named = {f"validation_{k}": v for k, v in average.items()} | {f"raw_validation_{k}": v for k, v in numbers.items()}
+        return Findings({name: value for name, value in named.items() if not math.isnan(value)}, sheets, average["perceptual"])
+
+    @torch.no_grad()
+    def _drive(self, net: Reenactor, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        """Output and matte of each driving frame: uint8 N x S x S x 3 and N x S x S."""
+        embedding = net.identity_embedding
+        if embedding is None:
+            embedding = net.identity(to_tensor(pair.identity).to(self._device)[None])
+        pose = net.pose_encoder(to_tensor(pair.drivers).to(self._device))
+        rgb, matte = net.generator(embedding.expand(len(pose), -1), pose)
+        return to_uint8(rgb), to_uint8(matte)
+
+    def _kinds(self) -> list[str]:
+        return [kind for kind in (SELF, OTHER_VIDEO, CROSS) if any(pair.kind == kind for pair in self._pairs)]
+
+    @cached_property
+    def _truth(self) -> list[Measured]:
+        """The real frames behind each pair: for SELF the targets, else those that the person is known by."""
+        return [self._measurer.sequence(p.targets if p.kind == SELF else p.likeness, p.mattes) for p in self._pairs]
+
+    def _numbers(self, outputs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+        """Means over pairs; NaN where no face was found."""
+        found: dict[str, list[float]] = {name: [] for name in ("pose_error", "dice", "perceptual", "identity_error", "failed")}
+        for pair, output, truth in zip(self._pairs, outputs, self._truth):
+            measured = self._measurer.sequence(*output)
+            found["failed"].append(metrics.failed_share(measured.landmarks))
+            if pair.kind == SELF:
+                mattes = pair.mattes / 255
+                found["pose_error"].append(metrics.mean(metrics.pose_error_by_frame(measured.landmarks, truth.landmarks)))
+                found["dice"].append(dice_coefficient(output[1] / 255, mattes))
+                found["perceptual"].append(perceptual_error(self._measurer.perceptual, output[0], pair.targets, mattes))
+            else:
+                found["identity_error"].append(metrics.mean(metrics.identity_error_by_frame(measured.descriptors, truth.descriptors)))
+        return {name: metrics.mean(np.array(values, dtype=np.float64)) for name, values in found.items()}
+
+
+def make_pairs(clips: Sequence[Person], frames: int) -> list[Pair]:
+    """For up to PEOPLE people: each driven by its own clip, by its next other clip where there is one, and by the next person.
+
+    Args:
+        clips: at least one.
+        frames: that drive, at most; spread over the clip.
+    """
+    everybody = PeopleInMemory(clips)
+    people, pairs = [everybody[i] for i in spread(len(everybody), PEOPLE)], []
+    for number, own in enumerate(people):
+        other, stranger = own[1:2] or [None], people[(number + 1) % len(people)][:1] if len(people) > 1 else [None]
+        drivers = {SELF: own[0], OTHER_VIDEO: other[0], CROSS: stranger[0]}
+        for kind, driver in drivers.items():
+            if driver is not None:
+                chosen = spread(len(driver.frames), frames + 2)[1:-1] or [0]
+                known = _identity_frames(own[0], chosen if kind == SELF else [])
+                pictures = own[0].frames[known], masked_frames(own[0], known), driver.frames[chosen], masked_frames(driver, chosen)
+                pairs.append(Pair(kind, *pictures, driver.mattes[chosen]))
+    return pairs
+
+
+def _identity_frames(person: Person, used: list[int]) -> list[int]:
+    """Numbers of frames that show who it is: not those `used`, unless there are no others."""
+    free = [number for number in range(len(person.frames)) if number not in used] or list(range(len(person.frames)))
+    return [free[i] for i in spread(len(free), IDENTITY_FRAMES)]
+
+
+def sheet(driven: Sequence[tuple[Pair, tuple[np.ndarray, np.ndarray]]]) -> np.ndarray:
+    """One row a pair, its middle frame: identity, driver, target, output, matte, error (black where there is no truth). uint8 H x W x 3."""
+    rows = []
+    for pair, (outputs, mattes) in driven:
+        middle = len(outputs) // 2
+        output, target = outputs[middle], pair.targets[middle]
+        grey = np.repeat(mattes[middle, ..., None], 3, 2)
+        error = np.abs(output.astype(int) - target).astype(np.uint8)
+        known = (target, error) if pair.kind == SELF else (np.zeros_like(target),) * 2
+        rows.append(np.stack([pair.identity[0], pair.drivers[middle], known[0], output, grey, known[1]]))
+    return grid(rows)
+
+
+def dice_coefficient(matte: np.ndarray, truth: np.ndarray) -> float:
+    """2 sum(pq) / (sum p^2 + sum q^2) of mattes in [0, 1]; 1 = equal."""
+    return float(2 * (matte * truth).sum() / max((matte**2).sum() + (truth**2).sum(), 1e-6))
+
+
+@torch.no_grad()
+def pose_response(outputs: Tensor, targets: Tensor) -> float:
+    """How much outputs for different drivers differ, as a share of how much the true frames differ.
+
+    Near 0 is pose collapse: identity explains the picture and every driver gives the same one, while all
+    losses still look fine.
+
+    Args:
+        outputs, targets: N x 3 x H x W, one person, N driving frames.
+    """
+    spreads = [(images - images.mean(0)).abs().mean() for images in (outputs, targets)]
+    return (spreads[0] / spreads[1].clamp_min(1e-6)).item()

@@ -1,0 +1,107 @@
+"""The face descriptor on a real face."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from person_clips import WEIGHTS, portrait
+
+from reenact.evaluation.descriptor import (
+    ARCFACE_POINTS,
+    CHIP_SIZE,
+    DlibDescriptor,
+    aligned_face,
+    face_chip,
+    load_descriptor,
+)
+from reenact.evaluation.metrics import identity_error
+from reenact.faces.mediapipe_faces import FaceFinder
+from reenact.runtime.errors import UserError
+
+needs_weights = pytest.mark.usefixtures("descriptor_weights")
+
+
+@pytest.fixture(scope="module")
+def finder() -> FaceFinder:
+    with FaceFinder() as finder:
+        yield finder
+
+
+def test_chip_is_upright_whatever_the_turn(finder: FaceFinder) -> None:
+    chips = []
+    for turn in (0, 20):
+        image = portrait(turn=turn)
+        chips.append(face_chip(image, finder.find(image)[0].landmarks).astype(float))
+    assert chips[0].shape == (CHIP_SIZE, CHIP_SIZE, 3)
+    middle = slice(40, 110)
+    difference = np.abs(chips[0] - chips[1])[middle, middle].mean()
+    assert difference < 15, "the same pixels but for resampling and landmark noise"
+    eyes = [finder.find(chip.astype(np.uint8))[0].landmarks[[36, 45]] for chip in chips]
+    for left, right in eyes:
+        assert abs(left[1] - right[1]) < 6
+
+
+@needs_weights
+def test_same_person_near_and_a_blank_far(finder: FaceFinder) -> None:
+    descriptor = load_descriptor("dlib", WEIGHTS)
+    assert descriptor.name == "dlib ResNet-29 v1 (public domain)"
+    images = [portrait(), portrait(turn=10, x=0.03, scale=0.9)]
+    descriptors = np.array([descriptor.describe(image, finder.find(image)[0].landmarks) for image in images])
+    assert descriptors.shape == (2, DlibDescriptor.dimensions)
+    assert identity_error(descriptors[:1], descriptors[1:]) < 0.04
+    landmarks = finder.find(images[0])[0].landmarks
+    blank = descriptor.describe(np.full_like(images[0], 128), landmarks)
+    assert identity_error(blank[None], descriptors) > 0.1
+    assert np.isnan(descriptor.describe(images[0], np.full((68, 2), np.nan))).all()
+
+
+def test_weights_missing_or_wrong(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"score\.descriptor_weights: .*absent\.dat does not exist"):
+        load_descriptor("dlib", tmp_path / "absent.dat")
+    (tmp_path / "text.dat").write_text("no network")
+    with pytest.raises(UserError, match="is not dlib's face recognition network"):
+        load_descriptor("dlib", tmp_path / "text.dat")
+
+
+def test_aligned_face_has_the_points_where_networks_expect_them() -> None:
+    random = np.random.default_rng(0)
+    points = np.zeros((68, 2))
+    points[36:42], points[42:48], points[30], points[48], points[54] = (ARCFACE_POINTS[i] for i in range(5))
+    image = random.integers(0, 255, (112, 112, 3)).astype(np.uint8)
+    assert (aligned_face(image, points + 0.5) == image).all(), "a face that is in place stays as it is"
+    assert (aligned_face(image, points + 0.5, 112, 96) == image[:, 8:-8]).all()
+    large = np.kron(image, np.ones((2, 2, 1), np.uint8))
+    assert np.abs(aligned_face(large, 2 * (points + 0.5)).astype(int) - image).mean() < 1
+
+
+def test_a_network_from_an_onnx_file(tmp_path: Path, finder: FaceFinder) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+
+    def network(name: str, side: int = 112) -> Path:
+        """The mean of each channel over each half of the picture, as 6 numbers."""
+        helper = onnx.helper
+        shape = [helper.make_tensor_value_info("face", onnx.TensorProto.FLOAT, ["n", 3, side, side])]
+        result = [helper.make_tensor_value_info("descriptor", onnx.TensorProto.FLOAT, ["n", 6])]
+        nodes = [
+            helper.make_node("AveragePool", ["face"], ["pooled"], kernel_shape=[side // 2, side], strides=[side // 2, side]),
+            helper.make_node("Flatten", ["pooled"], ["descriptor"]),
+        ]
+        graph = helper.make_graph(nodes, "mean", shape, result)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, tmp_path / name)
+        return tmp_path / name
+
+    descriptor = load_descriptor("arcface", network("means.onnx"), "CC0")
+    assert descriptor.name.startswith("means ") and descriptor.name.endswith("(licence: CC0)") and descriptor.dimensions == 6
+    image = portrait()
+    landmarks = finder.find(image)[0].landmarks
+    face = aligned_face(image, landmarks).astype(float) / 127.5 - 1
+    expected = face.reshape(2, 56, 112, 3).mean(axis=(1, 2)).T.ravel()
+    assert descriptor.describe(image, landmarks) == pytest.approx(expected, abs=1e-4)
+    assert np.isnan(descriptor.describe(image, np.full((68, 2), np.nan))).all()
+    with pytest.raises(UserError, match="needed: N x 3 x 112 x 112"):
+        load_descriptor("arcface", network("large.onnx", 128))
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(UserError, match="is not a readable ONNX network"):
+        load_descriptor("arcface", tmp_path / "text.onnx")

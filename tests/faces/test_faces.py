@@ -1,0 +1,102 @@
+"""Faces in pictures: found, boxed, and their 68 landmarks where iBUG has them."""
+
+import cv2
+import numpy as np
+import pytest
+from videos import texture
+
+from reenact.faces.mediapipe_faces import (
+    _RIGID,
+    _STRAIGHT_HEAD,
+    IBUG_68,
+    MESH_POINTS,
+    FaceFinder,
+    head_angles,
+    overlap,
+    quiet_stderr,
+)
+from reenact.media.probe import probe, read_frames
+
+
+@pytest.fixture(scope="module")
+def finder():
+    with FaceFinder() as faces:
+        yield faces
+
+
+@pytest.fixture(scope="module")
+def astronaut(demo_media):
+    return next(read_frames(probe(demo_media("astronaut.png")))).pixels()
+
+
+def test_box_and_landmarks(finder, astronaut):
+    (face,) = finder.find(astronaut)
+    assert face.points.shape == (MESH_POINTS, 2) and 0.5 <= face.confidence <= 1
+    left, top, right, bottom = face.box
+    # Read off the picture by eye: ears at x 174 and 272, hairline at y 62, chin at y 178.
+    np.testing.assert_allclose([left, top, right, bottom], [174, 62, 272, 178], atol=10)
+    marks = face.landmarks
+    assert marks.shape == (68, 2) and len(set(IBUG_68)) == 68
+    eyes, mouth, chin = marks[36:48].mean(axis=0), marks[48:68].mean(axis=0), marks[8]
+    assert eyes[1] < marks[30, 1] < mouth[1] < chin[1]
+    assert marks[0, 0] < marks[36, 0] < marks[39, 0] < marks[42, 0] < marks[45, 0] < marks[16, 0]
+    # The jaw is spaced evenly: no step is more than three times another.
+    steps = np.linalg.norm(np.diff(marks[:17], axis=0), axis=1)
+    assert steps.max() < 3 * steps.min()
+
+
+def test_follows_scale_and_shift(finder, astronaut):
+    (face,) = finder.find(astronaut)
+    (large,) = finder.find(cv2.resize(astronaut, None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC))
+    assert overlap(face.moved(1.5).box, large.box) > 0.93
+    (shifted,) = finder.find(np.roll(astronaut, (30, 40), axis=(0, 1)))
+    assert overlap(face.moved(1, 40, 30).box, shifted.box) > 0.93
+
+
+def test_small_faces_of_a_group(finder, demo_media):
+    image = next(read_frames(probe(demo_media("multi_face.jpg")))).pixels(640)
+    with FaceFinder(max_faces=8) as many:
+        faces = many.find(image)
+    assert len(faces) == 5
+    heights = [face.box[3] - face.box[1] for face in faces]
+    assert all(60 < height < 110 for height in heights)
+
+
+def test_no_face(finder):
+    assert finder.find(texture(240, 320)) == []
+    assert finder.find(np.zeros((64, 64, 3), np.uint8)) == []
+
+
+def test_overlap():
+    a = np.array([0, 0, 2, 2.0])
+    assert overlap(a, a) == 1 and overlap(a, a + 2) == 0
+    assert overlap(a, a + np.array([1, 0, 1, 0])) == pytest.approx(1 / 3)
+
+
+def test_libraries_are_quiet_unless_they_fail(capfd):
+    import os
+    with quiet_stderr():
+        os.write(2, b"chatter")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(RuntimeError), quiet_stderr():
+        os.write(2, b"the reason")
+        raise RuntimeError
+    assert capfd.readouterr().err == "the reason"
+
+
+@pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 0, 0), (30, 0, 0), (-50, 10, 0), (20, -25, 40), (0, 30, -160)])
+def test_head_angles_of_a_turned_head(yaw, pitch, roll):
+    a, b, c = np.radians([yaw, pitch, roll])
+    about_y = np.array([[np.cos(a), 0, -np.sin(a)], [0, 1, 0], [np.sin(a), 0, np.cos(a)]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(b), np.sin(b)], [0, -np.sin(b), np.cos(b)]])
+    about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    marks = np.zeros((68, 2))
+    marks[list(_RIGID)] = 100 + 50 * (_STRAIGHT_HEAD @ (about_z @ about_y @ about_x).T)[:, :2]
+    np.testing.assert_allclose(head_angles(marks), [yaw, pitch, roll], atol=0.1)
+    if yaw and not roll:  # to the picture's right: there the nose is, seen from the middle of the eyes
+        assert np.sign(marks[30, 0] - marks[[36, 45], 0].mean()) == np.sign(yaw)
+
+
+def test_mirrored_picture_mirrors_the_angles(finder, astronaut):
+    (face,), (mirrored,) = finder.find(astronaut), finder.find(np.ascontiguousarray(astronaut[:, ::-1]))
+    np.testing.assert_allclose(head_angles(mirrored.landmarks), head_angles(face.landmarks) * [-1, 1, -1], atol=3)

@@ -1,0 +1,84 @@
+"""The command lines of the stages."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from tree import ROOT
+
+from reenact.runtime.cli import StageParser, run
+from reenact.runtime.errors import CONTINUE_STATUS, InterruptedRun, UserError
+from reenact.runtime.interruption import SIGNALS
+from reenact.settings.crop import CropSettings
+from reenact.settings.finetune import FinetuneSettings
+from reenact.settings.model import ModelSettings
+
+STAGES = ["fetch", "decode", "crop", "segment", "dataset", "shard", "meta", "finetune", "drive", "score", "select", "render", "report"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_has_help_rule_and_script(stage):
+    done = subprocess.run(
+        [sys.executable, "-m", f"workflow_scripts.{stage}", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith("usage:")
+    assert f"rule {stage}:" in (ROOT / "rules" / f"{stage}.smk").read_text()
+    assert (ROOT / "reenact" / "stages" / f"{stage}.py").exists() and (ROOT / "tests" / "stages" / f"test_{stage}.py").exists()
+
+
+def test_settings_resolve_default_then_text_then_flag():
+    _, (settings,) = StageParser("", CropSettings).parse(["--settings", "{size: 128, scale: 2}", "--scale", "1.5"])
+    assert (settings.size, settings.scale, settings.smoothing) == (128, 1.5, CropSettings().smoothing)
+
+
+def test_nested_settings_and_a_second_section():
+    _, (finetune, model) = StageParser("", FinetuneSettings, ModelSettings).parse(
+        ["--losses.pixel", "3", "--sweep", "[5, 9]", "--model.preset", "small"]
+    )
+    assert finetune.losses.pixel == 3 and finetune.sweep == [5, 9] and model.preset == "small"
+
+
+def test_a_whole_configuration_file_can_be_given():
+    _, (settings,) = StageParser("", FinetuneSettings).parse(["--settings", str(ROOT / "config.yaml")])
+    assert settings.sweep == [30, 60, 125, 230]
+
+
+def test_wrong_settings_are_named():
+    with pytest.raises(UserError, match="settings of crop:\n  - size: 1 should be greater than or equal to 32"):
+        StageParser("", CropSettings).parse(["--size", "1"])
+    with pytest.raises(UserError, match="neither a file nor a YAML mapping"):
+        StageParser("", CropSettings).parse(["--settings", "gone.yaml"])
+
+
+def test_a_users_mistake_is_printed_without_traceback(capsys):
+    def main():
+        raise UserError("clip.mp4: no face")
+
+    with pytest.raises(SystemExit) as stop:
+        run(main)
+    assert stop.value.code == 1
+    assert capsys.readouterr().err == "error: clip.mp4: no face\n"
+
+
+def test_a_saved_interruption_has_a_status_of_its_own(capsys):
+    def main():
+        raise InterruptedRun("meta: SIGTERM: saved step 7 of 9")
+
+    with pytest.raises(SystemExit) as stop:
+        run(main)
+    assert stop.value.code == CONTINUE_STATUS == 75
+    assert capsys.readouterr().err == "meta: SIGTERM: saved step 7 of 9\n"
+
+
+def test_a_resumable_stage_can_be_told_to_stop_at_any_time(capsys):
+    former = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        with pytest.raises(SystemExit) as stop:
+            run(lambda: os.kill(os.getpid(), signal.SIGTERM), resumable=True)
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+    assert stop.value.code == CONTINUE_STATUS
+    assert capsys.readouterr().err.startswith("SIGTERM: outside of training, nothing to save")

@@ -1,0 +1,154 @@
+"""Several processes share a training: the result is that of one, up to rounding."""
+
+import os
+import socket
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from people import write_person
+from torch import multiprocessing, nn
+
+from reenact.data.augment import Augmentation
+from reenact.data.samples import PeopleInMemory, load_person, sample
+from reenact.data.sharing import Share, own_share
+from reenact.models.architecture import Architecture
+from reenact.models.model_file import Reenactor, build_discriminator
+from reenact.runtime import processes
+from reenact.runtime.errors import UserError
+from reenact.settings.meta import MetaSettings
+from reenact.settings.training import AugmentSettings, LossWeights
+from reenact.training.checkpoint import RunFolder
+from reenact.training.learner import Learner
+from reenact.training.loop import train
+from reenact.training.shared_layers import SharedBatchNorm, SharedDropout
+
+NARROW = Architecture(
+    image_size=32, identity_dim=16, pose_dim=8, generator_channels=8, max_channels=16, discriminator_channels=8,
+    discriminator_blocks=2, identity_layers=(1, 1, 1, 1), identity_width=8, identity_groups=4, pose_width=0.25, pose_dropout=0.2,
+)  # fmt: skip
+SETTINGS = MetaSettings(
+    learning_rate=1e-5, discriminator_learning_rate=1e-5, beta1=0.5, ema=0.9, perceptual_width=0.1, checkpoint_every=2,
+    losses=LossWeights(pixel=10, eyes_mouth=3), augment=AugmentSettings(colour=0.5), identity_frames=2, batch_size=8,
+)  # fmt: skip
+
+
+def train_here(folder, run, steps, pieces=1):
+    """Train in double precision, so that a difference that is not rounding can be told."""
+    torch.set_default_dtype(torch.float64)
+    clips = [load_person(folder / name / "crops.zip", folder / name / "mattes.zip", 32) for name in ("red", "blue")]
+    landmarks = np.random.default_rng(0).uniform(0.3, 0.7, (12, 68, 2)).astype(np.float32)
+    people = PeopleInMemory([replace(clip, landmarks=landmarks) for clip in clips])
+    torch.manual_seed(0)
+    learner = Learner(Reenactor(NARROW), build_discriminator(NARROW, 2), SETTINGS)
+    share = own_share(SETTINGS.batch_size, pieces)
+
+    def batches(step):
+        batch = sample(people, seed=1, step=step, batch_size=8, identity_frames=2, mirror=0.5, emphasis=True, part=share.numbers)
+        return replace(batch.to(torch.float64), label=batch.label)
+
+    train(learner, batches, RunFolder(run), share=share, names=["red", "blue"], steps=steps, device=torch.device("cpu"))
+    return learner
+
+
+def worker(rank, port, folder, run, steps, pieces):
+    """One of two processes, as torchrun starts them."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    with processes.joined("cpu") as place:
+        assert place.type == "cpu" and processes.count() == 2 and processes.rank() == rank
+        train_here(folder, run, steps, pieces)
+
+
+def train_in_two(folder, run, steps, pieces=1):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    multiprocessing.spawn(worker, (port, folder, run, steps, pieces), nprocs=2)
+
+
+@pytest.fixture(autouse=True)
+def single_precision_afterwards():
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    for name in ("red", "blue"):
+        write_person(folder, name, 12)
+    return folder
+
+
+def rows(run):
+    kept = ("step", "gradient_norm", "discriminator_gradient_norm", "discriminator", *LossWeights.model_fields)
+    return [{name: value for name, value in row.items() if name in kept} for row in RunFolder(run).stats()]
+
+
+def weights(run):
+    networks = RunFolder(run).latest()[1]["networks"]
+    return {f"{number}.{name}": tensor for number, network in enumerate(networks) for name, tensor in network.items()}
+
+
+def assert_equal_up_to_rounding(ours, theirs, rel):
+    named = {"perceptual", "pixel", "eyes_mouth", "dice", "adversarial", "feature_matching", "embedding_match", "discriminator"}
+    assert len(rows(ours)) == len(rows(theirs)) and named < set(rows(ours)[0])
+    for a, b in zip(rows(ours), rows(theirs)):
+        assert a == pytest.approx(b, rel=rel), f"step {a['step']}"
+    expected = weights(theirs)
+    for name, tensor in weights(ours).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=rel, atol=rel, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_two_processes_equal_one_also_in_pieces(room, tmp_path):
+    """Batch norms over the four samples of a piece let rounding grow: 7e-11, 4e-9, 2e-7 of the gradients' length."""
+    train_here(room, tmp_path / "one", 3, pieces=2)
+    train_in_two(room, tmp_path / "two", 3, pieces=2)
+    assert_equal_up_to_rounding(tmp_path / "one", tmp_path / "two", 1e-5)
+
+
+def test_a_run_goes_on_in_another_number_of_processes(room, tmp_path):
+    """Losses and gradients agree to 1e-11 in all four steps."""
+    train_here(room, tmp_path / "one", 4)
+    train_in_two(room, tmp_path / "both", 2)
+    train_here(room, tmp_path / "both", 4)
+    assert_equal_up_to_rounding(tmp_path / "one", tmp_path / "both", 1e-9)
+
+
+def test_augmentation_belongs_to_samples(room):
+    person = PeopleInMemory([load_person(room / "red" / "crops.zip", room / "red" / "mattes.zip", 32)])
+    batch = sample(person, seed=1, step=1, batch_size=4, identity_frames=1, emphasis=True)
+    augment = Augmentation(AugmentSettings(colour=0.5))
+    torch.manual_seed(3)
+    whole = augment(batch)
+    torch.manual_seed(3)
+    last = batch.split(2)[1]
+    half = augment(last, Share([2, 3], 4))
+    for name in ("driver", "target", "matte", "identity_frames", "emphasis"):
+        torch.testing.assert_close(getattr(half, name), getattr(whole, name)[2:], rtol=0, atol=1e-6)
+    assert not torch.equal(half.driver, last.driver)
+
+
+def test_shares_are_equal_or_refused(monkeypatch):
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "rank", lambda: 1)
+    assert own_share(8, 2).numbers == [2, 3, 6, 7]
+    with pytest.raises(UserError, match=r"meta\.batch_size: 6 samples cannot be shared by 2 processes in 2 pieces; a multiple of 4 can"):
+        own_share(6, 2)
+
+
+def test_alone_shared_layers_are_torchs():
+    torch.manual_seed(0)
+    ours, theirs = SharedBatchNorm(3), nn.BatchNorm2d(3)
+    x = torch.randn(4, 3, 5, 5) * 3 + 1
+    torch.testing.assert_close(ours(x), theirs(x))
+    dropped = SharedDropout(0.25)(torch.ones(1000, 10))
+    assert dropped.mean().item() == pytest.approx(1, abs=0.03) and set(dropped.unique().tolist()) <= {0.0, 1 / 0.75, float(torch.tensor(1) / 0.75)}
+    assert torch.equal(SharedDropout(0.25).eval()(x), x)
+
+
+def test_a_machine_without_gpus_is_named(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"device: 'cuda:1'; with several processes allowed: auto, cpu, cuda"), processes.joined("cuda:1"):
+        pass

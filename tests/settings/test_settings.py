@@ -1,0 +1,111 @@
+"""Every mistake in the configuration is one clear line, found before any job starts."""
+
+import copy
+
+import pytest
+import yaml
+from tree import ROOT
+
+from reenact.runtime.errors import UserError
+from reenact.settings.files import config_text, repeated_keys, schema_text
+from reenact.settings.workflow import Config, load_config
+
+SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def changed(**places):
+    """The shipped configuration with nested keys replaced; `a__b=1` is a.b = 1."""
+    values = copy.deepcopy(SHIPPED)
+    for place, value in places.items():
+        *parents, leaf = place.split("__")
+        target = values
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[leaf] = value
+    return values
+
+
+def message(values, repeated=()):
+    with pytest.raises(UserError) as error:
+        load_config(values, "config.yaml", repeated)
+    return str(error.value)
+
+
+def test_config_yaml_is_what_the_schema_writes():
+    assert config_text(load_config(SHIPPED)) == (ROOT / "config.yaml").read_text()
+
+
+def test_schema_for_editors_is_current():
+    assert schema_text() == (ROOT / "docs" / "config.schema.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (changed(finetune__sweap=[1]), "finetune.sweap: unknown key; did you mean 'sweep'?"),
+        (changed(finetune__losses__pixl=1), "finetune.losses.pixl: unknown key; did you mean 'pixel'?"),
+        (changed(identities__astronaut__medai="x"), "identities.astronaut.medai: unknown key; did you mean 'media'?"),
+        (changed(crop__size="big"), "crop.size: 'big' should be a valid integer"),
+        (changed(crop__scale=9), "crop.scale: 9 should be less than or equal to 4"),
+        (changed(crop__size=100), "crop.size: 100 must be a multiple of the model's 128 px"),
+        (changed(identities__bob={"media": "bob.mp4"}), "identities.bob.media: 'bob.mp4' does not exist"),
+        (changed(identities__bob={}), "identities.bob.media: missing"),
+        (changed(drivers={}, pairs=[], meta__clips=[], drive__driver=None), "drivers: is empty"),
+        (changed(identities__carphone={"media": "config.yaml"}), "drivers.carphone: an identity has this name too"),
+        (changed(pairs=[["astronaut", "carphne"]]), "no driver is called 'carphne'; did you mean 'carphone'?"),
+        (changed(pairs=[["asronaut", "carphone"]]), "no identity is called 'asronaut'; did you mean 'astronaut'?"),
+        (changed(finetune__sweep=[60, 30]), "finetune.sweep: [60, 30] must increase"),
+        (changed(finetune__sweep=[30, 30]), "finetune.sweep: [30, 30] must increase"),
+        (changed(finetune__choose=77), "finetune.choose: 77 is not in finetune.sweep"),
+        (changed(drivers__carphone__start="half"), "drivers.carphone.start: 'half' must be seconds, or a percentage"),
+        (changed(meta__source="gone.safetensors"), "meta.source: 'gone.safetensors' is neither 'train', 'bundled' nor an existing"),
+        (changed(meta__set="gone.csv", meta__clips=[]), "meta.set: 'gone.csv' does not exist"),
+        (changed(meta__set="config.yaml", meta__clips=[]), "meta.set: 'config.yaml' must be a folder, or a table that ends in .csv or .parquet"),
+        (changed(meta__source="train", meta__set="docs", meta__clips=["astronaut"]), "meta.clips: must be [] where meta.set is given"),
+        (changed(meta__set="docs", meta__clips=[], dataset__train_split="gone.csv"), "dataset.train_split: 'gone.csv' does not exist"),
+        (changed(meta__shards=0), "meta.shards: 0 should be greater than or equal to 1"),
+        (changed(shard__max_failed=5), "shard.max_failed: 5 should be less than or equal to 1"),
+        (changed(meta__clips=["nobody"]), "meta.clips: no identity or driver is called 'nobody'"),
+        (changed(score__descriptor_weights="gone.dat"), "score.descriptor_weights: 'gone.dat' does not exist; keep the entry"),
+        (changed(render__height=255), "render.height: 255 must be even"),
+    ],
+)
+def test_each_mistake_is_named(values, expected):
+    text = message(values)
+    assert expected in text and text.startswith("1 problem in config.yaml:")
+
+
+def test_columns_of_a_set_are_checked_without_reading_it(tmp_path):
+    table = tmp_path / "set.csv"
+    table.write_text("clip,identiy,path\n" + "\0garbage\n" * 10)
+    assert f"meta.set: '{table}' lacks the column identity; it has clip, identiy, path" in message(changed(meta__set=str(table), meta__clips=[]))
+    table.write_text("clip,identity,path\n")
+    config = load_config(changed(meta__source="train", meta__set=str(table), meta__clips=[]))
+    assert config.meta_clips() == [] and config.meta_set() == str(table)
+    assert "is for folders; a table says who validates" in message(changed(meta__set=str(table), meta__clips=[], dataset__validation_split="x.csv"))
+
+
+def test_all_mistakes_are_in_one_message():
+    values = changed(finetune__sweap=[1], crop__scale=9, identities__bob={"media": "bob.mp4"}, pairs=[["astronaut", "x"]])
+    text = message(values, ["drivers.carphone: stands twice"])
+    assert text.startswith("5 problems in config.yaml:") and text.count("\n") == 5
+
+
+def test_one_name_twice_is_found_in_the_text(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("drivers:\n  anna: {media: a.mp4}\n  bob: {media: b.mp4}\n  anna: {media: c.mp4}\n")
+    assert repeated_keys([file]) == [f"drivers.anna: stands twice in {file}; names must differ"]
+
+
+def test_what_the_configuration_works_out():
+    config = load_config(changed(pairs="all", drive__driver=None))
+    assert len(config.rendered_pairs()) == len(config.identities) * len(config.drivers)
+    assert config.drivers[config.cross_driver("pexels_woman")].media != config.identities["pexels_woman"].media
+    assert config.clip("astronaut").media.endswith("astronaut.png")
+
+
+def test_the_project_of_validation_people_is_valid():
+    config = Config.model_validate(yaml.safe_load((ROOT / "docs" / "validation_people.yaml").read_text()))
+    for identity in config.identities:
+        drivers = [driver for name, driver in config.rendered_pairs() if name == identity]
+        assert len(drivers) == 2 and config.cross_driver(identity) == drivers[0]

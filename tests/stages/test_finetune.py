@@ -1,0 +1,210 @@
+"""Stage finetune on a synthetic person."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from people import write_person
+
+import reenact.stages.finetune
+from reenact.data.samples import load_person
+from reenact.models.architecture import PRESETS
+from reenact.models.model_file import Reenactor, build_discriminator, fold_spectral_norms, load_model, save_model
+from reenact.runtime.errors import UserError
+from reenact.settings.finetune import FinetuneSettings
+from reenact.settings.score import ScoreSettings
+from reenact.settings.select import SelectSettings
+from reenact.stages.finetune import Driver, finetune, guided_sweep, personalise, samples
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """Crops and mattes of one person, and a meta-model."""
+    folder = tmp_path_factory.mktemp("finetune")
+    torch.manual_seed(0)
+    small = PRESETS["small"]
+    save_model(folder / "meta.safetensors", Reenactor(small), {}, build_discriminator(small, 3))
+    return *write_person(folder, "blue", 5), folder / "meta.safetensors"
+
+
+def tune(room, folder, sweep=(1, 3), driver=None, **settings):
+    crops, mattes, meta = room
+    defaults = {"perceptual_width": 0.1, "max_batch": 2, "checkpoint_every": 2}
+    finetune(
+        crops=crops, mattes=mattes, meta=meta, sweep=folder / "sweep", runs=folder / "runs", device="cpu", code="c",
+        settings=FinetuneSettings(sweep=list(sweep), **defaults | settings), driver=driver,
+    )  # fmt: skip
+    return {int(path.stem): path for path in sorted((folder / "sweep").glob("*.safetensors"))}
+
+
+def state(path):
+    return load_model(path)[0].state_dict()
+
+
+def test_guide_is_the_published_one():
+    assert guided_sweep(1)[3] == 125 and guided_sweep(31)[3] == guided_sweep(500)[3] == 230
+    assert guided_sweep(1) == sorted(set(guided_sweep(1)))
+
+
+def test_iteration_zero_is_the_meta_model_with_the_mean_embedding(room, tmp_path):
+    models = tune(room, tmp_path)
+    assert sorted(models) == [0, 1, 3]
+    base = load_model(room[2])[0].eval()
+    frames = torch.from_numpy(load_person(room[0], room[1], 64).frames).permute(0, 3, 1, 2) / 255
+    start = state(models[0])
+    torch.testing.assert_close(start["identity_embedding"][0], base.identity_encoder(frames).mean(0), atol=1e-5, rtol=1e-4)
+    fold_spectral_norms(base)  # as an avatar's file has them
+    for key, value in base.state_dict().items():
+        torch.testing.assert_close(start[key], value, atol=1e-7, rtol=1e-6)  # folding rounds by where the tensors lie in memory
+
+
+def test_generator_and_embedding_learn_and_encoders_stay(room, tmp_path):
+    models = tune(room, tmp_path)
+    before, after = state(models[0]), state(models[3])
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    assert "identity_embedding" in moved and any(key.startswith("generator.blocks") for key in moved)
+    assert not any(key.startswith(("pose_encoder", "identity_encoder")) for key in moved), "buffers included"
+    assert pd.read_csv(tmp_path / "sweep" / "curves.csv").step.tolist() == [1, 2, 3]
+
+
+def test_settings_say_how_often_frames_are_mirrored(room):
+    person = load_person(room[0], room[1], 64)
+    plain, mirrored = (samples(person, FinetuneSettings(mirror=mirror), 4)(step=7) for mirror in (0.0, 1.0))
+    for name in ("driver", "target", "matte"):
+        torch.testing.assert_close(getattr(mirrored, name), getattr(plain, name).flip(-1), rtol=0, atol=0)
+    assert not torch.equal(mirrored.driver, plain.driver)
+    photo = replace(person, frames=person.frames[:1], mattes=person.mattes[:1], landmarks=person.landmarks[:1])
+    plain, mirrored = (samples(photo, FinetuneSettings(mirror=mirror, extremes=0.5), 1)(step=7) for mirror in (0.0, 1.0))
+    assert torch.equal(mirrored.driver, plain.driver), "a single photo stays as it is"
+
+
+def test_settings_say_how_often_unusual_faces_are_drawn(room):
+    person = load_person(room[0], room[1], 64)
+    landmarks = np.repeat(np.random.default_rng(0).random((1, 68, 2)), len(person.frames), axis=0)
+    landmarks[3, 27:36, 0] += 0.1  # the nose of one frame points elsewhere
+    person = replace(person, landmarks=landmarks, frames=np.stack([np.full_like(frame, number) for number, frame in enumerate(person.frames)]))
+
+    def share_of_it(extremes):
+        drawn = [samples(person, FinetuneSettings(extremes=extremes), 2)(step).driver for step in range(100)]
+        return (torch.cat(drawn)[:, 0, 0, 0] * 255).round().eq(3).float().mean()
+
+    assert share_of_it(0.0) < 0.3 and share_of_it(1.0) > 0.9
+
+
+def test_the_published_form_lets_the_pose_encoder_drift(room, tmp_path):
+    models = tune(room, tmp_path, pose_encoder="published")
+    before, after = state(models[0]), state(models[3])
+    moved = {key for key in before if key.startswith("pose_encoder") and not torch.equal(before[key], after[key])}
+    assert moved and all(key.rsplit(".", 1)[1] in ("running_mean", "running_var", "num_batches_tracked") for key in moved)
+
+
+def test_discriminator_starts_from_the_meta_model_with_the_person_as_label(room):
+    learner = personalise(load_person(room[0], room[1], 64), room[2], FinetuneSettings())
+    meta = load_model(room[2])[2]
+    for key, value in learner.discriminator.state_dict().items():
+        if not key.startswith("labels"):
+            assert torch.equal(value, meta[key]), key
+    row, identity = learner.discriminator.label_rows(torch.tensor([0])), learner.reenactor.identity_embedding
+    torch.testing.assert_close(row, identity / identity.norm(), atol=1e-4, rtol=1e-3)
+
+
+def test_batch_shrinks_when_memory_runs_out(room, tmp_path, monkeypatch, capsys):
+    real, sizes = reenact.stages.finetune._train, []
+
+    def scarce(person, meta, run, iterations, batch_size, *rest):
+        sizes.append(batch_size)
+        if batch_size > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return real(person, meta, run, iterations, batch_size, *rest)
+
+    monkeypatch.setattr(reenact.stages.finetune, "_train", scarce)
+    assert sorted(tune(room, tmp_path, sweep=[1], max_batch=5)) == [0, 1]
+    assert sizes[0] == 5 and sizes[-1] == 2 and sizes == sorted(sizes, reverse=True)
+
+
+def test_a_longer_sweep_goes_on_and_equals_one_run(room, tmp_path, capsys):
+    tune(room, tmp_path / "grown", sweep=[2])
+    grown = tune(room, tmp_path / "grown", sweep=[2, 4])
+    assert "resuming from step 2 of 4" in capsys.readouterr().out
+    whole = tune(room, tmp_path / "whole", sweep=[2, 4])
+    for iteration in (2, 4):
+        a, b = state(grown[iteration]), state(whole[iteration])
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_an_iteration_before_the_last_checkpoint_is_made_again(room, tmp_path):
+    tune(room, tmp_path / "late", sweep=[6], checkpoint_every=1)
+    late = tune(room, tmp_path / "late", sweep=[3, 6], checkpoint_every=1)
+    whole = tune(room, tmp_path / "whole", sweep=[3, 6], checkpoint_every=1)
+    assert all(torch.equal(a, b) for a, b in zip(state(late[3]).values(), state(whole[3]).values()))
+
+
+def test_an_avatar_cannot_be_fine_tuned(room, tmp_path):
+    avatar = tune(room, tmp_path, sweep=[1])[1]
+    with pytest.raises(UserError, match="an avatar cannot be fine-tuned; give a meta-model"):
+        tune((room[0], room[1], avatar), tmp_path / "again", sweep=[1])
+
+
+class Pretended:
+    """A watch that knows beforehand where a sweep turns and until where it is worth going on, and keeps what it was shown."""
+
+    def __init__(self, rising=0, turn=None):
+        self.rising, self.turn, self.shown = rising, turn, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def see(self, iteration, model):
+        assert model.exists()
+        if iteration not in self.shown:
+            self.shown.append(iteration)
+
+    def turned(self, iterations):
+        assert set(iterations) <= set(self.shown)
+        return self.turn is not None and iterations[-1] >= self.turn
+
+    def goes_on(self, iterations):
+        assert set(iterations) <= set(self.shown)
+        return iterations[-1] < self.rising
+
+    def table(self, iterations):
+        return pd.DataFrame({"iteration": iterations})
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Fine-tune with a pretended watch: watched(room, folder, Pretended(...)) -> iterations made."""
+
+    def tune_watched(room, folder, watch, **settings):
+        monkeypatch.setattr(reenact.stages.finetune, "watch_sweep", lambda *arguments: watch)
+        crops, mattes, _ = room
+        driver = Driver(crops, mattes, ScoreSettings(), SelectSettings())
+        return sorted(tune(room, folder, driver=driver, **settings))
+
+    return tune_watched
+
+
+def test_the_rest_of_a_sweep_past_its_turn_is_not_trained(room, tmp_path, watched, capsys):
+    assert watched(room, tmp_path, Pretended(turn=2), sweep=[1, 2, 3]) == [0, 1, 2]
+    assert pd.read_csv(tmp_path / "sweep" / "watch.csv").iteration.tolist() == [0, 1, 2]
+    assert pd.read_csv(tmp_path / "sweep" / "curves.csv").step.max() == 2
+    capsys.readouterr()
+    assert watched(room, tmp_path, Pretended(turn=2), sweep=[1, 2, 3]) == [0, 1, 2]
+    assert "%" not in capsys.readouterr().err, "nothing is trained again"
+    assert watched(room, tmp_path, Pretended(turn=2), sweep=[1, 2, 3], stop_early=False) == [0, 1, 2, 3]
+
+
+def test_a_sweep_that_may_be_better_further_on_goes_on_once(room, tmp_path, watched):
+    assert watched(room, tmp_path, Pretended(99), sweep=[1, 2]) == [0, 1, 2, 3]
+    assert watched(room, tmp_path / "best", Pretended(2), sweep=[1, 2]) == [0, 1, 2]
+    assert watched(room, tmp_path / "off", Pretended(99), sweep=[1, 2], extend=False) == [0, 1, 2]
+
+
+def test_an_empty_sweep_trains_nothing(room, tmp_path):
+    assert sorted(tune(room, tmp_path, sweep=[])) == [0]
+    assert pd.read_csv(tmp_path / "sweep" / "curves.csv").empty

@@ -1,0 +1,311 @@
+"""The training loop: it learns, it resumes exactly, it stops on nonsense."""
+
+import errno
+import os
+import resource
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from people import write_person
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from reenact.data.prefetch import Prefetch
+from reenact.data.samples import PeopleInMemory, load_person, sample
+from reenact.data.sharing import own_share
+from reenact.models.architecture import Architecture
+from reenact.models.model_file import Reenactor, build_discriminator
+from reenact.runtime.errors import InterruptedRun, UserError
+from reenact.runtime.interruption import SIGNALS
+from reenact.settings.meta import MetaSettings
+from reenact.settings.training import AugmentSettings, LossWeights
+from reenact.training.checkpoint import RunFolder, fingerprint
+from reenact.training.learner import Learner
+from reenact.training.loop import Findings, train
+from reenact.training.pose_warmup import scale_descriptors
+
+TINY = Architecture(
+    image_size=32, identity_dim=32, pose_dim=16, generator_channels=16, max_channels=32, discriminator_channels=8,
+    discriminator_blocks=2, identity_layers=(1, 1, 1, 1), identity_width=8, identity_groups=4, pose_width=0.25, pose_dropout=0.0,
+)  # fmt: skip
+SETTINGS = MetaSettings(
+    learning_rate=2e-3, discriminator_learning_rate=2e-3, ema=0.9, perceptual_width=0.1, checkpoint_every=5,
+    losses=LossWeights(pixel=10), identity_frames=1, batch_size=4,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("people")
+    return [load_person(*write_person(folder, name, 12), 32) for name in ("red", "blue")]
+
+
+def new_learner(settings=SETTINGS):
+    torch.manual_seed(0)
+    return Learner(Reenactor(TINY), build_discriminator(TINY, 2), settings)
+
+
+def run_steps(people, learner, folder, steps, settings=SETTINGS, change=lambda step, batch: batch, loaders=0, **more):
+    def draw(step):
+        batch = sample(PeopleInMemory(people), seed=1, step=step, batch_size=settings.batch_size, identity_frames=1, part=share.numbers)
+        return change(step, batch)
+
+    names = ["red", "blue"]
+    share = own_share(settings.batch_size, settings.accumulate)
+    with Prefetch(draw, threads=loaders, last=steps) as batches:
+        train(learner, batches, RunFolder(folder), share=share, names=names, steps=steps, device=torch.device("cpu"), **more)
+    return learner
+
+
+def weights(learner):
+    return [*learner.average.state_dict().values(), *learner.discriminator.state_dict().values()]
+
+
+def test_resumed_run_equals_uninterrupted_run_bit_for_bit(people, tmp_path, capsys):
+    whole = run_steps(people, new_learner(), tmp_path / "whole", 10)
+    run_steps(people, new_learner(), tmp_path / "halves", 5)
+    resumed = run_steps(people, new_learner(), tmp_path / "halves", 10, loaders=2)
+    assert "resuming from step 5 of 10" in capsys.readouterr().out
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+    assert [row["step"] for row in RunFolder(tmp_path / "halves").stats()] == list(range(1, 11))
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_saves_the_step_and_the_run_goes_on_from_it(people, tmp_path, number, capsys):
+    def told_to_stop(step, average):
+        os.kill(os.getpid(), number)
+
+    with pytest.raises(InterruptedRun, match=f"{number.name}: saved step 3 of 6; the same command goes on"):
+        run_steps(people, new_learner(), tmp_path, 6, keep=[3], on_keep=told_to_stop)
+    assert signal.getsignal(number) is signal.SIG_DFL
+    resumed = run_steps(people, new_learner(), tmp_path, 6)
+    assert "resuming from step 3 of 6" in capsys.readouterr().out
+    whole = run_steps(people, new_learner(), tmp_path / "whole", 6)
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
+
+
+def test_damaged_checkpoint_falls_back_to_the_one_before(people, tmp_path, capsys):
+    run_steps(people, new_learner(), tmp_path / "run", 10)
+    last = tmp_path / "run" / "checkpoint_00000010.pt"
+    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    run_steps(people, new_learner(), tmp_path / "run", 10)
+    assert "resuming from step 5 of 10" in capsys.readouterr().out
+
+
+def test_only_the_last_checkpoints_are_kept(people, tmp_path):
+    run_steps(people, new_learner(), tmp_path, 20)
+    assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["checkpoint_00000010.pt", "checkpoint_00000015.pt", "checkpoint_00000020.pt"]
+
+
+def checkpoints(folder):
+    return sorted(int(path.stem.split("_")[1]) for path in folder.glob("checkpoint_*.pt"))
+
+
+def test_the_best_checkpoint_by_validation_is_kept_too(people, tmp_path):
+    settings = SETTINGS.model_copy(update={"checkpoint_every": 1, "validate_every": 2})
+    errors = iter([3.0, 1.0, float("nan"), 2.0])
+    run_steps(people, new_learner(settings), tmp_path, 8, settings, validate=lambda learner: Findings(error=next(errors)))
+    assert checkpoints(tmp_path) == [4, 6, 7, 8] and RunFolder(tmp_path).best() == {"step": 4, "value": 1.0}
+
+
+def test_models_are_kept_at_the_steps_asked_for(people, tmp_path):
+    seen = []
+    run_steps(people, new_learner(), tmp_path, 6, keep=[2, 6], on_keep=lambda step, average: seen.append(step))
+    assert seen == [2, 6]
+
+
+def test_training_ends_after_so_many_hours_in_all_runs_together(people, tmp_path):
+    learner = run_steps(people, new_learner(), tmp_path, 100, max_hours=1e-6)
+    assert learner.step == 1
+    longer = new_learner()
+    longer.load_state(learner.state() | {"seconds": 7200.0})
+    assert run_steps(people, longer, tmp_path / "other", 100, max_hours=1.9).step == 2
+
+
+def test_a_loss_that_is_not_finite_stops_and_is_named(people, tmp_path):
+    def spoil(step, batch):
+        if step == 7:
+            batch.driver[0] = torch.nan
+        return batch
+
+    learner = new_learner()
+    with pytest.raises(UserError, match=r"step 7: loss perceptual, pixel, dice, .* is not finite, on clips blue, red; lower the learning rate"):
+        run_steps(people, learner, tmp_path, 9, change=spoil)
+    assert all(p.isfinite().all() for p in learner.reenactor.parameters()), "nothing was learned from it"
+    assert checkpoints(tmp_path) == [5] and RunFolder(tmp_path).stats()[-1]["step"] == 6
+
+
+def test_a_gradient_that_is_not_finite_stops_too(people, tmp_path):
+    def spoil(step, average):
+        learner.reenactor.generator.constant.register_hook(lambda gradient: gradient * torch.inf)
+
+    learner = new_learner()
+    with pytest.raises(UserError, match=r"step 3: gradient_norm is not finite"):
+        run_steps(people, learner, tmp_path, 9, keep=[2], on_keep=spoil)
+
+
+@pytest.fixture
+def small_files():
+    """Files of more than 100 kB cannot be written."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_write_that_fails_leaves_the_last_checkpoint(people, tmp_path, small_files):
+    settings = SETTINGS.model_copy(update={"checkpoint_every": 2})
+    run_steps(people, new_learner(settings), tmp_path, 2, settings)
+    small_files()
+    with pytest.raises(UserError, match=r"checkpoint_00000004\.pt: cannot be written \(File too large\)"):
+        run_steps(people, new_learner(settings), tmp_path, 6, settings)
+    assert checkpoints(tmp_path) == [2] and not list(tmp_path.glob(".*"))
+    assert RunFolder(tmp_path).latest()[0] == 2
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(people, tmp_path):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", tmp_path], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        state = {"weights": torch.zeros(450_000)}
+        run = RunFolder(tmp_path)
+        run.save(1, state)
+        with pytest.raises(UserError, match=r"checkpoint_00000002\.pt: cannot be written \(No space left on device\)"):
+            run.save(2, state)
+        assert checkpoints(tmp_path) == [1] and torch.equal(run.latest()[1]["weights"], state["weights"])
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_what_a_dying_writer_left_is_removed(people, tmp_path, monkeypatch):
+    run_steps(people, new_learner(), tmp_path, 5)
+    (tmp_path / ".checkpoint_00000010.77.pt").write_bytes(b"half of a checkpoint")
+    run_steps(people, new_learner(), tmp_path, 6)
+    assert checkpoints(tmp_path) == [5, 6] and not list(tmp_path.glob(".checkpoint*"))
+
+
+def test_statistics_on_a_full_disk_are_named(people, tmp_path, monkeypatch):
+    def full(run, row):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(RunFolder, "add_stats", full)
+    with pytest.raises(UserError, match=r"statistics cannot be written \(No space left"):
+        run_steps(people, new_learner(), tmp_path, 2)
+
+
+def test_tensorboard_and_stats_have_the_same_numbers(people, tmp_path):
+    picture = np.zeros((8, 16, 3), np.uint8)
+    settings = SETTINGS.model_copy(update={"log_every": 2, "validate_every": 3})
+    run_steps(people, new_learner(settings), tmp_path, 3, settings, validate=lambda learner: Findings({"validation_dice": 0.5}, {"self": picture}))
+    rows = RunFolder(tmp_path).stats()
+    assert [row["step"] for row in rows] == [2, 3]
+    board = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    tags = board.Tags()
+    assert tags["images"] == ["images/self"]
+    assert {"losses/perceptual", "losses/discriminator", "optimizers/gradient_norm", "optimizers/discriminator_gradient_norm", "optimizers/learning_rate",
+            "speed/seconds", "speed/data_seconds", "speed/samples_per_second", "speed/peak_memory_mb", "validation/dice"} <= set(tags["scalars"])  # fmt: skip
+    for name in ("perceptual", "adversarial", "dice"):
+        assert [event.value for event in board.Scalars(f"losses/{name}")] == pytest.approx([row[name] for row in rows])
+
+
+def test_settings_may_change_between_runs_of_one_checkpoint(people, tmp_path):
+    run_steps(people, new_learner(), tmp_path, 1)
+    slower = SETTINGS.model_copy(update={"learning_rate": 1e-9, "discriminator_learning_rate": 1e-9})
+    before = RunFolder(tmp_path).latest()[1]["networks"][0]
+    learner = run_steps(people, new_learner(slower), tmp_path, 2, slower)
+    assert learner.step == 2 and RunFolder(tmp_path).stats()[-1]["learning_rate"] == 1e-9
+    for name, parameter in learner.reenactor.named_parameters():
+        torch.testing.assert_close(parameter, before[name], rtol=0, atol=1e-7)
+
+
+def test_encoders_have_a_learning_rate_of_their_own(people, tmp_path):
+    settings = SETTINGS.model_copy(update={"encoder_rate": 1e-9})
+    before, after = (dict(run_steps(people, new_learner(settings), tmp_path / str(n), n, settings).reenactor.named_parameters()) for n in (1, 3))
+    moved = {name: (after[name] - before[name]).abs().max().item() for name in before}
+    assert max(value for name, value in moved.items() if "_encoder." in name) < 1e-9
+    assert min(value for name, value in moved.items() if "conv1" in name and "_encoder." not in name) > 1e-4
+
+
+def test_bfloat16_learns_the_same_weights_nearly(people, tmp_path):
+    exact = run_steps(people, new_learner(), tmp_path / "a", 2)
+    settings = SETTINGS.model_copy(update={"precision": "bf16", "channels_last": True})
+    coarse = run_steps(people, new_learner(settings), tmp_path / "b", 2, settings)
+    rows = [RunFolder(tmp_path / name).stats()[0] for name in "ab"]
+    assert rows[1]["pixel"] == pytest.approx(rows[0]["pixel"], rel=0.02) and rows[1]["pixel"] != rows[0]["pixel"]
+    assert {p.dtype for p in coarse.reenactor.parameters()} == {p.dtype for p in exact.reenactor.parameters()} == {torch.float32}
+
+
+def test_pieces_are_one_batch_where_nothing_looks_at_several_samples(people, tmp_path):
+    """The encoders' batch norms do, so they are off: then gradients of two pieces are those of the whole."""
+    norms = []
+    for pieces in (1, 2):
+        settings = SETTINGS.model_copy(update={"losses": LossWeights(pixel=10, dice=0), "accumulate": pieces})
+        learner = new_learner(settings)
+        learner.reenactor.identity_encoder.eval()
+        learner.reenactor.pose_encoder.eval()
+        learner.discriminator.eval()
+        learner.reenactor.generator.eval()
+        run_steps(people, learner, tmp_path / str(pieces), 1, settings)
+        norms.append(RunFolder(tmp_path / str(pieces)).stats()[0])
+    for name in ("gradient_norm", "discriminator_gradient_norm", "pixel", "adversarial", "feature_matching"):
+        assert norms[0][name] == pytest.approx(norms[1][name], rel=1e-4), name
+
+
+def test_it_learns_identity_and_pose(people, tmp_path):
+    """Within 200 steps the discs have the right colour and follow the driver; without the pose they could not."""
+    settings = MetaSettings(
+        learning_rate=2e-3, beta1=0.5, ema=0.9, checkpoint_every=1000, batch_size=16,
+        augment=AugmentSettings(pose=0, joint=0),
+        losses=LossWeights(pixel=10, adversarial=0, feature_matching=0, perceptual=0, embedding_match=0),
+    )  # fmt: skip
+    learner = new_learner(settings)
+    scale_descriptors(learner.reenactor, sample(PeopleInMemory(people), seed=1, step=0, batch_size=24, identity_frames=1))
+    run_steps(people, learner, tmp_path, 200, settings)
+    batch = sample(PeopleInMemory(people), seed=9, step=0, batch_size=24, identity_frames=1)
+    net = learner.average
+    with torch.no_grad():
+        identity, pose = net.identity(batch.identity_frames), net.pose_encoder(batch.driver)
+        error = (net.generator(identity, pose)[0] - batch.target).square().mean()
+        posed = net.generator(identity, pose.mean(0, keepdim=True).expand_as(pose))[0]
+        without_pose = (posed - batch.target).square().mean()
+    assert -10 * error.log10() > 20, "PSNR on the training clips, dB"
+    assert without_pose > 3 * error
+
+
+def test_radam_is_the_authors(people):
+    """Their file is the original RAdam; torch's is the same mathematics: five steps of plain descent, then rectified."""
+    settings = SETTINGS.model_copy(update={"optimizer": "radam"})
+    optimizer = new_learner(settings).optimizers[0]
+    assert isinstance(optimizer, torch.optim.RAdam)
+    torch.manual_seed(0)
+    start, rate, beta1, beta2 = torch.randn(20, dtype=torch.float64), 2e-3, 0.5, 0.999
+    ours, theirs = start.clone().requires_grad_(), start.clone()
+    optimizer = torch.optim.RAdam([ours], lr=rate, betas=(beta1, beta2), eps=1e-5)
+    mean, square, longest = torch.zeros_like(start), torch.zeros_like(start), 2 / (1 - beta2) - 1
+    for step in range(1, 13):
+        gradient = torch.randn(20, dtype=torch.float64)
+        mean, square = beta1 * mean + (1 - beta1) * gradient, beta2 * square + (1 - beta2) * gradient**2
+        length = longest - 2 * step * beta2**step / (1 - beta2**step)
+        scale = rate / (1 - beta1**step)
+        assert (length >= 5) == (step > 5)
+        if length >= 5:
+            rectified = (1 - beta2**step) * (length - 4) / (longest - 4) * (length - 2) / length * longest / (longest - 2)
+            theirs = theirs - scale * rectified**0.5 * mean / (square.sqrt() + 1e-5)
+        else:
+            theirs = theirs - scale * mean
+        ours.grad = gradient
+        optimizer.step()
+        torch.testing.assert_close(ours.detach(), theirs, rtol=1e-12, atol=1e-12)
+
+
+
+def test_fingerprint_sees_settings_and_contents_but_not_dates(tmp_path):
+    file = tmp_path / "a"
+    file.write_text("one")
+    first = fingerprint({"x": 1}, [file])
+    file.touch()
+    assert fingerprint({"x": 1}, [file]) == first
+    assert fingerprint({"x": 2}, [file]) != first
+    file.write_text("two")
+    assert fingerprint({"x": 1}, [file]) != first

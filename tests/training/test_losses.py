@@ -1,0 +1,172 @@
+"""Loss terms against values worked out by hand, and which perceptual networks they use."""
+
+import hashlib
+import math
+import pickle
+from urllib.error import URLError
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from reenact.models import vgg_weights
+from reenact.models.vgg import CAFFE, LAYOUTS, PUBLISHED, TORCHVISION, VGGFACE, PerceptualNetwork
+from reenact.models.vgg_weights import perceptual_network
+from reenact.runtime.errors import UserError
+from reenact.settings.training import LossWeights, TrainingSettings
+from reenact.training.losses import ImageLosses, dice, face_region, hinge_discriminator, hinge_generator, published_dice
+
+
+def test_hinge():
+    fake, real = torch.tensor([-2.0, 0.5]), torch.tensor([2.0, 0.0])
+    assert hinge_generator(fake).item() == pytest.approx(0.75)
+    assert hinge_discriminator(fake, real).item() == pytest.approx((0 + 1.5) / 2 + (0 + 1) / 2)
+
+
+def test_dice():
+    ones, half = torch.ones(2, 1, 4, 4), torch.full((2, 1, 4, 4), 0.5)
+    assert dice(ones, ones).item() == pytest.approx(0, abs=1e-6)
+    assert dice(half, ones).item() == pytest.approx(-math.log(2 * 0.5 / (0.25 + 1)), abs=1e-5)
+    assert dice(torch.zeros_like(ones), ones).item() > 10
+
+
+def test_published_dice_counts_the_mask_three_times():
+    ones, half = torch.ones(2, 1, 4, 4), torch.full((2, 1, 4, 4), 0.5)
+    assert published_dice(ones, ones).item() == pytest.approx(-math.log(1.5), abs=1e-6)
+    assert published_dice(half, ones).item() == pytest.approx(-math.log(6 * 0.5 / (0.25 + 3)), abs=1e-6)
+    soft = published_dice(half, half), published_dice(half * 3**0.5, half)
+    assert soft[1] < soft[0], "the quirk: soft edges are wanted too high"
+
+
+def test_face_region_is_the_middle_at_full_size():
+    image = torch.zeros(1, 1, 36, 36)
+    image[:, :, 8:28, 8:28] = 1  # 20 of 36 px = 1 / 1.8
+    assert face_region(image).mean() > 0.95 and face_region(1 - image).mean() < 0.05
+    ramp = torch.linspace(0, 1, 36).expand(1, 1, 36, 36)
+    assert face_region(ramp)[0, 0, 0, 0].item() == pytest.approx(0.5 - 0.5 / 1.8, abs=0.02)
+
+
+def test_terms_of_weight_zero_are_left_out_and_the_rest_reaches_the_output():
+    settings = TrainingSettings(losses=LossWeights(pixel=1, face_perceptual=1, dice=0), perceptual_width=0.1)
+    losses = ImageLosses(settings)
+    assert [line.split(",")[0] for line in losses.described] == [
+        "perceptual loss: vgg19 with fixed random weights", "face_perceptual loss: vgg16 with fixed random weights"
+    ]  # fmt: skip
+    output, matte = torch.rand(1, 3, 32, 32, requires_grad=True), torch.rand(1, 1, 32, 32)
+    terms = losses(output, matte, torch.rand(1, 3, 32, 32), matte)
+    assert set(terms) == {"perceptual", "face_perceptual", "pixel"}
+    for name, term in terms.items():
+        (gradient,) = torch.autograd.grad(term, output, retain_graph=True)
+        assert gradient.abs().sum() > 0, name
+    assert ImageLosses(TrainingSettings(losses=LossWeights(perceptual=0))).described == []
+
+
+def test_published_form_brings_the_published_weights_unless_others_are_given():
+    losses = LossWeights(form="published")
+    assert (losses.perceptual, losses.face_perceptual, losses.feature_matching) == (3e-2, 6e-3, 10)
+    assert LossWeights(form="published", perceptual=1).perceptual == 1
+    assert LossWeights().face_perceptual == 0
+
+
+def vgg_tensors(layout, name):
+    """A state dict of full width that takes no space; every convolution has a number of its own."""
+    tensors, channels, index, number = {}, 3, 0, 0
+    block, place = 1, 0
+    for outputs in LAYOUTS[layout]:
+        if not outputs:
+            index, block, place = index + 1, block + 1, 0
+            continue
+        number, place = number + 1, place + 1
+        prefix = {"torchvision": f"features.{index}", "bare": str(index), "caffe": f"conv{block}_{place}"}[name]
+        tensors[f"{prefix}.weight"] = torch.tensor(float(number)).expand(outputs, channels, 3, 3)
+        tensors[f"{prefix}.bias"] = torch.tensor(-float(number)).expand(outputs)
+        channels, index = outputs, index + 2
+    return tensors | {"classifier.0.weight": torch.zeros(1)}
+
+
+def numbered(network):
+    return [(conv.weight[0, 0, 0, 0].item(), conv.bias[0].item()) for conv in network.convs]
+
+
+@pytest.mark.parametrize("layout, scale", [("vgg19", CAFFE), ("vgg16", VGGFACE)])
+@pytest.mark.parametrize("name", ["torchvision", "bare", "caffe"])
+def test_files_in_every_naming(tmp_path, layout, scale, name):
+    path = tmp_path / "weights.pth"
+    torch.save(vgg_tensors(layout, name), path, _use_new_zipfile_serialization=name != "caffe")
+    network, described = perceptual_network(str(path), layout)
+    assert numbered(network) == [(i, -i) for i in range(1, 14)]
+    assert network.scale == scale and str(path) in described
+    assert perceptual_network(str(path), layout, published=True)[0].scale == PUBLISHED
+
+
+def test_torch_hubs_file_is_known_by_its_hash(tmp_path, monkeypatch):
+    path = tmp_path / "vgg19-dcbb9e9d.pth"
+    torch.save(vgg_tensors("vgg19", "torchvision"), path)
+    assert perceptual_network(str(path), "vgg19")[0].scale == CAFFE, "a name proves nothing"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(vgg_weights.KNOWN, digest[:8], vgg_weights.KNOWN["dcbb9e9d"])
+    network, described = perceptual_network(str(path), "vgg19")
+    assert network.scale == TORCHVISION and described.startswith("torchvision's VGG-19")
+
+
+def test_safetensors_are_read(tmp_path):
+    tensors = {f"{n}.{p}": t for n, p, t in small_file()}
+    save_file(tensors, tmp_path / "weights.safetensors")
+    with pytest.raises(UserError, match=r"0\.weight has shape \[2, 3, 3, 3\], not \[64, 3, 3, 3\]"):
+        perceptual_network(str(tmp_path / "weights.safetensors"), "vgg19")
+
+
+def small_file():
+    return [("0", "weight", torch.zeros(2, 3, 3, 3)), ("0", "bias", torch.zeros(2))]
+
+
+def test_wrong_files_are_refused_in_one_line(tmp_path):
+    def refused(content, layout="vgg19"):
+        path = tmp_path / "weights.pth"
+        path.unlink(missing_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        elif content is not None:
+            torch.save(content, path)
+        with pytest.raises(UserError) as error:
+            perceptual_network(str(path), layout)
+        assert "\n" not in str(error.value) and str(path) in str(error.value)
+        return str(error.value)
+
+    assert "perceptual_weights: " in refused(None) and "does not exist" in refused(None)
+    assert "face_perceptual_weights" in refused(b"not weights", "vgg16")
+    assert "not a readable file of weights" in refused(pickle.dumps(Harm()))
+    assert "holds no state dict" in refused([torch.zeros(1)])
+    assert "it begins with 'layer1.weight'" in refused({"layer1.weight": torch.zeros(1)})
+    assert "is not a vgg19: features.16.weight is missing" in refused(vgg_tensors("vgg16", "torchvision"))
+    assert "belongs into perceptual_weights" in refused(vgg_tensors("vgg19", "torchvision"), "vgg16")
+
+
+class Harm:
+    """What an unrestricted pickle could do."""
+
+    def __reduce__(self):
+        return print, ("harm done",)
+
+
+def test_without_internet_torchvision_says_what_to_do(tmp_path, monkeypatch):
+    def offline(*_, **__):
+        raise URLError("no network")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(UserError, match=r"perceptual_weights: .*cannot be downloaded .*no network.* give its path"):
+        perceptual_network("torchvision", "vgg19")
+    with pytest.raises(UserError, match="no network of faces"):
+        perceptual_network("torchvision", "vgg16")
+
+
+def test_scales():
+    """Mid-grey after the mean is taken off: nothing for the random network, the published network sees it too bright."""
+    grey = torch.full((1, 3, 16, 16), 0.5)
+    seen = {}
+    for name, scale in (("caffe", CAFFE), ("published", PUBLISHED)):
+        network = PerceptualNetwork(0.1, scale=scale)
+        seen[name] = ((grey - network.mean) / network.deviation)[0, :, 0, 0]
+    torch.testing.assert_close(seen["caffe"], 127.5 - torch.tensor([103.939, 116.779, 123.680]))
+    torch.testing.assert_close(seen["published"], 0.75 * 255 - torch.tensor([103.939, 116.779, 123.680]))
