@@ -24,11 +24,23 @@ def make_clips(clip: Path, folder: Path, fps: float, minutes: list[float]) -> li
     """`clip` at 1920 x 1080 (H.264), repeated without being encoded again, for so many minutes each."""
     ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y"]
     large = folder / "large.mp4"
-    picture = ["-vf", f"scale=1920:1080:flags=lanczos,fps={fps}", "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"]
+    picture = [
+        "-vf",
+        f"scale=1920:1080:flags=lanczos,fps={fps}",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-pix_fmt",
+        "yuv420p",
+    ]
     subprocess.run([*ffmpeg, "-i", str(clip), *picture, "-an", str(large)], check=True)
     clips = [folder / f"{length:g}_minutes.mp4" for length in minutes]
     for target, length in zip(clips, minutes):
-        subprocess.run([*ffmpeg, "-stream_loop", "-1", "-i", str(large), "-t", f"{60 * length}", "-c", "copy", str(target)], check=True)
+        subprocess.run(
+            [*ffmpeg, "-stream_loop", "-1", "-i", str(large), "-t", f"{60 * length}", "-c", "copy", str(target)],
+            check=True,
+        )
     return clips
 
 
@@ -47,7 +59,9 @@ def peak(stage: str, **arguments: Path | str) -> tuple[float, float]:
 
 def measure(media: Path, folder: Path) -> dict[str, tuple[float, float]]:
     """Of each stage its peak memory, MB, and its seconds."""
-    frames, source, crops, mattes = (folder / f"{media.stem}.{suffix}" for suffix in ("csv", "json", "crops.zip", "mattes.zip"))
+    frames, source, crops, mattes = (
+        folder / f"{media.stem}.{suffix}" for suffix in ("csv", "json", "crops.zip", "mattes.zip")
+    )
     return {
         "decode": peak("decode", media=media, frames=frames, source=source, role="driver"),
         "crop": peak("crop", media=media, frames=frames, crops=crops),
@@ -58,7 +72,9 @@ def measure(media: Path, folder: Path) -> dict[str, tuple[float, float]]:
 def main() -> None:
     """Print a line for each stage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clip", type=Path, default=CLIP, help=f"what the driver repeats (default: {CLIP}, of the demo)")
+    parser.add_argument(
+        "--clip", type=Path, default=CLIP, help=f"what the driver repeats (default: {CLIP}, of the demo)"
+    )
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the longer driver (default: 10)")
     parser.add_argument("--fps", type=float, default=25.0, help="its frames per second (default: 25)")
     arguments = parser.parse_args()

@@ -66,13 +66,26 @@ def core_seconds(work: Callable[[], object]) -> float:
 def make_shards(media: Path, folder: Path) -> Path:
     """One shard with lossless pictures of stretches of a video, by the stages themselves."""
     stretch = 100 // STRETCHES
-    rows = [(f"woman/{n}", f"person{n}", media.absolute(), f"{n * stretch}%", f"{(n + 1) * stretch}%", "train") for n in range(STRETCHES)]
-    pd.DataFrame(rows, columns=["clip", "identity", "path", "start", "end", "split"]).to_csv(folder / "set.csv", index=False)
+    rows = [
+        (f"woman/{n}", f"person{n}", media.absolute(), f"{n * stretch}%", f"{(n + 1) * stretch}%", "train")
+        for n in range(STRETCHES)
+    ]
+    pd.DataFrame(rows, columns=["clip", "identity", "path", "start", "end", "split"]).to_csv(
+        folder / "set.csv", index=False
+    )
     list_clips(source=folder / "set.csv", clips=folder / "clips.csv", shards=1, settings=DatasetSettings())
     for kind in ("png", "jpeg"):
         outputs = ShardOutputs(folder / f"{kind}.tar", folder / f"{kind}.csv")
         settings = Preparation(DecodeSettings(), CropSettings(), SegmentSettings(), ShardSettings(format=kind))
-        make_shard(clips=folder / "clips.csv", number=0, shards=1, outputs=outputs, runs=folder / kind, code="", settings=settings)
+        make_shard(
+            clips=folder / "clips.csv",
+            number=0,
+            shards=1,
+            outputs=outputs,
+            runs=folder / kind,
+            code="",
+            settings=settings,
+        )
     return folder / "jpeg.tar"
 
 
@@ -83,23 +96,35 @@ def compare_formats(shard: Shard) -> None:
         "frame": [cv2.cvtColor(shard.frame(*place), cv2.COLOR_RGB2BGR) for place in places],
         "matte": [shard.matte(*place) for place in places],
     }
-    print(f"{'256 px, ' + str(len(places)) + ' pictures':24s} {'KB':>6s} {'decode ms':>10s} {'encode ms':>10s} {'PSNR dB':>8s} {'worst':>6s}")
+    print(
+        f"{'256 px, ' + str(len(places)) + ' pictures':24s} {'KB':>6s} {'decode ms':>10s} {'encode ms':>10s} {'PSNR dB':>8s} {'worst':>6s}"
+    )
     for kind, images in pictures.items():
         for name, (suffix, options) in FORMATS.items():
             size, encoding, decoding, error, worst = measure_format(images, suffix, options)
             closeness = f"{10 * np.log10(255**2 / error):8.1f}" if error else "   exact"
-            print(f"{kind + ', ' + name:24s} {size / 1024:6.1f} {decoding * 1e3:10.2f} {encoding * 1e3:10.2f} {closeness} {worst:6d}")
+            print(
+                f"{kind + ', ' + name:24s} {size / 1024:6.1f} {decoding * 1e3:10.2f} {encoding * 1e3:10.2f} {closeness} {worst:6d}"
+            )
 
 
 def measure_format(images: list[np.ndarray], suffix: str, options: list[int]) -> tuple[float, float, float, float, int]:
     """Bytes, core seconds to encode and to decode, mean squared error and largest error, of one picture."""
     flags = cv2.IMREAD_COLOR if images[0].ndim == 3 else cv2.IMREAD_GRAYSCALE
     files: list[np.ndarray] = []
-    encoding = core_seconds(lambda: files.extend(cv2.imencode(suffix, image, options)[1] for image in images)) / len(images)
+    encoding = core_seconds(lambda: files.extend(cv2.imencode(suffix, image, options)[1] for image in images)) / len(
+        images
+    )
     decoding = core_seconds(lambda: [cv2.imdecode(file, flags) for _ in range(5) for file in files]) / (5 * len(images))
     differences = [cv2.absdiff(cv2.imdecode(file, flags), image) for file, image in zip(files, images)]
     error = float(np.mean([np.mean(difference.astype(float) ** 2) for difference in differences]))
-    return float(np.mean([len(file) for file in files])), encoding, decoding, error, max(int(difference.max()) for difference in differences)
+    return (
+        float(np.mean([len(file) for file in files])),
+        encoding,
+        decoding,
+        error,
+        max(int(difference.max()) for difference in differences),
+    )
 
 
 def enlarge_index(shard: Path, target: Path, clips: int) -> None:
@@ -108,12 +133,17 @@ def enlarge_index(shard: Path, target: Path, clips: int) -> None:
         given = {name: arrays[name] for name in arrays.files}
     counts = np.diff(given["first"])
     rows = np.arange(clips) % len(counts)
-    frames = [given["frames"][given["first"][row]:given["first"][row + 1]] for row in range(len(counts))]
+    frames = [given["frames"][given["first"][row] : given["first"][row + 1]] for row in range(len(counts))]
     names = np.array([f"id{number // 16:05d}/{number:011d}" for number in range(clips)])
     own = {
-        "clip": names, "identity": names.astype("U7"), "split": given["split"][rows], "side": given["side"][rows],
-        "first": np.r_[0, np.cumsum(counts[rows])], "frames": np.concatenate([frames[row] for row in rows]), "landmarks": given["landmarks"][rows],
-    }  # fmt: skip
+        "clip": names,
+        "identity": names.astype("U7"),
+        "split": given["split"][rows],
+        "side": given["side"][rows],
+        "first": np.r_[0, np.cumsum(counts[rows])],
+        "frames": np.concatenate([frames[row] for row in rows]),
+        "landmarks": given["landmarks"][rows],
+    }
     os.link(shard, target)
     np.savez(index_of(target), **given | own)
 
@@ -128,12 +158,16 @@ def measure_samples(shards: Sequence[Path], clips: int, batch_size: int, steps: 
     before, started = resident_mb(), time.process_time()
     people = ShardPeople(shards, 256, "train", "clip")
     frames = sum(int(shard.first[-1]) for shard in people._shards)
-    print(f"index of {clips:,} clips, {frames:,} frames, {len(shards)} shards: {time.process_time() - started:.2f} core s, {resident_mb() - before:.0f} MB")
+    print(
+        f"index of {clips:,} clips, {frames:,} frames, {len(shards)} shards: {time.process_time() - started:.2f} core s, {resident_mb() - before:.0f} MB"
+    )
     draw = partial(sample, people, seed=1, batch_size=batch_size, identity_frames=8)
     draw(step=0)
     taken = core_seconds(lambda: [draw(step=step) for step in range(1, steps + 1)])
     count = steps * batch_size
-    print(f"samples of 8 + 1 frames and a matte, 256 px: {count / taken:.0f} a second and core ({taken / count * 1e3:.2f} ms each)")
+    print(
+        f"samples of 8 + 1 frames and a matte, 256 px: {count / taken:.0f} a second and core ({taken / count * 1e3:.2f} ms each)"
+    )
     for number in threads:
         with ThreadPoolExecutor(number) as pool:
             clock, cores = time.perf_counter(), time.process_time()
@@ -144,24 +178,48 @@ def measure_samples(shards: Sequence[Path], clips: int, batch_size: int, steps: 
 
 def measure_waiting(shards: Sequence[Path], folder: Path, steps: int, loaders: int) -> None:
     """Print the share of the time of training steps that waits for samples."""
-    outputs = MetaOutputs(folder / "model.safetensors", folder / "curves.csv", folder / "metrics.json", folder / "preview.png")
-    settings = MetaSettings(name=f"loaders{loaders}", steps=steps, loaders=loaders, batch_size=8, perceptual_width=0.25, checkpoint_every=steps)
+    outputs = MetaOutputs(
+        folder / "model.safetensors", folder / "curves.csv", folder / "metrics.json", folder / "preview.png"
+    )
+    settings = MetaSettings(
+        name=f"loaders{loaders}",
+        steps=steps,
+        loaders=loaders,
+        batch_size=8,
+        perceptual_width=0.25,
+        checkpoint_every=steps,
+    )
     with open(os.devnull, "w") as silence, redirect_stdout(silence):
         make_meta_model(
-            clips=Shards(shards, "train", "clip"), outputs=outputs, runs=folder / "runs", device="cpu", threads=1, code="", settings=settings,
+            clips=Shards(shards, "train", "clip"),
+            outputs=outputs,
+            runs=folder / "runs",
+            device="cpu",
+            threads=1,
+            code="",
+            settings=settings,
             model_settings=ModelSettings(preset="small"),
-        )  # fmt: skip
+        )
     curves = pd.read_csv(outputs.curves).iloc[2:]
     waiting, step = curves["data_seconds"].mean(), curves["seconds"].mean()
-    print(f"  loaders {loaders}: {step * 1e3:.0f} ms a step, of which {waiting * 1e3:.1f} ms, {waiting / step:.1%}, wait for samples")
+    print(
+        f"  loaders {loaders}: {step * 1e3:.0f} ms a step, of which {waiting * 1e3:.1f} ms, {waiting / step:.1%}, wait for samples"
+    )
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--media", type=Path, default=WOMAN, help=f"a video of one person (default: {WOMAN}; `snakemake {WOMAN}` fetches it)")
+    parser.add_argument(
+        "--media",
+        type=Path,
+        default=WOMAN,
+        help=f"a video of one person (default: {WOMAN}; `snakemake {WOMAN}` fetches it)",
+    )
     parser.add_argument("--steps", type=int, default=40, help="batches of 8 that are timed (default: 40)")
-    parser.add_argument("--training-steps", type=int, default=12, help="steps of the short training; 0 = none (default: 12)")
+    parser.add_argument(
+        "--training-steps", type=int, default=12, help="steps of the short training; 0 = none (default: 12)"
+    )
     arguments = parser.parse_args()
     if not arguments.media.is_file():
         sys.exit(f"error: {arguments.media}: no such file; fetch it with: snakemake --cores 1 {WOMAN}")
@@ -178,7 +236,9 @@ def main() -> None:
             enlarge_index(shard, path, CLIPS // len(many))
         measure_samples(many, CLIPS, 8, arguments.steps, (2, 4))
         if arguments.training_steps:
-            print("\ntraining at the small preset, 64 px, batch 8, 8 identity frames from 256 px pictures, one thread of torch:")
+            print(
+                "\ntraining at the small preset, 64 px, batch 8, 8 identity frames from 256 px pictures, one thread of torch:"
+            )
             for loaders in (0, 1, 2):
                 measure_waiting(many, folder, arguments.training_steps, loaders)
 

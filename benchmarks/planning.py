@@ -32,7 +32,10 @@ def make_project(folder: Path, videos: int, avatars: int, drivers: int, shards: 
         (folder / path).touch()
         rows.append(f"{identity}/{name},{identity},{path}")
     (folder / "set.csv").write_text("\n".join(rows) + "\n")
-    people = {kind: [f"{kind}{number:03d}" for number in range(count)] for kind, count in (("avatar", avatars), ("driver", drivers))}
+    people = {
+        kind: [f"{kind}{number:03d}" for number in range(count)]
+        for kind, count in (("avatar", avatars), ("driver", drivers))
+    }
     (folder / "media").mkdir()
     for name in (*people["avatar"], *people["driver"]):
         (folder / "media" / f"{name}.mp4").touch()
@@ -49,9 +52,22 @@ def make_project(folder: Path, videos: int, avatars: int, drivers: int, shards: 
 
 def plan(folder: Path) -> tuple[float, float, float, int]:
     """Seconds by the clock and of cores, peak memory (MB), and number of jobs of a dry run."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", str(CORES), "--dry-run", "--quiet", "rules"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--cores",
+        str(CORES),
+        "--dry-run",
+        "--quiet",
+        "rules",
+    ]
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, capture_output=True)
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, capture_output=True
+    )
     seconds = time.perf_counter() - started
     if done.returncode:
         sys.exit(f"error: the dry run failed\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -66,7 +82,9 @@ def plan(folder: Path) -> tuple[float, float, float, int]:
 def main() -> None:
     """Print a row for every size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, nargs="+", default=[1_500, 15_000, 150_000], help="sizes of the set, ascending")
+    parser.add_argument(
+        "--videos", type=int, nargs="+", default=[1_500, 15_000, 150_000], help="sizes of the set, ascending"
+    )
     parser.add_argument("--folder", action="store_true", help="let the folder of the videos be the set, not the table")
     parser.add_argument("--avatars", type=int, default=200, help="people who become avatars (default: 200)")
     parser.add_argument("--drivers", type=int, default=3, help="videos that each of them follows (default: 3)")
@@ -74,11 +92,20 @@ def main() -> None:
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    print(f"{arguments.avatars} avatars, {arguments.drivers} drivers, {arguments.shards} shards, {CORES} cores, load {os.getloadavg()[0]:.1f}\n")
+    print(
+        f"{arguments.avatars} avatars, {arguments.drivers} drivers, {arguments.shards} shards, {CORES} cores, load {os.getloadavg()[0]:.1f}\n"
+    )
     print(f"{'videos':>8s} {'jobs':>6s} {'s':>6s} {'core s':>7s} {'MB':>6s}")
     for videos in sorted(arguments.videos):
         with tempfile.TemporaryDirectory(prefix="reenact-planning-") as name:
-            make_project(Path(name), videos, arguments.avatars, arguments.drivers, arguments.shards, "videos" if arguments.folder else "set.csv")
+            make_project(
+                Path(name),
+                videos,
+                arguments.avatars,
+                arguments.drivers,
+                arguments.shards,
+                "videos" if arguments.folder else "set.csv",
+            )
             seconds, cores, memory, jobs = plan(Path(name))
         print(f"{videos:8,d} {jobs:6,d} {seconds:6.1f} {cores:7.1f} {memory:6.0f}", flush=True)
 

@@ -82,18 +82,41 @@ def make_clip(source: Path, target: Path, frames: int) -> None:
     """The woman's head and shoulders, 512 x 512, H.264."""
     ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-stream_loop", "-1", "-i", str(source)]
     picture = ["-vf", "crop=360:360:240:0,scale=512:512:flags=lanczos", "-frames:v", str(frames)]
-    subprocess.run([*ffmpeg, *picture, "-an", "-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", str(target)], check=True)
+    subprocess.run(
+        [*ffmpeg, *picture, "-an", "-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", str(target)], check=True
+    )
 
 
 def run_stages(media: Path, folder: Path, frames: int, threads: int = CORES) -> list[Lap]:
     """The three stages of one clip, one after the other."""
     table, facts, crops, mattes = (folder / name for name in ("frames.csv", "source.json", "crops.zip", "mattes.zip"))
     return [
-        lap("decode", frames, lambda: decode_clip(
-            media=media, frames=table, source=facts, role="driver", start=None, end=None, holdout=0, settings=DecodeSettings(), threads=threads)),
-        lap("crop", frames, lambda: crop_clip(media=media, frames=table, crops=crops, settings=CropSettings(), threads=threads)),
-        lap("segment", frames, lambda: segment_clip(crops=crops, mattes=mattes, settings=SegmentSettings(), threads=threads)),
-    ]  # fmt: skip
+        lap(
+            "decode",
+            frames,
+            lambda: decode_clip(
+                media=media,
+                frames=table,
+                source=facts,
+                role="driver",
+                start=None,
+                end=None,
+                holdout=0,
+                settings=DecodeSettings(),
+                threads=threads,
+            ),
+        ),
+        lap(
+            "crop",
+            frames,
+            lambda: crop_clip(media=media, frames=table, crops=crops, settings=CropSettings(), threads=threads),
+        ),
+        lap(
+            "segment",
+            frames,
+            lambda: segment_clip(crops=crops, mattes=mattes, settings=SegmentSettings(), threads=threads),
+        ),
+    ]
 
 
 def decoded(media: Path) -> Iterable[Any]:
@@ -115,7 +138,10 @@ def cut_out(frame: np.ndarray, side: float) -> np.ndarray:
     if reduce > 1:
         frame = cv2.resize(frame, None, fx=1 / reduce, fy=1 / reduce, interpolation=cv2.INTER_AREA)
     side /= reduce
-    pad, fine = math.ceil(max(0, side - min(frame.shape[:2])) / 2) + 4, SIZE * (1 if reduce > 1 else math.ceil(side / SIZE))
+    pad, fine = (
+        math.ceil(max(0, side - min(frame.shape[:2])) / 2) + 4,
+        SIZE * (1 if reduce > 1 else math.ceil(side / SIZE)),
+    )
     padded = cv2.copyMakeBorder(frame, pad, pad, pad, pad, cv2.BORDER_REFLECT_101)
     matrix = np.array([[side / fine, 0, 0.3], [0, side / fine, 0.3]])
     square = cv2.warpAffine(padded, matrix, (fine, fine), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
@@ -133,12 +159,20 @@ def run_libraries(media: Path, crops: Path, mattes: Path) -> list[Lap]:
     frames = list(pictures(media))
     clip, masks = Clip(crops), Clip(mattes)
     faces, side = clip.images(list(clip.table["image"])), float(clip.table["side"].median())
-    rows, matte_rows = [differences(face) for face in faces], [differences(matte) for matte in masks.images(list(masks.table["image"]))]
+    rows, matte_rows = (
+        [differences(face) for face in faces],
+        [differences(matte) for matte in masks.images(list(masks.table["image"]))],
+    )
     files = [isal_zlib.compress(row, 1) for row in rows]
     networks: list[Any] = []
 
     def load() -> None:
-        networks.extend([FaceMesh(static_image_mode=True, max_num_faces=8, refine_landmarks=True), SelfieSegmentation(model_selection=1)])
+        networks.extend(
+            [
+                FaceMesh(static_image_mode=True, max_num_faces=8, refine_landmarks=True),
+                SelfieSegmentation(model_selection=1),
+            ]
+        )
         for network, image in zip(networks, (frames[0], faces[0])):
             network.process(image)
 
@@ -153,12 +187,23 @@ def run_libraries(media: Path, crops: Path, mattes: Path) -> list[Lap]:
             lap("cut out and resize (OpenCV)", len(frames), lambda: [cut_out(frame, side) for frame in frames]),
             lap("deflate crops (ISA-L)", len(faces), lambda: [isal_zlib.compress(row, 1) for row in rows]),
             lap("inflate crops (ISA-L)", len(faces), lambda: [isal_zlib.decompress(file) for file in files]),
-            lap("segmentation (mediapipe)", len(faces), lambda: [selfie.process(face).segmentation_mask.copy() for face in faces]),
+            lap(
+                "segmentation (mediapipe)",
+                len(faces),
+                lambda: [selfie.process(face).segmentation_mask.copy() for face in faces],
+            ),
             lap("deflate mattes (ISA-L)", len(faces), lambda: [isal_zlib.compress(row, 1) for row in matte_rows]),
         ]
 
 
-def run_loop(media: Path, folder: Path, frames: int, name: str, crops: Callable[[Path, Path], None], mattes_of: Callable[[Path, Path], None]) -> list[Lap]:
+def run_loop(
+    media: Path,
+    folder: Path,
+    frames: int,
+    name: str,
+    crops: Callable[[Path, Path], None],
+    mattes_of: Callable[[Path, Path], None],
+) -> list[Lap]:
     """The straightforward way: a file for every picture between any two steps."""
     cv2.setNumThreads(-1)
     raw, cut, mattes = (folder / name for name in ("raw", "cut", "mattes"))
@@ -196,7 +241,7 @@ def files_to_crops(raw: Path, cut: Path, suffix: str = ".png") -> None:
             x, y = int((left + right - side) / 2), int((top + bottom - side) / 2)
             pad = max(0, -x, -y, x + side - width, y + side - height)
             padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REFLECT_101)
-            face = padded[y + pad:y + pad + side, x + pad:x + pad + side]
+            face = padded[y + pad : y + pad + side, x + pad : x + pad + side]
             cv2.imwrite(str(cut / f"{file.stem}{suffix}"), cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
 
 
@@ -232,7 +277,10 @@ def crops_to_mattes(cut: Path, mattes: Path) -> None:
 
 def mean(rounds: list[list[Lap]]) -> list[Lap]:
     """Of each part, its mean times."""
-    return [replace(same[0], wall=fmean(one.wall for one in same), cpu=fmean(one.cpu for one in same)) for same in zip(*rounds)]
+    return [
+        replace(same[0], wall=fmean(one.wall for one in same), cpu=fmean(one.cpu for one in same))
+        for same in zip(*rounds)
+    ]
 
 
 def table(title: str, laps: list[Lap]) -> str:
@@ -241,14 +289,21 @@ def table(title: str, laps: list[Lap]) -> str:
     lines = [f"{title:30s} {'ms/frame':>9s} {'core ms':>9s} {'share':>6s} {'frames/s':>9s}"]
     for one in [*laps, Lap("together", wall, cpu, laps[0].frames)] if len(laps) > 1 else laps:
         each = one.wall / one.frames * 1000
-        lines.append(f"  {one.name:28s} {each:9.2f} {one.cpu / one.frames * 1000:9.2f} {one.wall / wall:6.0%} {1000 / each:9.1f}")
+        lines.append(
+            f"  {one.name:28s} {each:9.2f} {one.cpu / one.frames * 1000:9.2f} {one.wall / wall:6.0%} {1000 / each:9.1f}"
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
     """Print the tables and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--media", type=Path, default=WOMAN, help=f"the woman's video, 640 x 360 (default: {WOMAN}; `snakemake {WOMAN}` fetches it)")
+    parser.add_argument(
+        "--media",
+        type=Path,
+        default=WOMAN,
+        help=f"the woman's video, 640 x 360 (default: {WOMAN}; `snakemake {WOMAN}` fetches it)",
+    )
     parser.add_argument("--frames", type=int, default=300, help="length of the clip (default: 300)")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (default: 3)")
     arguments = parser.parse_args()
@@ -267,14 +322,32 @@ def main() -> None:
                 run_stages(media, folder, arguments.frames, threads=1),
                 run_libraries(media, folder / "crops.zip", folder / "mattes.zip"),
                 run_loop(media, folder, arguments.frames, "crops to PNG files", files_to_crops, crops_to_mattes),
-                run_loop(media, folder, arguments.frames, "crops to JPEG files", partial(files_to_crops, suffix=".jpg"), crops_to_mattes),
-                run_loop(media, folder, arguments.frames, "crops as the stages', to PNG", files_to_same_crops, crops_to_same_mattes),
+                run_loop(
+                    media,
+                    folder,
+                    arguments.frames,
+                    "crops to JPEG files",
+                    partial(files_to_crops, suffix=".jpg"),
+                    crops_to_mattes,
+                ),
+                run_loop(
+                    media,
+                    folder,
+                    arguments.frames,
+                    "crops as the stages', to PNG",
+                    files_to_same_crops,
+                    crops_to_same_mattes,
+                ),
             )
             for _ in range(arguments.rounds)
         ]
     stages, single, libraries, *loops = (mean(list(kind)) for kind in zip(*rounds))
     again, libraries = libraries[0], libraries[1:]
-    ours, work, alone = sum(one.wall for one in stages), sum(one.cpu for one in stages), sum(one.cpu for one in libraries)
+    ours, work, alone = (
+        sum(one.wall for one in stages),
+        sum(one.cpu for one in stages),
+        sum(one.cpu for one in libraries),
+    )
     by_one = sum(one.cpu for one in single)
     print(f"512 x 512, {arguments.frames} frames, {CORES} cores, load {os.getloadavg()[0]:.1f}\n")
     print(table(f"stages, {CORES} threads", stages), "\n")
@@ -284,11 +357,19 @@ def main() -> None:
     for loop in loops:
         print(table("straightforward loop", loop), "\n")
     print(f"decode + crop + segment        {arguments.frames / ours:.1f} frames/s")
-    for name, time_of in (("clock, 2 threads", ours), ("cores' time, 2 threads", work), ("cores' time, 1 thread", by_one)):
-        print(f"{name + ' / libraries':31s}{time_of / (alone + again.cpu):.2f} with both passes of decoding, {time_of / alone:.2f} with one")
+    for name, time_of in (
+        ("clock, 2 threads", ours),
+        ("cores' time, 2 threads", work),
+        ("cores' time, 1 thread", by_one),
+    ):
+        print(
+            f"{name + ' / libraries':31s}{time_of / (alone + again.cpu):.2f} with both passes of decoding, {time_of / alone:.2f} with one"
+        )
     for loop in loops:
         wall, cpu = sum(one.wall for one in loop), sum(one.cpu for one in loop)
-        print(f"faster than the loop           {wall / ours:.2f} x (clock), {cpu / work:.2f} x (cores' time), {loop[1].name}")
+        print(
+            f"faster than the loop           {wall / ours:.2f} x (clock), {cpu / work:.2f} x (cores' time), {loop[1].name}"
+        )
 
 
 if __name__ == "__main__":

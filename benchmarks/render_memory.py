@@ -41,7 +41,14 @@ def make_driver(folder: Path, clip: Path, minutes: float) -> dict[str, Path]:
     """Media, crops and source.json of a driver that repeats `clip` for this long."""
     frames, source, short = folder / "frames.csv", folder / "source.json", folder / "short.zip"
     decode_clip(
-        media=clip, frames=frames, source=source, role="driver", start=None, end=None, holdout=0.0, settings=DecodeSettings()
+        media=clip,
+        frames=frames,
+        source=source,
+        role="driver",
+        start=None,
+        end=None,
+        holdout=0.0,
+        settings=DecodeSettings(),
     )
     crop_clip(media=clip, frames=frames, crops=short, settings=CropSettings())
     once = Clip(short)
@@ -49,11 +56,15 @@ def make_driver(folder: Path, clip: Path, minutes: float) -> dict[str, Path]:
     length = float(table["time"].iloc[-1] + table["duration"].iloc[-1])
     rounds = max(1, round(60 * minutes / length))
     media = folder / "driver.mp4"
-    ffmpeg.input(str(clip), stream_loop=rounds - 1).output(str(media), c="copy").run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True)
+    ffmpeg.input(str(clip), stream_loop=rounds - 1).output(str(media), c="copy").run(
+        cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True
+    )
     shift = np.repeat(np.arange(rounds), len(table))
     long = pd.concat([table] * rounds, ignore_index=True)
     long = long.assign(
-        index=long["index"] + shift * len(table), time=long["time"] + shift * length, source_time=long["source_time"] + shift * length
+        index=long["index"] + shift * len(table),
+        time=long["time"] + shift * length,
+        source_time=long["source_time"] + shift * length,
     )
     with write_clip(folder / "crops.zip") as writer:
         for name in table["image"]:
@@ -92,13 +103,19 @@ class Watch:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clip", type=Path, default=CLIP, help=f"what the driver repeats (default: {CLIP}, of the demo)")
+    parser.add_argument(
+        "--clip", type=Path, default=CLIP, help=f"what the driver repeats (default: {CLIP}, of the demo)"
+    )
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the driver (default: 10)")
-    parser.add_argument("--outputs", default="avatar,side_by_side,pasted", help="render.outputs (default: avatar,side_by_side,pasted)")
+    parser.add_argument(
+        "--outputs", default="avatar,side_by_side,pasted", help="render.outputs (default: avatar,side_by_side,pasted)"
+    )
     arguments = parser.parse_args()
     if not arguments.clip.is_file():
         sys.exit(f"error: {arguments.clip} does not exist; run `make demo` first, or give --clip")
-    settings = RenderSettings(outputs=arguments.outputs.split(","), height=64, preset="ultrafast", pose={"smoothing": "savgol"})
+    settings = RenderSettings(
+        outputs=arguments.outputs.split(","), height=64, preset="ultrafast", pose={"smoothing": "savgol"}
+    )
     with tempfile.TemporaryDirectory(prefix="reenact-memory-") as name:
         folder = Path(name)
         paths = make_driver(folder, arguments.clip, arguments.minutes)
@@ -106,15 +123,32 @@ def main() -> None:
         save_model(folder / "model.safetensors", Reenactor(PRESETS["small"], personal=True), {})
         frames = Clip(paths["driver_crops"]).table
         with Watch() as watch:
-            render_pair(**paths, model=folder / "model.safetensors", stem=folder / "out", device="cpu", threads=1, settings=settings)
+            render_pair(
+                **paths,
+                model=folder / "model.safetensors",
+                stem=folder / "out",
+                device="cpu",
+                threads=1,
+                settings=settings,
+            )
         took = watch.samples[-1][0]
     early, late = watch.around(10.0), watch.around(took - 2.0)
     growth = late / early - 1
-    print(json.dumps({
-        "frames": len(frames), "minutes": round((frames["time"].iloc[-1] + frames["duration"].iloc[-1]) / 60, 2), "outputs": settings.outputs,
-        "seconds": round(took, 1), "frames_per_second": round(len(frames) / took, 1), "mb_after_10_s": round(early), "mb_at_the_end": round(late),
-        "mb_highest": round(max(memory for _, memory in watch.samples)), "growth": round(growth, 4),
-    }))
+    print(
+        json.dumps(
+            {
+                "frames": len(frames),
+                "minutes": round((frames["time"].iloc[-1] + frames["duration"].iloc[-1]) / 60, 2),
+                "outputs": settings.outputs,
+                "seconds": round(took, 1),
+                "frames_per_second": round(len(frames) / took, 1),
+                "mb_after_10_s": round(early),
+                "mb_at_the_end": round(late),
+                "mb_highest": round(max(memory for _, memory in watch.samples)),
+                "growth": round(growth, 4),
+            }
+        )
+    )
     if growth > MOST_GROWTH:
         sys.exit(f"error: memory grew by {growth:.0%}")
 

@@ -43,7 +43,11 @@ SAMPLES_A_VIDEO = 2_700_000 * 8 / 98_000
 def measure_clips(source: Path) -> tuple[float, float]:
     """Core seconds and bytes of a clip of a set; what it takes to begin a job is left out."""
     settings = Preparation(DecodeSettings(), CropSettings(), SegmentSettings(), ShardSettings(max_failed=1.0))
-    with tempfile.TemporaryDirectory(prefix="reenact-scale-") as name, open(os.devnull, "w") as silence, redirect_stdout(silence):
+    with (
+        tempfile.TemporaryDirectory(prefix="reenact-scale-") as name,
+        open(os.devnull, "w") as silence,
+        redirect_stdout(silence),
+    ):
         folder = Path(name)
         list_clips(source=source, clips=folder / "clips.csv", shards=1, settings=DatasetSettings(validation=0))
         lines = (folder / "clips.csv").read_text().splitlines(keepends=True)
@@ -52,7 +56,15 @@ def measure_clips(source: Path) -> tuple[float, float]:
             (folder / f"{kind}.csv").write_text("".join(rows))
             started = time.process_time()
             outputs = ShardOutputs(folder / f"{kind}.tar", folder / f"{kind}.failures.csv")
-            make_shard(clips=folder / f"{kind}.csv", number=0, shards=1, outputs=outputs, runs=folder / kind, code="", settings=settings)
+            make_shard(
+                clips=folder / f"{kind}.csv",
+                number=0,
+                shards=1,
+                outputs=outputs,
+                runs=folder / kind,
+                code="",
+                settings=settings,
+            )
             seconds.append(time.process_time() - started)
         clips = len(Shard(outputs.shard))
         each = (seconds[1] - seconds[0]) / (len(lines) - 2)
@@ -93,9 +105,23 @@ def print_table(clip: float, size: float, flops: float, tflops: float, gpus: Seq
 def main() -> None:
     """Print what was measured, and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", type=Path, help=f"table or folder of clips like those of the set (default: stretches of 8 s of {WOMAN})")
-    parser.add_argument("--tflops", type=float, default=30.0, help="10^12 operations a second that a GPU is assumed to do (default: 30, a tenth of an A100's peak in bf16)")
-    parser.add_argument("--efficiency", type=float, default=0.85, help="share of that, that each of several GPUs is assumed to keep (default: 0.85)")
+    parser.add_argument(
+        "--set",
+        type=Path,
+        help=f"table or folder of clips like those of the set (default: stretches of 8 s of {WOMAN})",
+    )
+    parser.add_argument(
+        "--tflops",
+        type=float,
+        default=30.0,
+        help="10^12 operations a second that a GPU is assumed to do (default: 30, a tenth of an A100's peak in bf16)",
+    )
+    parser.add_argument(
+        "--efficiency",
+        type=float,
+        default=0.85,
+        help="share of that, that each of several GPUs is assumed to keep (default: 0.85)",
+    )
     arguments = parser.parse_args()
     source = arguments.set
     with tempfile.TemporaryDirectory(prefix="reenact-scale-") as folder:
@@ -108,7 +134,9 @@ def main() -> None:
         clip, size = measure_clips(source)
     print(f"load {os.getloadavg()[0]:.1f}\n\na clip: {clip:.2f} core s, {size / 1e3:.0f} KB")
     seconds, flops = measure_step()
-    print(f"a training step, one sample: {seconds:.1f} core s, {flops / 1e12:.2f} x 10^12 operations ({flops / seconds / 1e9:.0f} x 10^9 a second)\n")
+    print(
+        f"a training step, one sample: {seconds:.1f} core s, {flops / 1e12:.2f} x 10^12 operations ({flops / seconds / 1e9:.0f} x 10^9 a second)\n"
+    )
     print_table(clip, size, flops, arguments.tflops, (1, 8), arguments.efficiency)
 
 

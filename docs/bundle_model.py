@@ -16,7 +16,9 @@ from reenact.models.model_file import build_discriminator, load_model, save_mode
 from reenact.runtime.errors import UserError
 from reenact.settings.meta import BUNDLED_MODEL
 
-LICENCE = "Apache-2.0, as reenact. Trained on the clips listed; their footage is neither part of this file nor of reenact."
+LICENCE = (
+    "Apache-2.0, as reenact. Trained on the clips listed; their footage is neither part of this file nor of reenact."
+)
 MOST = 16 * 2**20
 """Largest size of the file, bytes."""
 
@@ -30,14 +32,19 @@ def facts_of(about: dict, clips: pd.DataFrame, scores: pd.DataFrame | None) -> d
     facts = {**about, "settings": settings, "licence": LICENCE, "trained_on": listed.to_dict("records")}
     if scores is not None:
         means = scores[scores["method"] == OURS].groupby(["frames", "protocol"])[COLUMNS].mean()
-        facts["scores"] = {f"{frames} frames, {protocol}": row.dropna().round(4).to_dict() for (frames, protocol), row in means.iterrows()}
+        facts["scores"] = {
+            f"{frames} frames, {protocol}": row.dropna().round(4).to_dict()
+            for (frames, protocol), row in means.iterrows()
+        }
     return facts
 
 
 def main() -> None:
     """Write the file, unless it gets too large."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="meta-model of stage meta, or the bundled one to add scores to")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="meta-model of stage meta, or the bundled one to add scores to"
+    )
     parser.add_argument("--clips", type=Path, required=True, help="table of the clips")
     parser.add_argument("--scores", type=Path, help="scores.csv of docs/make_bundled.py")
     arguments = parser.parse_args()

@@ -44,7 +44,18 @@ DOCS = Path("docs")
 FRAME_COUNTS = (1, 8, 32)
 SHOWN = 32
 """Frames of each protocol, as published."""
-COLUMNS = ["identity_error", "pose_error", "motion_error", "mouth_correlation", "blink_correlation", "psnr", "ssim", "perceptual", "matte_iou", "sharpness"]
+COLUMNS = [
+    "identity_error",
+    "pose_error",
+    "motion_error",
+    "mouth_correlation",
+    "blink_correlation",
+    "psnr",
+    "ssim",
+    "perceptual",
+    "matte_iou",
+    "sharpness",
+]
 INTRODUCTION = """\
 # The bundled meta-model
 
@@ -66,7 +77,12 @@ PICTURE = """
 
 The avatars from 32 frames, each driven by the same four frames of other people (drawn: they are not ours to ship), again those furthest from a usual face.
 """
-OURS, RANDOM, NEAREST, ZERO = "fine-tuned from the bundled model", "(a) fine-tuned from random weights", "(b) nearest frame by pose", "(c) bundled model, not fine-tuned"
+OURS, RANDOM, NEAREST, ZERO = (
+    "fine-tuned from the bundled model",
+    "(a) fine-tuned from random weights",
+    "(b) nearest frame by pose",
+    "(c) bundled model, not fine-tuned",
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,9 @@ class Place:
         size = load_model(BUNDLED_MODEL)[0].architecture.image_size
         whole = load_person(self.clips / name / "crops.zip", self.clips / name / "mattes.zip", size)
         chosen = spread(len(whole.frames), count)
-        return replace(whole, frames=whole.frames[chosen], mattes=whole.mattes[chosen], landmarks=whole.landmarks[chosen])
+        return replace(
+            whole, frames=whole.frames[chosen], mattes=whole.mattes[chosen], landmarks=whole.landmarks[chosen]
+        )
 
 
 @cache
@@ -111,9 +129,15 @@ def avatar_of(place: Place, name: str, count: int, meta: Path, kind: str) -> tup
         batch_size = min(place.settings.max_batch, count)
         run = RunFolder(place.work / f"{name}-{count}-{kind}-{made_by}")
         train(
-            learner, samples(person, place.settings, batch_size), run,
-            share=own_share(batch_size, 1), names=[name], steps=steps, device=place.device, title=f"{kind} {name} {count}",
-        )  # fmt: skip
+            learner,
+            samples(person, place.settings, batch_size),
+            run,
+            share=own_share(batch_size, 1),
+            names=[name],
+            steps=steps,
+            device=place.device,
+            title=f"{kind} {name} {count}",
+        )
         save_model(after, learner.average, {"iteration": steps})
     return before, after
 
@@ -167,7 +191,15 @@ def compared(place: Place, name: str, driver: str, measurer: Measurer) -> Iterat
             }
             for method, output in {**made, NEAREST: nearest(subject, protocol, seen)}.items():
                 values, _ = subject.compare(output, protocol)
-                yield {**values, "person": name, "driver": driver, "method": method, "frames": count, "protocol": protocol, **measurer.names()}
+                yield {
+                    **values,
+                    "person": name,
+                    "driver": driver,
+                    "method": method,
+                    "frames": count,
+                    "protocol": protocol,
+                    **measurer.names(),
+                }
 
 
 def known_faces(crops: Clip) -> tuple[np.ndarray, np.ndarray]:
@@ -219,7 +251,9 @@ def response(place: Place, people: dict[str, list[str]], drivers: list[str], mea
         measurer: the networks.
     """
     clips = {driver: place.pair(driver)[0] for driver in drivers}
-    shown, plain = ({name: crop_of(crops, choose(crops)) for name, crops in clips.items()} for choose in (extreme, usual))
+    shown, plain = (
+        {name: crop_of(crops, choose(crops)) for name, crops in clips.items()} for choose in (extreme, usual)
+    )
     truth, rows = measure(measurer, list(shown.values())), []
     for name, own in people.items():
         avatar = Avatar.load(avatar_of(place, name, 32, BUNDLED_MODEL, "bundled")[1], str(place.device))
@@ -227,9 +261,28 @@ def response(place: Place, people: dict[str, list[str]], drivers: list[str], mea
         others = [crop for driver, crop in plain.items() if driver not in own][:4]
         driven, theirs = measurer.sequence(*outputs(avatar, others)), measure(measurer, others)
         person = Subject(place.pair(name), avatar.image_size, measurer, SHOWN, {}).references.descriptors
-        to_driver = [metrics.identity_error(driven.descriptors[[i]], theirs.descriptors[[i]]) for i in range(len(others))]
-        rows.append([name, spread_of(made.landmarks), spread_of(truth.landmarks), metrics.identity_error(driven.descriptors, person), np.nanmean(to_driver)])
-    return pd.DataFrame(rows, columns=["person", "outputs differ by", "drivers differ by", "identity error to the avatar's person", "to the driver"])
+        to_driver = [
+            metrics.identity_error(driven.descriptors[[i]], theirs.descriptors[[i]]) for i in range(len(others))
+        ]
+        rows.append(
+            [
+                name,
+                spread_of(made.landmarks),
+                spread_of(truth.landmarks),
+                metrics.identity_error(driven.descriptors, person),
+                np.nanmean(to_driver),
+            ]
+        )
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "person",
+            "outputs differ by",
+            "drivers differ by",
+            "identity error to the avatar's person",
+            "to the driver",
+        ],
+    )
 
 
 def measure(measurer: Measurer, crops: list[np.ndarray]) -> Sequence:
@@ -241,7 +294,9 @@ def grid(place: Place, names: list[str], drivers: list[str]) -> None:
     """docs/bundled.png: identities x drivers, the drivers as drawings, since their frames are not ours to ship; with them in the work folder."""
     clips = [place.pair(driver)[0] for driver in drivers]
     shown = [crop_of(crops, extreme(crops)) for crops in clips]
-    avatars = [Avatar.load(avatar_of(place, name, 32, BUNDLED_MODEL, "bundled")[1], str(place.device)) for name in names]
+    avatars = [
+        Avatar.load(avatar_of(place, name, 32, BUNDLED_MODEL, "bundled")[1], str(place.device)) for name in names
+    ]
     rows = [outputs(avatar, shown)[0] for avatar in avatars]
     size = avatars[0].image_size
     drawn = [outline(crops.landmarks()[extreme(crops)], size) for crops in clips]
@@ -251,7 +306,17 @@ def grid(place: Place, names: list[str], drivers: list[str]) -> None:
 
 def markdown(table: pd.DataFrame) -> str:
     """A table as Markdown, numbers with three digits."""
-    cells = table.map(lambda value: value if isinstance(value, str) else "-" if pd.isna(value) else f"{value:.3f}" if isinstance(value, float) else str(value))
+    cells = table.map(
+        lambda value: (
+            value
+            if isinstance(value, str)
+            else "-"
+            if pd.isna(value)
+            else f"{value:.3f}"
+            if isinstance(value, float)
+            else str(value)
+        )
+    )
     lines = [" | ".join(name.replace("_", " ") for name in table.columns), " | ".join("---" for _ in table.columns)]
     return "\n".join(f"| {line} |" for line in [*lines, *cells.agg(" | ".join, axis=1)]) + "\n"
 
@@ -272,20 +337,33 @@ def main() -> None:
     config = yaml.safe_load((arguments.project / "config.yaml").read_text(encoding="utf-8"))
     work = arguments.project / "results" / "bundled"
     work.mkdir(parents=True, exist_ok=True)
-    place = Place(arguments.project / "results" / "clips", work, FinetuneSettings.model_validate(config["finetune"]), pick_device(arguments.device))
-    drivers = {name: next(driver for person, driver in config["pairs"] if person == name) for name in config["identities"]}
+    place = Place(
+        arguments.project / "results" / "clips",
+        work,
+        FinetuneSettings.model_validate(config["finetune"]),
+        pick_device(arguments.device),
+    )
+    drivers = {
+        name: next(driver for person, driver in config["pairs"] if person == name) for name in config["identities"]
+    }
     clips = [*config["identities"], *config["drivers"]][:8]
     same = {name: [clip for clip in clips if clip.split("_")[0] == name] for name in config["identities"]}
-    settings = ScoreSettings(descriptor_weights=str(arguments.project / ScoreSettings().descriptor_weights), identity_frames=12)
+    settings = ScoreSettings(
+        descriptor_weights=str(arguments.project / ScoreSettings().descriptor_weights), identity_frames=12
+    )
     with FaceFinder(min_confidence=settings.min_confidence) as finder:
         measurer = Measurer(finder, settings)
-        scores = pd.DataFrame([row for name, driver in drivers.items() for row in compared(place, name, driver, measurer)])
+        scores = pd.DataFrame(
+            [row for name, driver in drivers.items() for row in compared(place, name, driver, measurer)]
+        )
         scores.to_csv(work / "scores.csv", index=False)
         reacted = response(place, same, clips, measurer)
         grid(place, list(config["identities"]), list(config["drivers"])[:4])
     about = load_model(BUNDLED_MODEL)[1]
     page = INTRODUCTION.format(clips=len(about["clips"]), steps=about["steps"], people=len(drivers), **measurer.names())
-    (DOCS / "bundled.md").write_text(page + markdown(means(scores)) + RESPONSE + markdown(reacted) + PICTURE, encoding="utf-8")
+    (DOCS / "bundled.md").write_text(
+        page + markdown(means(scores)) + RESPONSE + markdown(reacted) + PICTURE, encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

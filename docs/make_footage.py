@@ -30,13 +30,28 @@ from reenact.stages.segment import segment_clip
 DOCS = Path("docs")
 # Clips that the tests use too (tests/conftest.py fetches them); the first four are hard on purpose.
 FETCHED = [
-    "face_noface.mov", "noface_face.mov", "no_face.mp4", "multi_face.jpg",
-    "WolfgangLanger_Pexels.mp4", "single_face.mp4", "carphone_pristine.mp4", "astronaut.png",
-]  # fmt: skip
+    "face_noface.mov",
+    "noface_face.mov",
+    "no_face.mp4",
+    "multi_face.jpg",
+    "WolfgangLanger_Pexels.mp4",
+    "single_face.mp4",
+    "carphone_pristine.mp4",
+    "astronaut.png",
+]
 HEADINGS = [
-    "clip", "grade", "frames", "kept", "dropped, and why", "face height, px", "jitter of the centre", "of the size", "coverage", "doubtful mattes",
+    "clip",
+    "grade",
+    "frames",
+    "kept",
+    "dropped, and why",
+    "face height, px",
+    "jitter of the centre",
+    "of the size",
+    "coverage",
+    "doubtful mattes",
     "s / 100 frames",
-]  # fmt: skip
+]
 INTRODUCTION = """\
 # Footage
 
@@ -83,9 +98,15 @@ def make_row(media: Path, folder: Path, most: int) -> dict[str, Any]:
         known = probe(media)
         end = None if known.kind != "video" or not known.fps else (most - 0.5) / known.fps
         decode_clip(
-            media=media, frames=files["frames.csv"], source=files["source.json"], role="identity", start=None, end=end, holdout=0,
+            media=media,
+            frames=files["frames.csv"],
+            source=files["source.json"],
+            role="identity",
+            start=None,
+            end=end,
+            holdout=0,
             settings=DecodeSettings(max_frames=10**6),
-        )  # fmt: skip
+        )
         row["frames"] = len(pd.read_csv(files["frames.csv"]))
         crop_clip(media=media, frames=files["frames.csv"], crops=files["crops.zip"], settings=CropSettings(), threads=2)
         segment_clip(crops=files["crops.zip"], mattes=files["mattes.zip"], settings=SegmentSettings(), threads=2)
@@ -129,16 +150,26 @@ def format_row(row: dict[str, Any], grade: str) -> str:
     """One line of the table."""
     if "error" in row:
         message = row["error"].split(". ")[0]
-        return f"| {row['clip']} | {grade} | {row.get('frames', '-')} | 0 | stops: {message} |" + " - |" * (len(HEADINGS) - 5)
+        return f"| {row['clip']} | {grade} | {row.get('frames', '-')} | 0 | stops: {message} |" + " - |" * (
+            len(HEADINGS) - 5
+        )
     lost = ", ".join(f"{count} {reason}" for reason, count in _plain(row["reasons"]).items()) or "-"
     low, middle, high = row["face_height"]
     least, mean, most = row["coverage"]
     steps = [[100 * row["jitter"][f"{what}_{when}"] for when in ("before", "after")] for what in ("centre", "scale")]
     restless = ["-" if np.isnan(before) else f"{before:.2f} → {after:.2f}" for before, after in steps]
     cells = [
-        row["clip"], grade, row["frames"], row["kept"], lost, f"{middle:.0f} ({low:.0f}-{high:.0f})", *restless,
-        f"{mean:.0%} ({least:.0%}-{most:.0%})", row["warnings"] or "-", f"{100 * row['core_seconds'] / row['frames']:.1f}" if row["frames"] > 1 else "-",
-    ]  # fmt: skip
+        row["clip"],
+        grade,
+        row["frames"],
+        row["kept"],
+        lost,
+        f"{middle:.0f} ({low:.0f}-{high:.0f})",
+        *restless,
+        f"{mean:.0%} ({least:.0%}-{most:.0%})",
+        row["warnings"] or "-",
+        f"{100 * row['core_seconds'] / row['frames']:.1f}" if row["frames"] > 1 else "-",
+    ]
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
@@ -159,7 +190,10 @@ def summary(rows: list[dict[str, Any]]) -> str:
         reasons.update(_plain(row["reasons"]))
     doubtful, cores = sum(row["warnings"] for row in done), sum(row["core_seconds"] for row in done)
     calm = [row["jitter"] for row in done if not np.isnan(row["jitter"]["centre_before"])]
-    middle = {key: 100 * float(np.median([jitters[key] for jitters in calm])) for key in ("centre_before", "centre_after", "scale_before", "scale_after")}
+    middle = {
+        key: 100 * float(np.median([jitters[key] for jitters in calm]))
+        for key in ("centre_before", "centre_after", "scale_before", "scale_after")
+    }
     return (
         f"{len(rows)} clips, of which {len(rows) - len(done)} end with an error, as they should if there is nobody in them. {frames} frames, {kept} kept; "
         f"dropped: {', '.join(f'{count} {reason}' for reason, count in reasons.most_common()) or 'none'}. Jitter, median of the clips: centre "
@@ -171,16 +205,34 @@ def summary(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Do what is not done yet, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=Path, default=Path("../shared/clips"), help="folder of clips with its manifest.csv (default: ../shared/clips)")
-    parser.add_argument("--media", type=Path, default=Path("resources/media"), help="where the fetched test clips are (default: resources/media)")
-    parser.add_argument("--results", type=Path, default=Path("results/footage"), help="where results are kept (default: results/footage)")
+    parser.add_argument(
+        "--clips",
+        type=Path,
+        default=Path("../shared/clips"),
+        help="folder of clips with its manifest.csv (default: ../shared/clips)",
+    )
+    parser.add_argument(
+        "--media",
+        type=Path,
+        default=Path("resources/media"),
+        help="where the fetched test clips are (default: resources/media)",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results/footage"),
+        help="where results are kept (default: results/footage)",
+    )
     parser.add_argument("--frames", type=int, default=120, help="most frames of a clip (default: 120)")
     parser.add_argument("--table-only", action="store_true", help="leave out clips that are not done yet")
     arguments = parser.parse_args()
     clips = [(arguments.media / name, "") for name in FETCHED]
     manifest = arguments.clips / "manifest.csv"
     if manifest.is_file():
-        clips += [(arguments.clips / f"{clip}.mp4", grade) for clip, grade in pd.read_csv(manifest)[["id", "grade"]].itertuples(index=False)]
+        clips += [
+            (arguments.clips / f"{clip}.mp4", grade)
+            for clip, grade in pd.read_csv(manifest)[["id", "grade"]].itertuples(index=False)
+        ]
     rows, lines = [], []
     for number, (media, grade) in enumerate(clips):
         folder = arguments.results / media.name.replace(".", "_")

@@ -21,18 +21,52 @@ from reenact.tools.score_table import Plan, score_table
 
 RESULTS, DOCS = Path("results"), Path("docs")
 COLUMNS = [
-    "identity_error", "csim", "pose_error", "aligned_error", "motion_error", "mouth_correlation", "blink_correlation", "psnr", "ssim",
-    "perceptual", "matte_iou", "sharpness", "jitter", "failed",
-]  # fmt: skip
-PEOPLE_COLUMNS = ["identity_error", "csim", "pose_error", "aligned_error", "motion_error", "mouth_correlation", "sharpness", "jitter", "failed"]
+    "identity_error",
+    "csim",
+    "pose_error",
+    "aligned_error",
+    "motion_error",
+    "mouth_correlation",
+    "blink_correlation",
+    "psnr",
+    "ssim",
+    "perceptual",
+    "matte_iou",
+    "sharpness",
+    "jitter",
+    "failed",
+]
+PEOPLE_COLUMNS = [
+    "identity_error",
+    "csim",
+    "pose_error",
+    "aligned_error",
+    "motion_error",
+    "mouth_correlation",
+    "sharpness",
+    "jitter",
+    "failed",
+]
 TRAINING_HEADING = "\n# How the bundled meta-model learned\n"
 PEOPLE_HEADING = "\n# Six people, each driven by two others\n"
 NAMES = {
-    "0": "0: meta-model, no fine-tuning", "mean_image": "*mean image of the person*",
-    "driver_frame": "*the driver's own frame*", "real_frames": "*the true frame (floor)*",
-}  # fmt: skip
+    "0": "0: meta-model, no fine-tuning",
+    "mean_image": "*mean image of the person*",
+    "driver_frame": "*the driver's own frame*",
+    "real_frames": "*the true frame (floor)*",
+}
 # First and last + 1 of the 68 landmarks of each part of the face, and whether its outline closes.
-PARTS = [(0, 17, False), (17, 22, False), (22, 27, False), (27, 31, False), (31, 36, False), (36, 42, True), (42, 48, True), (48, 60, True), (60, 68, True)]
+PARTS = [
+    (0, 17, False),
+    (17, 22, False),
+    (22, 27, False),
+    (27, 31, False),
+    (31, 36, False),
+    (36, 42, True),
+    (42, 48, True),
+    (48, 60, True),
+    (60, 68, True),
+]
 INTRODUCTION = """\
 # Results of the demo
 
@@ -55,7 +89,10 @@ error on the other half: 0 to 1 = from the least to the largest error of the swe
 def table(scores: pd.DataFrame, chosen: str) -> str:
     """A Markdown table: one row a model."""
     known = [name for name in COLUMNS if scores[name].notna().any()]
-    lines = ["| iteration | " + " | ".join(name.replace("_", " ") for name in known) + " |", "|" + " --- |" * (len(known) + 1)]
+    lines = [
+        "| iteration | " + " | ".join(name.replace("_", " ") for name in known) + " |",
+        "|" + " --- |" * (len(known) + 1),
+    ]
     for _, row in scores.iterrows():
         name = NAMES.get(row.model, row.model) + (" **(chosen)**" if row.model == chosen else "")
         cells = ["-" if pd.isna(row[c]) else f"{row[c]:.2f}" if c == "psnr" else f"{row[c]:.3f}" for c in known]
@@ -99,27 +136,53 @@ def people(project: Path) -> str:
     """The part about a project folder: its avatars, each scored with every driver that it is rendered with."""
     config = yaml.safe_load((project / "config.yaml").read_text())
     table, results = project / "pairs.csv", project / "results"
-    files = [(f"avatars/{i}/model.safetensors", f"clips/{i}/crops.zip", f"clips/{i}/mattes.zip", f"clips/{d}/crops.zip", f"clips/{d}/mattes.zip") for i, d in config["pairs"]]
+    files = [
+        (
+            f"avatars/{i}/model.safetensors",
+            f"clips/{i}/crops.zip",
+            f"clips/{i}/mattes.zip",
+            f"clips/{d}/crops.zip",
+            f"clips/{d}/mattes.zip",
+        )
+        for i, d in config["pairs"]
+    ]
     names = ["model", "identity_crops", "identity_mattes", "driver_crops", "driver_mattes"]
     pd.DataFrame([[f"results/{file}" for file in row] for row in files], columns=names).to_csv(table, index=False)
     settings = ScoreSettings(descriptor_weights=str(project / ScoreSettings().descriptor_weights))
     score_table(
-        table=table, scores=results / "table.csv", summary=results / "table_summary.csv", plan=Plan(baselines=True), settings=settings
+        table=table,
+        scores=results / "table.csv",
+        summary=results / "table_summary.csv",
+        plan=Plan(baselines=True),
+        settings=settings,
     )
     scores = pd.read_csv(results / "table.csv", dtype={"baseline": str}, keep_default_na=True)
-    lines = [PEOPLE_HEADING, f"\nMade by the commands in docs/{project.name}.yaml: 128 px, the bundled meta-model, which saw none of them; 32 frames a row.\n"]
+    lines = [
+        PEOPLE_HEADING,
+        f"\nMade by the commands in docs/{project.name}.yaml: 128 px, the bundled meta-model, which saw none of them; 32 frames a row.\n",
+    ]
     lines += [f"Descriptor: {scores['descriptor'].dropna().iloc[0]}. Metrics as above.\n"]
     known = [name for name in PEOPLE_COLUMNS if scores[name].notna().any()]
-    lines += ["\n| avatar | iteration | check, % from the best | driven by | " + " | ".join(name.replace("_", " ") for name in known) + " |\n", "|" + " --- |" * (len(known) + 4) + "\n"]
+    lines += [
+        "\n| avatar | iteration | check, % from the best | driven by | "
+        + " | ".join(name.replace("_", " ") for name in known)
+        + " |\n",
+        "|" + " --- |" * (len(known) + 4) + "\n",
+    ]
     for row in scores[scores["baseline"].isna()].itertuples():
-        identity, driver = Path(row.model).parent.name, Path(row.driver_crops).parent.name if row.protocol == "cross" else "itself, held out"
+        identity, driver = (
+            Path(row.model).parent.name,
+            Path(row.driver_crops).parent.name if row.protocol == "cross" else "itself, held out",
+        )
         chosen = json.loads((results / "avatars" / identity / "selected.json").read_text())
         gap = f"{100 * chosen['check']['gap']:.1f}" if chosen["check"] else "-"
         lines.append(f"| {identity} | {chosen['iteration']} | {gap} | {driver} | {cells(row, known)} |\n")
     summary = pd.read_csv(results / "table_summary.csv", dtype={"baseline": str})
     for (baseline, protocol), part in summary.groupby([summary["baseline"].fillna(""), "protocol"], sort=False):
         figures = part.set_index("metric")
-        spread = {c: "" if pd.isna(figures["deviation"][c]) else f" ± {figures['deviation'][c]:.3f}" for c in figures.index}
+        spread = {
+            c: "" if pd.isna(figures["deviation"][c]) else f" ± {figures['deviation'][c]:.3f}" for c in figures.index
+        }
         shown = [f"{figures['mean'][c]:.3f}{spread[c]}" if c in figures.index else "-" for c in known]
         name = NAMES.get(baseline, "**mean ± deviation of the avatars**")
         lines.append(f"| {name} | | | {'others' if protocol == 'cross' else 'itself'} | {' | '.join(shown)} |\n")
@@ -132,14 +195,22 @@ def training(runs: list[Path]) -> str:
     for run in runs:
         lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
         rows |= {line["step"]: line for line in lines if "validation_pose_error" in line}
-    names = ["pixel", "pose_response", *(f"validation_{name}" for name in ("pose_error", "identity_error", "dice", "perceptual", "failed"))]
+    names = [
+        "pixel",
+        "pose_response",
+        *(f"validation_{name}" for name in ("pose_error", "identity_error", "dice", "perceptual", "failed")),
+    ]
     lines = [
         TRAINING_HEADING,
         "\nSettings: docs/mini.yaml. Validation: eight of the ten validation people of the development clips, none of whom it learned from, zero-shot, six frames each, "
         "moving average. *pose error* by their own frames, *identity error* by somebody else's; *pixel*: the training loss of that step, x 10; learning rates fall after 4,000; the pose encoder had its second warm-up at 10,000, "
         "and was replaced by a wider one at 24,466, after which batches are of 128, on a GPU (validated on the CPU afterwards). "
         "Made by `python docs/make_results.py --training RUN...`, of the run folders of all phases.\n",
-        "\n| step | " + " | ".join(name.replace("_", " ") for name in names) + " |\n|" + " --- |" * (len(names) + 1) + "\n",
+        "\n| step | "
+        + " | ".join(name.replace("_", " ") for name in names)
+        + " |\n|"
+        + " --- |" * (len(names) + 1)
+        + "\n",
     ]
     for step in sorted(rows):
         lines.append(f"| {step} | " + " | ".join(f"{rows[step][name]:.3f}" for name in names) + " |\n")
@@ -181,7 +252,9 @@ def demo() -> str:
         parts.append(f"\n## {folder.name}\n\n{selected['reason']}\n{checked(selected['check'])}")
         for protocol, rows in scores.groupby("protocol", sort=False):
             driver = "its own held-out frames" if protocol == "self" else "another person"
-            parts.append(f"\nDriven by {driver} ({rows.frames.max()} frames):\n\n{table(rows, str(selected['iteration']))}")
+            parts.append(
+                f"\nDriven by {driver} ({rows.frames.max()} frames):\n\n{table(rows, str(selected['iteration']))}"
+            )
     return INTRODUCTION.format(**facts) + "".join(parts)
 
 
@@ -190,7 +263,9 @@ def picture() -> None:
     renders = RESULTS / "renders"
     rows = [outlines(RESULTS / "clips" / "pexels_held_out" / "crops.zip", 8)]
     rows += [frames(renders / identity / "pexels_held_out.mp4", 8) for identity in ("pexels_woman", "astronaut")]
-    picture = np.vstack([np.hstack([cv2.resize(f, (160, 160), interpolation=cv2.INTER_AREA) for f in row]) for row in rows])
+    picture = np.vstack(
+        [np.hstack([cv2.resize(f, (160, 160), interpolation=cv2.INTER_AREA) for f in row]) for row in rows]
+    )
     cv2.imwrite(str(DOCS / "demo.png"), picture[..., ::-1])
 
 

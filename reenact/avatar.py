@@ -136,7 +136,9 @@ class Avatar:
         batch_size: int,
         adjust: Callable[[Tensor], Tensor] | None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        parts = source.split(batch_size) if isinstance(source, Tensor) else _tensors(source, batch_size, self.image_size)
+        parts = (
+            source.split(batch_size) if isinstance(source, Tensor) else _tensors(source, batch_size, self.image_size)
+        )
         for batch in parts:
             pose = self.pose_embedding(batch)
             yield self.render(pose if adjust is None else adjust(pose), identity)
@@ -151,12 +153,19 @@ class Avatar:
             )
         rows = identity if identity.ndim == 2 else identity[None]
         if rows.ndim != 2 or rows.shape[1] != self.identity_dim or len(rows) not in (1, count):
-            raise UserError(f"identity: shape {tuple(identity.shape)}; needed: 1 x {self.identity_dim}, or a row for each pose")
+            raise UserError(
+                f"identity: shape {tuple(identity.shape)}; needed: 1 x {self.identity_dim}, or a row for each pose"
+            )
         return rows.to(self._device, torch.float32).expand(count, -1)
 
     def _frames(self, frames: Tensor) -> Tensor:
         """Checked frames at the model's size, on its device."""
-        if not isinstance(frames, Tensor) or frames.ndim != 4 or frames.shape[1] != 3 or frames.shape[2] != frames.shape[3]:
+        if (
+            not isinstance(frames, Tensor)
+            or frames.ndim != 4
+            or frames.shape[1] != 3
+            or frames.shape[2] != frames.shape[3]
+        ):
             shape = tuple(frames.shape) if hasattr(frames, "shape") else type(frames).__name__
             raise UserError(f"frames: {shape}; needed: a tensor B x 3 x H x H (square crops, RGB, channels first)")
         if not frames.is_floating_point():

@@ -57,7 +57,14 @@ def _video_crops(media: Path, settings: CropSettings) -> Iterator[np.ndarray]:
     with tempfile.TemporaryDirectory(prefix="reenact-driver-") as folder:
         frames, source, crops = (Path(folder, name) for name in ("frames.csv", "source.json", "crops.zip"))
         decode_clip(
-            media=media, frames=frames, source=source, role="driver", start=None, end=None, holdout=0.0, settings=DecodeSettings()
+            media=media,
+            frames=frames,
+            source=source,
+            role="driver",
+            start=None,
+            end=None,
+            holdout=0.0,
+            settings=DecodeSettings(),
         )
         crop_clip(media=media, frames=frames, crops=crops, settings=settings)
         clip = Clip(crops)

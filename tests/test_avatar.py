@@ -139,7 +139,10 @@ def test_a_video_is_cropped_and_followed(avatar, tmp_path):
     [
         (torch.zeros(3, 64, 64), r"frames: \(3, 64, 64\); needed: a tensor B x 3 x H x H"),
         (torch.zeros(1, 3, 64, 32), r"frames: \(1, 3, 64, 32\); needed"),
-        (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), r"frames: type torch\.uint8; needed: floating point in \[0, 1\]"),
+        (
+            torch.zeros(1, 3, 64, 64, dtype=torch.uint8),
+            r"frames: type torch\.uint8; needed: floating point in \[0, 1\]",
+        ),
         (torch.full((1, 3, 64, 64), 255.0), r"frames: values from 255 to 255; needed: RGB in \[0, 1\]"),
         (torch.full((1, 3, 64, 64), float("nan")), "frames: values from nan"),
         (np.zeros((1, 64, 64, 3)), r"frames: \(1, 64, 64, 3\); needed: a tensor"),

@@ -38,8 +38,13 @@ def test_the_drivers_versions_are_those_of_the_constraints_but_for_numpy():
     driver = pins((ROOT / "envs" / "driver.txt").read_text().split())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert {"snakemake", "snakemake-executor-plugin-slurm", "pydantic", "pyyaml"} <= driver.keys()
-    assert {name: version for name, version in driver.items() if constraints.get(name, version) != version}.keys() == {"numpy"}
-    assert driver.keys() - constraints.keys() == {"snakemake-executor-plugin-slurm", "snakemake-executor-plugin-slurm-jobstep"}
+    assert {name: version for name, version in driver.items() if constraints.get(name, version) != version}.keys() == {
+        "numpy"
+    }
+    assert driver.keys() - constraints.keys() == {
+        "snakemake-executor-plugin-slurm",
+        "snakemake-executor-plugin-slurm-jobstep",
+    }
     assert not driver.keys() & {"torch", "mediapipe"} and "torch" in names(project["dependencies"])
     environment = yaml.safe_load((ROOT / "envs" / "driver.yaml").read_text())["dependencies"]
     assert environment[-1] == {"pip": ["--requirement driver.txt"]}
@@ -62,9 +67,21 @@ def test_snakemake_would_build_the_stages_environment_with_conda(tmp_path):
     tool = tmp_path / "conda"
     tool.write_text(CONDA.replace("FOLDER", str(tmp_path)))
     tool.chmod(0o755)
-    command = ["snakemake", "--cores", "1", "--sdm", "conda", "--conda-create-envs-only", "--dry-run", "--conda-prefix", str(tmp_path / "envs")]
+    command = [
+        "snakemake",
+        "--cores",
+        "1",
+        "--sdm",
+        "conda",
+        "--conda-create-envs-only",
+        "--dry-run",
+        "--conda-prefix",
+        str(tmp_path / "envs"),
+    ]
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "asked.yaml").read_text() == (ROOT / "envs" / "reenact.yaml").read_text()
 
@@ -103,9 +120,19 @@ def test_stages_run_in_the_container_with_weights_from_a_mounted_folder(tmp_path
     clips = {"identities": {"anna": {"media": "source.bin"}}, "drivers": {"speech": {"media": "source.bin"}}}
     config = {**clips, "fetch": {"files": {"weights/vgg.pth": file}}, "score": {"descriptor_weights": "source.bin"}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    command = ["snakemake", "--cores", "1", "--sdm", "apptainer", "--apptainer-args=--nv --bind /lab/weights:resources/weights", "fetch_all"]
+    command = [
+        "snakemake",
+        "--cores",
+        "1",
+        "--sdm",
+        "apptainer",
+        "--apptainer-args=--nv --bind /lab/weights:resources/weights",
+        "fetch_all",
+    ]
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "resources" / "weights" / "vgg.pth").read_bytes() == b"weights"
     assert "--nv --bind /lab/weights:resources/weights" in (tmp_path / "asked").read_text()

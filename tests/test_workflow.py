@@ -30,7 +30,13 @@ TOY = {
     "decode": {"max_frames": 6},
     "drive": {"frames": 9, "driver": "carphone"},
     "model": {"preset": "small"},
-    "meta": {"clips": ["pexels_woman", "astronaut"], "steps": 3, "batch_size": 2, "perceptual_width": 0.1, "identity_frames": 1},
+    "meta": {
+        "clips": ["pexels_woman", "astronaut"],
+        "steps": 3,
+        "batch_size": 2,
+        "perceptual_width": 0.1,
+        "identity_frames": 1,
+    },
     "finetune": {"sweep": [1, 2], "extend": False, "perceptual_width": 0.1, "max_batch": 2, "checkpoint_every": 1},
     "score": {"identity_frames": 3, "reference_frames": 3},
 }
@@ -47,7 +53,14 @@ class Project:
 
     def snakemake(self, *arguments):
         command = ["snakemake", "--cores", "2", *arguments]
-        return subprocess.run(command, cwd=self.folder, env=self.environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def environment(self):
         return os.environ | {"PYTHONPATH": str(self.folder)}
@@ -105,7 +118,9 @@ def test_everything_promised_is_there(project):
     results = project.folder / "results"
     for identity in TOY["identities"]:
         avatar = results / "avatars" / identity
-        assert all((avatar / name).stat().st_size for name in ("model.safetensors", "sweep.csv", "sweep.png", "selected.json"))
+        assert all(
+            (avatar / name).stat().st_size for name in ("model.safetensors", "sweep.csv", "sweep.png", "selected.json")
+        )
         assert set(pd.read_csv(avatar / "sweep.csv").iteration) == {0, 1, 2}
     assert (results / "meta" / "meta" / "model.safetensors").exists()
     page = (results / "report" / "index.html").read_text()
@@ -113,10 +128,16 @@ def test_everything_promised_is_there(project):
     for stage in STAGES - {"fetch"}:
         assert list((project.folder / "logs" / stage).rglob("*.log")), stage
         assert list((results / "benchmarks" / stage).rglob("*.tsv")), stage
-    assert [p for p in results.rglob(".*") if p.is_file() and p.suffix != ".snakemake_timestamp" and "snakemake" not in p.name] == []
+    assert [
+        p
+        for p in results.rglob(".*")
+        if p.is_file() and p.suffix != ".snakemake_timestamp" and "snakemake" not in p.name
+    ] == []
 
 
-@pytest.mark.parametrize(("identity", "driver", "sound"), [("pexels_woman", "single_face", True), ("astronaut", "carphone", False)])
+@pytest.mark.parametrize(
+    ("identity", "driver", "sound"), [("pexels_woman", "single_face", True), ("astronaut", "carphone", False)]
+)
 def test_videos_have_the_drivers_frames_times_and_sound(project, identity, driver, sound):
     frames = pd.read_csv(project.folder / "results" / "clips" / driver / "frames.csv")
     for kind in ("", ".side_by_side"):
@@ -172,7 +193,12 @@ def test_bad_settings_stop_before_any_job_with_one_message(project, configured):
     configured(crop={"scael": 2}, pairs=[["pexels_woman", "carfone"]], finetune={"sweep": [2, 1]})
     done = project.snakemake()
     assert done.returncode == 1 and "Traceback" not in done.stdout
-    for part in ("3 problems", "did you mean 'scale'?", "did you mean 'carphone'?", "finetune.sweep: [2, 1] must increase"):
+    for part in (
+        "3 problems",
+        "did you mean 'scale'?",
+        "did you mean 'carphone'?",
+        "finetune.sweep: [2, 1] must increase",
+    ):
         assert part in done.stdout
 
 
@@ -195,7 +221,14 @@ def test_killed_training_goes_on_and_ends_the_same(project, configured):
     assert project.snakemake(target.format("whole")).returncode == 0
     configured(meta=settings | {"name": "killed"})
     command = ["snakemake", "--cores", "2", target.format("killed")]
-    run = subprocess.Popen(command, cwd=project.folder, env=project.environment(), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     checkpoint = "results/runs/meta/killed-*/checkpoint_00000004.pt"
     deadline = time.monotonic() + 120
     while not list(project.folder.glob(checkpoint)) and time.monotonic() < deadline:
@@ -212,14 +245,21 @@ def test_killed_training_goes_on_and_ends_the_same(project, configured):
 
 
 def test_a_set_in_shards_trains_a_meta_model_and_may_grow(project, configured):
-    rows = ["clip,identity,path,end,split", "a,woman,media/WolfgangLanger_Pexels.mp4,0.5,train", "b,man,media/single_face.mp4,0.4,val"]
+    rows = [
+        "clip,identity,path,end,split",
+        "a,woman,media/WolfgangLanger_Pexels.mp4,0.5,train",
+        "b,man,media/single_face.mp4,0.4,val",
+    ]
     (project.folder / "set.csv").write_text("\n".join([*rows, ""]))
     settings = TOY["meta"] | {"name": "sharded", "clips": [], "set": "set.csv", "shards": 2, "validate_frames": 1}
     configured(meta=settings, shard={"frames": 4}, crop={"size": 64})
     target = "results/meta/sharded/model.safetensors"
     done = project.snakemake(target)
     assert done.returncode == 0, done.stdout[-4000:]
-    assert pd.read_csv(project.folder / "results" / "dataset" / "clips.csv")["split"].tolist() == ["train", "validation"]
+    assert pd.read_csv(project.folder / "results" / "dataset" / "clips.csv")["split"].tolist() == [
+        "train",
+        "validation",
+    ]
     assert "Nothing to be done" in project.snakemake(target, "--dry-run").stdout
     (project.folder / "set.csv").write_text("\n".join([*rows, "c,carphone,media/carphone_pristine.mp4,0.4,train", ""]))
     done = project.snakemake("results/shards/00000-of-00002.tar", "results/shards/00001-of-00002.tar")

@@ -11,14 +11,23 @@ from reenact.tools.augment_sheet import draw_augment_sheet
 def main() -> None:
     parser = StageParser(__doc__, MetaSettings, ModelSettings)
     parser.add_argument("--crops", type=Path, nargs="*", default=[], help="clip files of stage crop")
-    parser.add_argument("--mattes", type=Path, nargs="*", default=[], help="clip files of stage segment, in the same order")
-    parser.add_argument("--shard-files", type=Path, nargs="*", default=[], help="files of stage shard, in place of clip files")
+    parser.add_argument(
+        "--mattes", type=Path, nargs="*", default=[], help="clip files of stage segment, in the same order"
+    )
+    parser.add_argument(
+        "--shard-files", type=Path, nargs="*", default=[], help="files of stage shard, in place of clip files"
+    )
     parser.add_argument("--sheet", type=Path, required=True, help="picture to write (.png)")
     parser.add_argument("--samples", type=int, default=8, help="rows (default: 8)")
     arguments, (settings, model_settings) = parser.parse()
     draw_augment_sheet(
-        crops=arguments.crops, mattes=arguments.mattes, shards=arguments.shard_files, sheet=arguments.sheet, samples=arguments.samples,
-        size=model_settings.image_size, settings=settings,
+        crops=arguments.crops,
+        mattes=arguments.mattes,
+        shards=arguments.shard_files,
+        sheet=arguments.sheet,
+        samples=arguments.samples,
+        size=model_settings.image_size,
+        settings=settings,
     )
 
 

@@ -15,8 +15,12 @@ def main() -> None:
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
     crop_clip(
-        media=arguments.media, frames=arguments.frames, crops=arguments.crops, settings=settings,
-        device=arguments.device, threads=arguments.threads,
+        media=arguments.media,
+        frames=arguments.frames,
+        crops=arguments.crops,
+        settings=settings,
+        device=arguments.device,
+        threads=arguments.threads,
     )
 
 

@@ -15,12 +15,21 @@ def main() -> None:
     parser.add_argument("--role", choices=["identity", "driver"], required=True, help="what the clip is for")
     parser.add_argument("--start", help="begin here: seconds from the first frame, 1:30, or 60%% of the duration")
     parser.add_argument("--end", help="stop before this: seconds from the first frame, 1:30, or 60%% of the duration")
-    parser.add_argument("--holdout", type=float, default=0.0, help="last share of an identity's video kept for scoring, 0 to 1")
+    parser.add_argument(
+        "--holdout", type=float, default=0.0, help="last share of an identity's video kept for scoring, 0 to 1"
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of the decoder (default: 2)")
     arguments, (settings,) = parser.parse()
     decode_clip(
-        media=arguments.media, frames=arguments.frames, source=arguments.source, role=arguments.role,
-        start=arguments.start, end=arguments.end, holdout=arguments.holdout, settings=settings, threads=arguments.threads,
+        media=arguments.media,
+        frames=arguments.frames,
+        source=arguments.source,
+        role=arguments.role,
+        start=arguments.start,
+        end=arguments.end,
+        holdout=arguments.holdout,
+        settings=settings,
+        threads=arguments.threads,
     )
 
 

@@ -25,11 +25,18 @@ def main() -> None:
         parser.error("--driver-crops and --driver-mattes go together")
     driver = Driver(arguments.driver_crops, arguments.driver_mattes, score, select) if arguments.driver_crops else None
     finetune(
-        crops=arguments.crops, mattes=arguments.mattes, meta=arguments.meta, sweep=arguments.sweep_folder, runs=arguments.runs,
-        device=arguments.device, threads=arguments.threads, settings=settings, driver=driver,
+        crops=arguments.crops,
+        mattes=arguments.mattes,
+        meta=arguments.meta,
+        sweep=arguments.sweep_folder,
+        runs=arguments.runs,
+        device=arguments.device,
+        threads=arguments.threads,
+        settings=settings,
+        driver=driver,
         # Watching decides how far a sweep goes, not what its models are.
         code=code("finetune", without=WATCHING),
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

@@ -10,11 +10,18 @@ def main() -> None:
     parser = StageParser(__doc__)
     parser.add_argument("--checkpoint", type=Path, required=True, help="the authors' file (.pth)")
     parser.add_argument("--model", type=Path, required=True, help="model file to write (.safetensors)")
-    parser.add_argument("--checkpoint-out", type=Path, help="folder for everything that training needs to go on (default: not written)")
-    parser.add_argument("--weights", choices=["average", "raw"], default="average", help="weights for the model (default: average)")
+    parser.add_argument(
+        "--checkpoint-out", type=Path, help="folder for everything that training needs to go on (default: not written)"
+    )
+    parser.add_argument(
+        "--weights", choices=["average", "raw"], default="average", help="weights for the model (default: average)"
+    )
     arguments, _ = parser.parse()
     import_published(
-        checkpoint=arguments.checkpoint, model=arguments.model, checkpoint_out=arguments.checkpoint_out, weights=arguments.weights
+        checkpoint=arguments.checkpoint,
+        model=arguments.model,
+        checkpoint_out=arguments.checkpoint_out,
+        weights=arguments.weights,
     )
 
 

@@ -21,14 +21,20 @@ def main() -> None:
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
     common = dict(
-        model=arguments.model, driver_crops=arguments.driver_crops, video=arguments.video, device=arguments.device,
-        threads=arguments.threads, settings=settings,
+        model=arguments.model,
+        driver_crops=arguments.driver_crops,
+        video=arguments.video,
+        device=arguments.device,
+        threads=arguments.threads,
+        settings=settings,
     )
     if arguments.from_frame is not None and arguments.to_frame is not None:
         morph_poses(**common, from_frame=arguments.from_frame, to_frame=arguments.to_frame, seconds=arguments.seconds)
     else:
         morph_people(
-            **common, to_model=arguments.to_model, identity_crops=arguments.identity_crops,
+            **common,
+            to_model=arguments.to_model,
+            identity_crops=arguments.identity_crops,
             to_identity_crops=arguments.to_identity_crops,
         )
 

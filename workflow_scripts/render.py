@@ -10,17 +10,29 @@ from reenact.stages.render import render_pair
 def main() -> None:
     parser = StageParser(__doc__, RenderSettings)
     parser.add_argument("--model", type=Path, required=True, help="the avatar, or a meta-model (.safetensors)")
-    parser.add_argument("--identity-crops", type=Path, help="crops of the person: shown side by side; who a meta-model becomes")
+    parser.add_argument(
+        "--identity-crops", type=Path, help="crops of the person: shown side by side; who a meta-model becomes"
+    )
     parser.add_argument("--driver-crops", type=Path, required=True, help="crops of the driver")
     parser.add_argument("--driver-media", type=Path, required=True, help="the driver's file, for its sound and frames")
-    parser.add_argument("--driver-source", type=Path, required=True, help="source.json of the driver, from stage decode")
-    parser.add_argument("--stem", type=Path, required=True, help="path of the outputs without suffix: STEM.mp4, STEM.alpha.mov, ...")
+    parser.add_argument(
+        "--driver-source", type=Path, required=True, help="source.json of the driver, from stage decode"
+    )
+    parser.add_argument(
+        "--stem", type=Path, required=True, help="path of the outputs without suffix: STEM.mp4, STEM.alpha.mov, ..."
+    )
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
     render_pair(
-        model=arguments.model, identity_crops=arguments.identity_crops, driver_crops=arguments.driver_crops,
-        driver_media=arguments.driver_media, driver_source=arguments.driver_source, stem=arguments.stem,
-        device=arguments.device, threads=arguments.threads, settings=settings,
+        model=arguments.model,
+        identity_crops=arguments.identity_crops,
+        driver_crops=arguments.driver_crops,
+        driver_media=arguments.driver_media,
+        driver_source=arguments.driver_source,
+        stem=arguments.stem,
+        device=arguments.device,
+        threads=arguments.threads,
+        settings=settings,
     )
 
 

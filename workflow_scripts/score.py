@@ -18,8 +18,13 @@ def main() -> None:
     parser.add_argument("--frame-scores", type=Path, required=True, help="CSV to write: errors by frame")
     arguments, (settings,) = parser.parse()
     score_avatar(
-        driven=arguments.driven, identity_crops=arguments.identity_crops, identity_mattes=arguments.identity_mattes,
-        driver_crops=arguments.driver_crops, driver_mattes=arguments.driver_mattes, scores=arguments.scores, frame_scores=arguments.frame_scores,
+        driven=arguments.driven,
+        identity_crops=arguments.identity_crops,
+        identity_mattes=arguments.identity_mattes,
+        driver_crops=arguments.driver_crops,
+        driver_mattes=arguments.driver_mattes,
+        scores=arguments.scores,
+        frame_scores=arguments.frame_scores,
         settings=settings,
     )
 

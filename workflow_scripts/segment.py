@@ -14,8 +14,12 @@ def main() -> None:
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
     segment_clip(
-        crops=arguments.crops, mattes=arguments.mattes, settings=settings, device=arguments.device, threads=arguments.threads,
-    )  # fmt: skip
+        crops=arguments.crops,
+        mattes=arguments.mattes,
+        settings=settings,
+        device=arguments.device,
+        threads=arguments.threads,
+    )
 
 
 if __name__ == "__main__":

@@ -21,11 +21,20 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True, help="CSV to write: both errors by iteration")
     parser.add_argument("--plot", type=Path, required=True, help="PNG to write: the same as a plot")
     parser.add_argument("--selected", type=Path, required=True, help="JSON to write: the choice and why")
-    parser.add_argument("--choose", type=iteration, default="auto", help="auto, or an iteration of the sweep (finetune.choose)")
+    parser.add_argument(
+        "--choose", type=iteration, default="auto", help="auto, or an iteration of the sweep (finetune.choose)"
+    )
     arguments, (settings,) = parser.parse()
     select_model(
-        scores=arguments.scores, frame_scores=arguments.frame_scores, sweep=arguments.sweep, model=arguments.model, table=arguments.table, plot=arguments.plot,
-        selected=arguments.selected, wanted=arguments.choose, settings=settings,
+        scores=arguments.scores,
+        frame_scores=arguments.frame_scores,
+        sweep=arguments.sweep,
+        model=arguments.model,
+        table=arguments.table,
+        plot=arguments.plot,
+        selected=arguments.selected,
+        wanted=arguments.choose,
+        settings=settings,
     )
 
 

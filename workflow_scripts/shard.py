@@ -16,16 +16,24 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True, help="table of stage dataset")
     parser.add_argument("--number", type=int, required=True, help="which shard, from 0")
     parser.add_argument("--shards", type=int, required=True, help="of how many")
-    parser.add_argument("--shard", type=Path, required=True, help="file to write (.tar); its index (.npz) goes beside it")
+    parser.add_argument(
+        "--shard", type=Path, required=True, help="file to write (.tar); its index (.npz) goes beside it"
+    )
     parser.add_argument("--failures", type=Path, required=True, help="table of what is left out, to write (.csv)")
     parser.add_argument("--runs", type=Path, required=True, help="folder for unfinished shards")
     parser.add_device_arguments()
     arguments, (shard, decode, crop, segment) = parser.parse()
     make_shard(
-        clips=arguments.clips, number=arguments.number, shards=arguments.shards, outputs=ShardOutputs(arguments.shard, arguments.failures),
-        runs=arguments.runs, device=arguments.device, threads=arguments.threads, code=code("shard"),
+        clips=arguments.clips,
+        number=arguments.number,
+        shards=arguments.shards,
+        outputs=ShardOutputs(arguments.shard, arguments.failures),
+        runs=arguments.runs,
+        device=arguments.device,
+        threads=arguments.threads,
+        code=code("shard"),
         settings=Preparation(decode, crop, segment, shard),
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

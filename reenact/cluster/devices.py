@@ -54,7 +54,9 @@ def chosen_devices(device: str, visible: Sequence[str]) -> list[str]:
     if not number:
         return list(visible)
     if not number.isdigit() or int(number) >= len(visible):
-        raise UserError(f"device: {device!r} is not there; GPUs on this machine: {len(visible)} ({', '.join(visible) or 'none'})")
+        raise UserError(
+            f"device: {device!r} is not there; GPUs on this machine: {len(visible)} ({', '.join(visible) or 'none'})"
+        )
     return [visible[int(number)]]
 
 
@@ -64,7 +66,9 @@ def lease_folder(environ: Mapping[str, str]) -> Path:
 
 
 @contextmanager
-def leased(count: int, devices: Sequence[str], folder: Path, patience: float = float("inf")) -> Iterator[tuple[list[str], list[int]]]:
+def leased(
+    count: int, devices: Sequence[str], folder: Path, patience: float = float("inf")
+) -> Iterator[tuple[list[str], list[int]]]:
     """Hold `count` of the devices alone, waiting until so many are free.
 
     Args:
@@ -81,11 +85,15 @@ def leased(count: int, devices: Sequence[str], folder: Path, patience: float = f
         UserError: there are not so many devices, or they did not get free in time.
     """
     if count > len(devices):
-        raise UserError(f"the job asks for {count} GPUs, and this machine has {len(devices)}; give it fewer (resource `gpu`)")
+        raise UserError(
+            f"the job asks for {count} GPUs, and this machine has {len(devices)}; give it fewer (resource `gpu`)"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: leases of GPUs cannot be kept there ({error.strerror}); name another folder of this machine in TMPDIR") from None
+        raise UserError(
+            f"{folder}: leases of GPUs cannot be kept there ({error.strerror}); name another folder of this machine in TMPDIR"
+        ) from None
     given_up = time.monotonic() + patience
     while True:
         with ExitStack() as held:
@@ -95,7 +103,9 @@ def leased(count: int, devices: Sequence[str], folder: Path, patience: float = f
                 yield list(free), list(free.values())
                 return
         if time.monotonic() > given_up:
-            raise UserError(f"no {count} of the GPUs {', '.join(devices)} got free within {patience:.0f} s; their leases are in {folder}")
+            raise UserError(
+                f"no {count} of the GPUs {', '.join(devices)} got free within {patience:.0f} s; their leases are in {folder}"
+            )
         time.sleep(random.uniform(0.2, 0.6))  # jobs that wait for each other should not try in step
 
 

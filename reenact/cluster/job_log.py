@@ -46,7 +46,10 @@ def open_log(path: Path, job: slurm.SlurmJob | None) -> TextIO:
     last = former.rstrip().rpartition("\n")[2]
     if former and (not last.startswith(MARK) or ": starts " in last):
         number = re.findall(r"SLURM job (\d+) of run", former)[-1]
-        say(file, f"the start before, of SLURM job {number}, ended without a word; SLURM: {slurm.obituary(slurm.ask_about(number))}")
+        say(
+            file,
+            f"the start before, of SLURM job {number}, ended without a word; SLURM: {slurm.obituary(slurm.ask_about(number))}",
+        )
     return file
 
 

@@ -72,18 +72,29 @@ def launch(request: Request, log: Path | None = None, environ: Mapping[str, str]
         say(output, f"{request.name}: starts on {os.uname().nodename}{signature(job)}, GPUs: {gpus}")
         started = time.monotonic()
         while True:
-            status, told = supervise(command, environment, locks, output, in_job=job is not None, workers=request.processes > 1)
+            status, told = supervise(
+                command, environment, locks, output, in_job=job is not None, workers=request.processes > 1
+            )
             if status != CONTINUE_STATUS or job or told:
                 break
             say(output, f"{request.name}: starts again")
         if job and not place and status == CONTINUE_STATUS:
-            go_on(job, request.name, output, log.read_text(encoding="utf-8", errors="replace") if log and log.is_file() else "")
+            go_on(
+                job,
+                request.name,
+                output,
+                log.read_text(encoding="utf-8", errors="replace") if log and log.is_file() else "",
+            )
         say(output, f"{request.name}: {ended(status, job)}, after {time.monotonic() - started:.0f} s")
     return status
 
 
 def prepare(
-    request: Request, job: slurm.SlurmJob | None, place: slurm.Rendezvous | None, environ: Mapping[str, str], stack: ExitStack
+    request: Request,
+    job: slurm.SlurmJob | None,
+    place: slurm.Rendezvous | None,
+    environ: Mapping[str, str],
+    stack: ExitStack,
 ) -> tuple[list[str], dict[str, str], list[int], str]:
     """The command and its environment, descriptors of the GPUs' leases (held by `stack`), and the GPUs in words."""
     environment, count = dict(environ), -(-request.gpus // request.nodes)
@@ -101,14 +112,24 @@ def on_this_node(request: Request, place: slurm.Rendezvous | None) -> list[str]:
     """The command of a stage on one machine: itself, or torchrun with this node's share of its processes."""
     if not place:
         return [sys.executable, *request.command]
-    where = [f"--nnodes={place.nodes}", f"--node-rank={place.node}", f"--master-addr={place.host}", f"--master-port={place.port}"]
+    where = [
+        f"--nnodes={place.nodes}",
+        f"--node-rank={place.node}",
+        f"--master-addr={place.host}",
+        f"--master-port={place.port}",
+    ]
     share = request.processes // place.nodes
     return [sys.executable, "-m", "reenact.cluster.torchrun", *where, f"--nproc-per-node={share}", *request.command]
 
 
 def spread(request: Request) -> list[str]:
     """The command that runs this very command once on each node of the job, where `slurm.rendezvous` finds the others."""
-    each = [f"--nodes={request.nodes}", f"--ntasks={request.nodes}", "--ntasks-per-node=1", f"--cpus-per-task={request.threads}"]
+    each = [
+        f"--nodes={request.nodes}",
+        f"--ntasks={request.nodes}",
+        "--ntasks-per-node=1",
+        f"--cpus-per-task={request.threads}",
+    ]
     return ["srun", *each, "--wait=60", *sys.orig_argv]
 
 
@@ -119,7 +140,10 @@ def go_on(job: slurm.SlurmJob, name: str, output: TextIO, log: str) -> None:
     """
     why = slurm.why_stopped(job, slurm.ask_about(job.number))
     if not why and in_vain(log):
-        say(output, f"{name}: twice told to stop before it had anything to save, so this counts as a failure; give it more `runtime`")
+        say(
+            output,
+            f"{name}: twice told to stop before it had anything to save, so this counts as a failure; give it more `runtime`",
+        )
         return
     if not why:
         say(output, f"{name}: saved its state; the job goes back into the queue, and on from there")

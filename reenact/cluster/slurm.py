@@ -48,14 +48,20 @@ def current_job(environ: Mapping[str, str]) -> SlurmJob | None:
 def ask_about(number: str) -> SlurmJob:
     """A job as SLURM sees it now."""
     try:
-        done = subprocess.run(["scontrol", "--oneliner", "show", "job", number], capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            ["scontrol", "--oneliner", "show", "job", number], capture_output=True, text=True, timeout=60, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return SlurmJob(number)
     facts = dict(re.findall(r"(\w+)=(\S*)", done.stdout))
     return SlurmJob(
-        number=number, run=facts.get("JobName", ""), state=facts.get("JobState", "UNKNOWN"), reason=facts.get("Reason", "None"),
-        restarts=int(facts.get("Restarts", 0)), output=Path(facts.get("StdOut", "")),
-    )  # fmt: skip
+        number=number,
+        run=facts.get("JobName", ""),
+        state=facts.get("JobState", "UNKNOWN"),
+        reason=facts.get("Reason", "None"),
+        restarts=int(facts.get("Restarts", 0)),
+        output=Path(facts.get("StdOut", "")),
+    )
 
 
 def why_stopped(before: SlurmJob, now: SlurmJob) -> str:
@@ -75,7 +81,9 @@ def why_stopped(before: SlurmJob, now: SlurmJob) -> str:
 def obituary(job: SlurmJob) -> str:
     """How a job ended that had no time for a word itself: its state, and what SLURM wrote into its log."""
     try:
-        lines = re.findall(r"^slurmstepd\S* error: (.*)", job.output.read_text(encoding="utf-8", errors="replace"), re.M)
+        lines = re.findall(
+            r"^slurmstepd\S* error: (.*)", job.output.read_text(encoding="utf-8", errors="replace"), re.M
+        )
     except OSError:
         lines = []
     telling = [line for line in lines if re.search(r"memory|oom|DUE TO", line)] or lines[-1:]
@@ -89,7 +97,9 @@ def send_back(job: SlurmJob) -> str:
         SLURM's complaint, empty where it agreed.
     """
     try:
-        done = subprocess.run(["scontrol", "requeue", job.number], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            ["scontrol", "requeue", job.number], capture_output=True, text=True, timeout=60, check=False
+        )
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
     return (done.stderr.strip() or f"status {done.returncode}") if done.returncode else ""

@@ -16,7 +16,13 @@ REPEAT_AFTER = 5.0
 
 
 def supervise(
-    command: list[str], environment: dict[str, str], locks: Sequence[int], output: TextIO, *, in_job: bool, workers: bool
+    command: list[str],
+    environment: dict[str, str],
+    locks: Sequence[int],
+    output: TextIO,
+    *,
+    in_job: bool,
+    workers: bool,
 ) -> tuple[int, bool]:
     """Run a command to its end.
 
@@ -50,7 +56,9 @@ def supervise(
     # Control-C reaches the command as well, and what it makes of it counts.
     former[signal.SIGINT] = signal.signal(signal.SIGINT, lambda number, frame: None)
     try:
-        child = subprocess.Popen(command, env=environment, pass_fds=list(locks), stdout=output, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(
+            command, env=environment, pass_fds=list(locks), stdout=output, stderr=subprocess.STDOUT
+        )
         while child.poll() is None:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(REPEAT_AFTER)
@@ -65,4 +73,6 @@ def supervise(
 
 def children(pid: int) -> list[int]:
     """Processes that a process has started (Linux)."""
-    return [int(child) for file in Path("/proc", str(pid), "task").glob("*/children") for child in file.read_text().split()]
+    return [
+        int(child) for file in Path("/proc", str(pid), "task").glob("*/children") for child in file.read_text().split()
+    ]

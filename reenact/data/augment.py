@@ -48,7 +48,11 @@ class Augmentation(nn.Module):
         self.colour = settings.colour
         low, high = 1 - settings.scale, 1 + settings.scale
         self.joint = K.RandomAffine(
-            settings.rotation, (settings.shift, settings.shift), (low, high), padding_mode="reflection", p=settings.joint
+            settings.rotation,
+            (settings.shift, settings.shift),
+            (low, high),
+            padding_mode="reflection",
+            p=settings.joint,
         )
 
     @torch.no_grad()
@@ -59,14 +63,23 @@ class Augmentation(nn.Module):
         if self.joint.p > 0:
             # One call on stacked channels: all get the same transform.
             stacked = [frame, matte] if emphasis is None else [frame, matte, emphasis]
-            frame, matte, *rest = _apply(self.joint, torch.cat(stacked, 1), share).clamp(0, 1).split([t.shape[1] for t in stacked], 1)
+            frame, matte, *rest = (
+                _apply(self.joint, torch.cat(stacked, 1), share).clamp(0, 1).split([t.shape[1] for t in stacked], 1)
+            )
             emphasis = rest[0] if rest else None
         if self.colour > 0:
             frame, identity = self._colour(frame, identity, share)
         driver = frame
         for change in self.pose:
             driver = _apply(change, driver, share)
-        return replace(batch, identity_frames=identity, driver=driver.clamp(0, 1), target=frame * matte, matte=matte, emphasis=emphasis)
+        return replace(
+            batch,
+            identity_frames=identity,
+            driver=driver.clamp(0, 1),
+            target=frame * matte,
+            matte=matte,
+            emphasis=emphasis,
+        )
 
     def _colour(self, frame: Tensor, identity: Tensor, share: Share) -> tuple[Tensor, Tensor]:
         """A gain for each channel and an exponent, one draw for all frames of a sample."""
@@ -80,4 +93,6 @@ class Augmentation(nn.Module):
 def _apply(change: K.AugmentationBase2D, images: Tensor, share: Share) -> Tensor:
     """One of kornia's augmentations of B x C x H x W, a share of a step's samples."""
     drawn = change.forward_parameters(torch.Size([share.total, *images.shape[1:]]))
-    return change(images, params={name: value if name in WHOLE_BATCH else value[share.numbers] for name, value in drawn.items()})
+    return change(
+        images, params={name: value if name in WHOLE_BATCH else value[share.numbers] for name, value in drawn.items()}
+    )

@@ -69,7 +69,9 @@ class Clip:
         self.path = Path(path)
         try:
             self._archive = zipfile.ZipFile(self.path)
-            self.table = _with_numbers(pd.read_csv(io.BytesIO(self._archive.read(TABLE)), keep_default_na=False, na_values=["nan"]))
+            self.table = _with_numbers(
+                pd.read_csv(io.BytesIO(self._archive.read(TABLE)), keep_default_na=False, na_values=["nan"])
+            )
         except (OSError, KeyError, zipfile.BadZipFile) as error:
             raise UserError(f"{self.path}: not a readable clip file ({error}); delete it and run again") from error
 

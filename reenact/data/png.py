@@ -42,7 +42,9 @@ def decode_png(data: bytes) -> np.ndarray | None:
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", isal_zlib.crc32(content, zlib.crc32(name)))
+    return (
+        struct.pack(">I", len(content)) + name + content + struct.pack(">I", isal_zlib.crc32(content, zlib.crc32(name)))
+    )
 
 
 def _decode_own(data: bytes) -> np.ndarray | None:
@@ -51,7 +53,14 @@ def _decode_own(data: bytes) -> np.ndarray | None:
         return None
     signature, header, width, height, bits, colour, *_, interlaced, length, name = _HEADER.unpack_from(data)
     channels = _CHANNELS.get(colour)
-    known = (signature, header, bits, interlaced, name, length) == (_SIGNATURE, b"IHDR", 8, 0, b"IDAT", len(data) - _HEAD - _TAIL)
+    known = (signature, header, bits, interlaced, name, length) == (
+        _SIGNATURE,
+        b"IHDR",
+        8,
+        0,
+        b"IDAT",
+        len(data) - _HEAD - _TAIL,
+    )
     if not known or channels is None:
         return None
     packed = data[_HEAD:-_TAIL]
@@ -60,7 +69,10 @@ def _decode_own(data: bytes) -> np.ndarray | None:
         rows = np.frombuffer(isal_zlib.decompress(packed), np.uint8)
     except isal_zlib.error:
         return None
-    if rows.size != height * (width * channels + 1) or isal_zlib.crc32(packed, zlib.crc32(name)) != struct.unpack_from(">I", data, len(data) - _TAIL)[0]:
+    if (
+        rows.size != height * (width * channels + 1)
+        or isal_zlib.crc32(packed, zlib.crc32(name)) != struct.unpack_from(">I", data, len(data) - _TAIL)[0]
+    ):
         return None
     rows = rows.reshape(height, -1)
     if (rows[:, 0] != _UP).any():

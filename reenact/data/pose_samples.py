@@ -44,7 +44,14 @@ class PoseSamples:
         chosen = []
         for number in random.integers(len(self._known), size=count):
             person, rows = self._known[number]
-            chosen.append((person, random.choice(len(person.frames), p=person.unusualness) if random.random() < 0.5 else random.choice(rows)))
+            chosen.append(
+                (
+                    person,
+                    random.choice(len(person.frames), p=person.unusualness)
+                    if random.random() < 0.5
+                    else random.choice(rows),
+                )
+            )
         frames, mattes, points = (
             torch.from_numpy(np.stack([getattr(person, part)[row] for person, row in chosen])).to(self._device)
             for part in ("frames", "mattes", "landmarks")
@@ -80,7 +87,9 @@ def moved(images: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     points = (points - 0.5) @ turn.transpose(1, 2) + 0.5 + shift[:, None]
     # Sampling asks where each pixel comes from, in coordinates from -1 to 1.
     back = torch.linalg.inv(turn)
-    grid = functional.affine_grid(torch.cat([back, -2 * back @ shift[..., None]], 2), list(images.shape), align_corners=False)
+    grid = functional.affine_grid(
+        torch.cat([back, -2 * back @ shift[..., None]], 2), list(images.shape), align_corners=False
+    )
     return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False), points
 
 
@@ -88,8 +97,12 @@ def disturbed(images: Tensor) -> Tensor:
     """B x 3 x S x S in [0, 1] of other colours, some grey, some unsharp, noisy, and some with a rectangle before it."""
     images = images.clamp(0, 1) ** torch.exp(_uniform(images, -0.4, 0.4, 1, 1, 1)) * _uniform(images, 0.7, 1.3, 3, 1, 1)
     grey = images.mean(1, keepdim=True)
-    images = grey + (images - grey) * torch.where(_uniform(images, 0, 1, 1, 1, 1) < 0.15, 0.0, _uniform(images, 0.6, 1.4, 1, 1, 1))
-    unsharp = functional.interpolate(functional.avg_pool2d(images, 2), scale_factor=2.0, mode="bilinear", align_corners=False)
+    images = grey + (images - grey) * torch.where(
+        _uniform(images, 0, 1, 1, 1, 1) < 0.15, 0.0, _uniform(images, 0.6, 1.4, 1, 1, 1)
+    )
+    unsharp = functional.interpolate(
+        functional.avg_pool2d(images, 2), scale_factor=2.0, mode="bilinear", align_corners=False
+    )
     images = torch.where(_uniform(images, 0, 1, 1, 1, 1) < 0.2, unsharp, images)
     images = images + _uniform(images, 0, 0.04, 1, 1, 1) * torch.randn_like(images)
     ramp = torch.arange(images.shape[-1], device=images.device) / images.shape[-1]

@@ -173,9 +173,15 @@ class Draw:
 
 
 def draw(
-    people: People, *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
+    people: People,
+    *,
+    seed: int,
+    step: int,
+    batch_size: int,
+    identity_frames: int,
+    mirror: float = 0.0,
     extremes: float = 0.0,
-) -> list[Draw]:  # fmt: skip
+) -> list[Draw]:
     """The samples of one step; see `sample`. No picture is looked at."""
     random = np.random.default_rng((seed, step))
     labels = _spread(random, len(people), batch_size)
@@ -184,7 +190,9 @@ def draw(
         clips = people[label]
         for clip, target in _targets(random, clips, int(count), extremes):
             mirrored = random.random() < mirror
-            draws.append(Draw(int(label), clip, target, _identity_frames(random, clips, clip, target, identity_frames), mirrored))
+            draws.append(
+                Draw(int(label), clip, target, _identity_frames(random, clips, clip, target, identity_frames), mirrored)
+            )
     return draws
 
 
@@ -211,9 +219,17 @@ def fetch(draws: Sequence[Draw], emphasis: bool = False) -> Batch:
 
 
 def sample(
-    people: People, *, seed: int, step: int, batch_size: int, identity_frames: int, mirror: float = 0.0,
-    extremes: float = 0.0, emphasis: bool = False, part: Sequence[int] | None = None,
-) -> Batch:  # fmt: skip
+    people: People,
+    *,
+    seed: int,
+    step: int,
+    batch_size: int,
+    identity_frames: int,
+    mirror: float = 0.0,
+    extremes: float = 0.0,
+    emphasis: bool = False,
+    part: Sequence[int] | None = None,
+) -> Batch:
     """The batch of one step; the same for the same arguments, so that a resumed run sees what it would have seen.
 
     The person is drawn first, then a target frame of one of the person's clips, then identity frames of all of them other
@@ -230,8 +246,14 @@ def sample(
         part: numbers of the samples that are fetched, where several processes share a batch, whose draw is one; None = all.
     """
     draws = draw(
-        people, seed=seed, step=step, batch_size=batch_size, identity_frames=identity_frames, mirror=mirror, extremes=extremes
-    )  # fmt: skip
+        people,
+        seed=seed,
+        step=step,
+        batch_size=batch_size,
+        identity_frames=identity_frames,
+        mirror=mirror,
+        extremes=extremes,
+    )
     return fetch(draws if part is None else [draws[number] for number in part], emphasis)
 
 
@@ -247,7 +269,9 @@ def around_eyes_and_mouth(landmarks: np.ndarray, side: int) -> np.ndarray:
     return mask
 
 
-def _targets(random: np.random.Generator, clips: Sequence[Person], count: int, extremes: float) -> list[tuple[Person, int]]:
+def _targets(
+    random: np.random.Generator, clips: Sequence[Person], count: int, extremes: float
+) -> list[tuple[Person, int]]:
     """`count` frames of one person: clip and number in it."""
     owners = [(clip, number) for clip in clips for number in range(len(clip.frames))]
     chosen = list(_spread(random, len(owners), count))
@@ -257,9 +281,16 @@ def _targets(random: np.random.Generator, clips: Sequence[Person], count: int, e
     return [owners[number] for number in chosen]
 
 
-def _identity_frames(random: np.random.Generator, clips: Sequence[Person], clip: Person, target: int, count: int) -> list[tuple[Person, int]]:
+def _identity_frames(
+    random: np.random.Generator, clips: Sequence[Person], clip: Person, target: int, count: int
+) -> list[tuple[Person, int]]:
     """Frames of one person other than the target: clip and number in it."""
-    owners = [(other, number) for other in clips for number in range(len(other.frames)) if other is not clip or number != target]
+    owners = [
+        (other, number)
+        for other in clips
+        for number in range(len(other.frames))
+        if other is not clip or number != target
+    ]
     owners = owners or [(clip, target)]
     chosen = random.choice(len(owners), count, replace=len(owners) < count)
     return [owners[number] for number in chosen]

@@ -94,4 +94,3 @@ def images(clip: Clip, names: list[str]) -> Iterator[np.ndarray]:
     """The images of `names` one by one: uint8 H x W (x 3). Memory does not grow with their number."""
     for name in names:
         yield clip.image(name)
-

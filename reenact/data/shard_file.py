@@ -28,7 +28,9 @@ from reenact.runtime.files import written_whole
 
 FORMAT = 1
 # Where the picture and the matte of a frame are: the matte begins `matte` bytes behind the picture's beginning.
-FRAME = np.dtype([("offset", "<u8"), ("size", "<u4"), ("crc", "<u4"), ("matte", "<u4"), ("matte_size", "<u4"), ("matte_crc", "<u4")])
+FRAME = np.dtype(
+    [("offset", "<u8"), ("size", "<u4"), ("crc", "<u4"), ("matte", "<u4"), ("matte_size", "<u4"), ("matte_crc", "<u4")]
+)
 PART = np.dtype([("offset", "<u8"), ("size", "<u4"), ("crc", "<u4")])
 _BLOCK = 512
 _OPENING = Lock()
@@ -92,7 +94,9 @@ class ShardWriter:
     def __enter__(self) -> "ShardWriter":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         os.close(self._tar)
         self._journal.close()  # and with it the lock
 
@@ -143,7 +147,14 @@ class ShardWriter:
             os.fsync(self._tar)
         except OSError as error:
             raise _unwritable(self.folder, error) from error
-        entry = {"clip": clip, "stamp": stamp, "end": place + data.tell(), "side": pictures.side, "frames": rows, "landmarks": landmarks}
+        entry = {
+            "clip": clip,
+            "stamp": stamp,
+            "end": place + data.tell(),
+            "side": pictures.side,
+            "frames": rows,
+            "landmarks": landmarks,
+        }
         self._note(entry)
         self.entries[clip], self._end = entry, entry["end"]
 
@@ -273,7 +284,9 @@ class Shard:
         index = index_of(path)
         try:
             with np.load(index, allow_pickle=False) as arrays:
-                self.clips, self.identities, self.splits = (arrays[name].tolist() for name in ("clip", "identity", "split"))
+                self.clips, self.identities, self.splits = (
+                    arrays[name].tolist() for name in ("clip", "identity", "split")
+                )
                 self.sides, self.first = arrays["side"], arrays["first"]
                 self._frames, self._landmarks = arrays["frames"], arrays["landmarks"]
                 length, version = int(arrays["bytes"]), int(arrays["format"])
@@ -304,13 +317,20 @@ class Shard:
         """Matte of one frame of a clip: uint8 S x S. One read."""
         row = self._frames[self.first[clip] + number]
         return self._decoded(
-            clip, number, int(row["offset"]) + int(row["matte"]), int(row["matte_size"]), int(row["matte_crc"]), cv2.IMREAD_GRAYSCALE
+            clip,
+            number,
+            int(row["offset"]) + int(row["matte"]),
+            int(row["matte_size"]),
+            int(row["matte_crc"]),
+            cv2.IMREAD_GRAYSCALE,
         )
 
     def landmarks(self, clip: int) -> np.ndarray:
         """Landmarks of all frames of a clip: float32 N x 68 x 2, shares of the side; NaN where unknown. One read."""
         offset, size, crc = (int(value) for value in self._landmarks[clip])
-        return np.load(io.BytesIO(self._read(offset, size, crc, self.clips[clip])), allow_pickle=False).astype(np.float32)
+        return np.load(io.BytesIO(self._read(offset, size, crc, self.clips[clip])), allow_pickle=False).astype(
+            np.float32
+        )
 
     def _decoded(self, clip: int, number: int, offset: int, size: int, crc: int, flags: int) -> np.ndarray:
         what = f"{self.clips[clip]}, frame {number}"
@@ -334,4 +354,3 @@ class Shard:
 
 def _again(path: Path) -> str:
     return f"delete {path.name} and run again: what is whole is kept, the rest is made anew"
-

@@ -74,7 +74,9 @@ class ShardPeople:
         UserError: a shard cannot be read, or sizes do not divide.
     """
 
-    def __init__(self, shards: Sequence[Path], size: int, split: Literal["train", "validation"], by: Literal["clip", "identity"]) -> None:
+    def __init__(
+        self, shards: Sequence[Path], size: int, split: Literal["train", "validation"], by: Literal["clip", "identity"]
+    ) -> None:
         self._shards = [Shard(path) for path in shards]
         self._size = size
         found = [
@@ -87,10 +89,12 @@ class ShardPeople:
         for shard in self._shards:
             wrong = [side for side in shard.sides.tolist() if side % size]
             if wrong:
-                raise UserError(f"{shard.path}: crops of {wrong[0]} px do not divide into {size} px; set crop.size to a multiple of {size}")
+                raise UserError(
+                    f"{shard.path}: crops of {wrong[0]} px do not divide into {size} px; set crop.size to a multiple of {size}"
+                )
         self._clips = np.array([(number, clip) for *_, number, clip in found], np.int32)
         names = np.array([name for name, *_ in found], dtype=str)
-        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]][:len(names)])
+        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]][: len(names)])
         self.names: list[str] = names[starts].tolist()
         self._first = np.r_[starts, len(names)]
 
@@ -101,7 +105,7 @@ class ShardPeople:
         """The clips of one person, in order of their names."""
         if not 0 <= label < len(self):
             raise IndexError(label)
-        rows = self._clips[self._first[label]:self._first[label + 1]]
+        rows = self._clips[self._first[label] : self._first[label + 1]]
         return [self._person(self._shards[number], int(clip)) for number, clip in rows]
 
     def _person(self, shard: Shard, clip: int) -> Person:

@@ -22,7 +22,9 @@ from reenact.runtime.errors import UserError
 DLIB_NAME = "dlib ResNet-29 v1 (public domain)"
 CHIP_SIZE = 150
 
-ARCFACE_POINTS = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
+ARCFACE_POINTS = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
 """Where eyes, nose tip and mouth corners lie in an aligned face of 112 x 112 px (Deng et al.)."""
 
 ARCFACE_SIZES = ((112, 112), (112, 96))
@@ -75,7 +77,9 @@ class DlibDescriptor:
         try:
             self._network = dlib.face_recognition_model_v1(str(weights))
         except RuntimeError as error:
-            raise UserError(f"score.descriptor_weights: {weights} is not dlib's face recognition network ({error})") from None
+            raise UserError(
+                f"score.descriptor_weights: {weights} is not dlib's face recognition network ({error})"
+            ) from None
 
     def describe(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """See `FaceDescriptor.describe`. 0.12 s a face on one core; batches and threads are no faster (both tried)."""
@@ -93,14 +97,23 @@ class ArcFaceDescriptor:
             from onnxruntime import InferenceSession
             from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
         except ImportError:
-            raise UserError("score.descriptor: arcface needs the package onnxruntime; pip install onnxruntime") from None
+            raise UserError(
+                "score.descriptor: arcface needs the package onnxruntime; pip install onnxruntime"
+            ) from None
         try:
             self._session = InferenceSession(str(weights), providers=["CPUExecutionProvider"])
         except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf) as error:
-            raise UserError(f"score.descriptor_weights: {weights} is not a readable ONNX network ({str(error).splitlines()[0]})") from None
+            raise UserError(
+                f"score.descriptor_weights: {weights} is not a readable ONNX network ({str(error).splitlines()[0]})"
+            ) from None
         entry, result = self._session.get_inputs()[0], self._session.get_outputs()[0]
         self._input, sides = entry.name, tuple(entry.shape[-2:])
-        if len(entry.shape) != 4 or sides not in ARCFACE_SIZES or len(result.shape) != 2 or not isinstance(result.shape[1], int):
+        if (
+            len(entry.shape) != 4
+            or sides not in ARCFACE_SIZES
+            or len(result.shape) != 2
+            or not isinstance(result.shape[1], int)
+        ):
             raise UserError(
                 f"score.descriptor_weights: {weights} takes {entry.shape} and gives {result.shape}; "
                 "needed: N x 3 x 112 x 112 (or 112 x 96) in, N x D out"

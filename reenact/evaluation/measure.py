@@ -56,7 +56,9 @@ class Measurer:
     """The networks that look at faces and pictures."""
 
     def __init__(self, finder: FaceFinder, settings: ScoreSettings) -> None:
-        self.descriptor = load_descriptor(settings.descriptor, Path(settings.descriptor_weights), settings.descriptor_licence)
+        self.descriptor = load_descriptor(
+            settings.descriptor, Path(settings.descriptor_weights), settings.descriptor_licence
+        )
         self.perceptual = load_perceptual(settings)
         self._finder = finder
         self._identity_frames = settings.identity_frames
@@ -190,13 +192,15 @@ def frame_values(
     pose = metrics.pose_error_by_frame(output.landmarks, truth.landmarks)
     return pd.DataFrame(
         {
-            "index": frames["index"].to_numpy(), "run": frames["run"].to_numpy(), "part": frames["part"].to_numpy(),
+            "index": frames["index"].to_numpy(),
+            "run": frames["run"].to_numpy(),
+            "part": frames["part"].to_numpy(),
             "failed": (~found(output.landmarks)).astype(int),
             "identity_error": metrics.identity_error_by_frame(output.descriptors, references),
             "pose_error": pose if protocol == "self" else np.full(len(pose), np.nan),
             "motion_error": metrics.motion_error_by_frame(output.landmarks, truth.landmarks),
         }
-    )  # fmt: skip
+    )
 
 
 def show(clip: tuple[Clip, Clip], frames: pd.DataFrame, size: int, measurer: Measurer) -> Shown:
@@ -226,7 +230,9 @@ def masked(crops: Clip, mattes: Clip, indices: list[int], size: int) -> tuple[np
     names = dict(zip(crops.table["index"], crops.table["image"]))
     missing = [index for index in indices if index not in names]
     if missing:
-        raise UserError(f"{crops.path}: frame {missing[0]} is missing; the clip changed since stage drive, run it again")
+        raise UserError(
+            f"{crops.path}: frame {missing[0]} is missing; the clip changed since stage drive, run it again"
+        )
     chosen = [names[index] for index in indices]
     pairs = [_masked_one(crops.image(name), mattes.image(name), size) for name in chosen]
     return np.stack([picture for picture, _ in pairs]), np.stack([matte for _, matte in pairs])

@@ -19,9 +19,21 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from reenact.faces.landmarks import eye_distance, eye_opening, found, mouth_opening
 
 METRICS = [
-    "failed", "identity_error", "csim", "pose_error", "aligned_error", "motion_error", "blink_correlation", "mouth_correlation",
-    "jitter", "sharpness", "psnr", "ssim", "perceptual", "matte_iou",
-]  # fmt: skip
+    "failed",
+    "identity_error",
+    "csim",
+    "pose_error",
+    "aligned_error",
+    "motion_error",
+    "blink_correlation",
+    "mouth_correlation",
+    "jitter",
+    "sharpness",
+    "psnr",
+    "ssim",
+    "perceptual",
+    "matte_iou",
+]
 """What is measured of every avatar, in the order of the tables."""
 
 MOST_PSNR = 100.0
@@ -35,8 +47,6 @@ def mean(values: np.ndarray) -> float:
     """Mean of the numbers in `values`, NaN (and no warning) where there is none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
-
-
 
 
 def failed_share(landmarks: np.ndarray) -> float:
@@ -157,8 +167,6 @@ def motion_error(output: np.ndarray, driver: np.ndarray) -> float:
     return mean(motion_error_by_frame(output, driver))
 
 
-
-
 def correlation(output: np.ndarray, driver: np.ndarray) -> float:
     """Pearson correlation of two series of N values over the frames that both have; -1 to 1, no unit.
 
@@ -240,7 +248,10 @@ def _extent(inside: np.ndarray) -> slice:
 def _in_boxes(measure: Callable[..., float], output: np.ndarray, truth: np.ndarray, mattes: np.ndarray | None) -> float:
     """Mean of `measure(output, truth)` over frames, each cut to the box of its true matte."""
     boxes = matte_boxes(mattes) if mattes is not None else [(slice(None), slice(None))] * len(truth)
-    values = [measure(ours[box].astype(np.float64), true[box].astype(np.float64)) for ours, true, box in zip(output, truth, boxes, strict=True)]
+    values = [
+        measure(ours[box].astype(np.float64), true[box].astype(np.float64))
+        for ours, true, box in zip(output, truth, boxes, strict=True)
+    ]
     return mean(np.array(values, dtype=np.float64))
 
 

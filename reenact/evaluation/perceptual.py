@@ -59,7 +59,9 @@ class Lpips:
                 f"score.perceptual: lpips needs the packages lpips and torchvision ({error}); install them, or set random"
             ) from None
         if weights and not weights.is_file():
-            raise UserError(f"score.perceptual_weights: {weights} does not exist; give torchvision's alexnet-owt-7be5be79.pth")
+            raise UserError(
+                f"score.perceptual_weights: {weights} does not exist; give torchvision's alexnet-owt-7be5be79.pth"
+            )
         # eval_mode and verbose are the package's own; its linear weights come with it.
         self._network = lpips.LPIPS(net="alex", pnet_rand=weights is not None, verbose=False).requires_grad_(False)
         if weights:
@@ -72,7 +74,9 @@ class Lpips:
         wanted = self._network.net.state_dict()
         found = {key: saved.get("features." + key.split(".", 1)[1]) for key in wanted}
         if any(value is None or value.shape != wanted[key].shape for key, value in found.items()):
-            raise UserError(f"score.perceptual_weights: {weights} is not AlexNet as torchvision publishes it (alexnet-owt-7be5be79.pth)")
+            raise UserError(
+                f"score.perceptual_weights: {weights} is not AlexNet as torchvision publishes it (alexnet-owt-7be5be79.pth)"
+            )
         self._network.net.load_state_dict(found)
 
     @torch.no_grad()
@@ -80,7 +84,9 @@ class Lpips:
         """See `PerceptualDistance.distance`."""
         factor = LPIPS_SIDE / min(first.shape[-2:])
         if factor > 1:
-            first, second = (functional.interpolate(x, scale_factor=factor, mode="bicubic").clamp(0, 1) for x in (first, second))
+            first, second = (
+                functional.interpolate(x, scale_factor=factor, mode="bicubic").clamp(0, 1) for x in (first, second)
+            )
         return float(self._network(first, second, normalize=True))
 
 

@@ -18,5 +18,7 @@ def sweep_models(sweep: Path) -> dict[int, Path]:
     """
     found = {int(path.stem): path for path in sweep.glob("*.safetensors") if path.stem.isdecimal()}
     if not found:
-        raise UserError(f"{sweep}: no model in it (expected files such as 000030.safetensors); run stage finetune first")
+        raise UserError(
+            f"{sweep}: no model in it (expected files such as 000030.safetensors); run stage finetune first"
+        )
     return dict(sorted(found.items()))

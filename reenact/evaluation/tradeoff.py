@@ -86,7 +86,9 @@ def judge(rows: pd.DataFrame, frames: pd.DataFrame, settings: SelectSettings) ->
         rows.loc[i, "left_out"] = f"unlike the person: identity error {rows.loc[i, 'identity_error']:.3f}"
     kept = weighed & ~far
     kept = kept if kept.any() else weighed
-    rows["combined"] = np.where(kept, _combined(sides[0].means()[None], sides[1].means()[None], weighed, settings)[0], np.nan)
+    rows["combined"] = np.where(
+        kept, _combined(sides[0].means()[None], sides[1].means()[None], weighed, settings)[0], np.nan
+    )
     # Frames that are hard for one iteration are hard for all: what matters is how surely iterations differ.
     rows["identity_spread"], rows["pose_spread"] = (_spread(draw, weighed) for draw in draws)
     combined = _combined(*draws, weighed, settings)
@@ -96,9 +98,19 @@ def judge(rows: pd.DataFrame, frames: pd.DataFrame, settings: SelectSettings) ->
     check_combined = _combined(checks[0].means()[None], checks[1].means()[None], weighed, settings, smooth=False)[0]
     rows["check_combined"] = np.where(kept, check_combined, np.nan)
     first = [
-        "iteration", "identity_error", "pose_error", "combined", "left_out", "identity_spread", "pose_spread", "tied", "wins",
-        "check_identity_error", "check_pose_error", "check_combined",
-    ]  # fmt: skip
+        "iteration",
+        "identity_error",
+        "pose_error",
+        "combined",
+        "left_out",
+        "identity_spread",
+        "pose_spread",
+        "tied",
+        "wins",
+        "check_identity_error",
+        "check_pose_error",
+        "check_combined",
+    ]
     return rows[first + [name for name in rows if name not in first]]
 
 
@@ -115,9 +127,12 @@ class _Side:
         frames = frames[frames["protocol"] == protocol]
         # Neighbouring frames err alike, so that runs, not frames, are drawn; long runs are cut.
         step = frames.groupby(["model", "run"]).cumcount() // RUN_LENGTH
-        table = frames.assign(block=[f"{run}/{k}" for run, k in zip(frames["run"], step)]).groupby(["model", "block"])[metric]
+        table = frames.assign(block=[f"{run}/{k}" for run, k in zip(frames["run"], step)]).groupby(["model", "block"])[
+            metric
+        ]
         self.sums, self.counts = (
-            getattr(table, what)().unstack().reindex([str(model) for model in models]).fillna(0).to_numpy(float) for what in ("sum", "count")
+            getattr(table, what)().unstack().reindex([str(model) for model in models]).fillna(0).to_numpy(float)
+            for what in ("sum", "count")
         )
 
     def means(self, weights: np.ndarray | None = None) -> np.ndarray:
@@ -157,11 +172,16 @@ def _far(draws: np.ndarray, rows: pd.DataFrame, weighed: np.ndarray, settings: S
     return (draws > start - settings.likeness * (start - draws[:, [nearest]])).mean(axis=0) >= needed
 
 
-def _combined(identity: np.ndarray, pose: np.ndarray, kept: np.ndarray, settings: SelectSettings, smooth: bool = True) -> np.ndarray:
+def _combined(
+    identity: np.ndarray, pose: np.ndarray, kept: np.ndarray, settings: SelectSettings, smooth: bool = True
+) -> np.ndarray:
     """Combined scores of draws x iterations; NaN but for the kept iterations."""
     result = np.full(identity.shape, np.nan)
     if kept.any():
-        sides = [np.stack([_scale(_smooth(row) if smooth else row, settings.noise) for row in values[:, kept]]) for values in (identity, pose)]
+        sides = [
+            np.stack([_scale(_smooth(row) if smooth else row, settings.noise) for row in values[:, kept]])
+            for values in (identity, pose)
+        ]
         result[:, kept] = settings.identity_weight * sides[0] + (1 - settings.identity_weight) * sides[1]
     return result
 
@@ -195,7 +215,12 @@ def _beaten(rows: pd.DataFrame, tie: float) -> pd.Series:
     best = rows.loc[rows["combined"].idxmin()]
     gains = {error: rows[f"{error}_error"] - best[f"{error}_error"] for error in ("identity", "pose")}
     sure = [gain > rows[f"{error}_spread"] + best[f"{error}_spread"] for error, gain in gains.items()]
-    return (rows["combined"] - best["combined"] > tie) & (gains["identity"] >= 0) & (gains["pose"] >= 0) & (sure[0] | sure[1])
+    return (
+        (rows["combined"] - best["combined"] > tie)
+        & (gains["identity"] >= 0)
+        & (gains["pose"] >= 0)
+        & (sure[0] | sure[1])
+    )
 
 
 def choose(rows: pd.DataFrame, wanted: int | str = "auto") -> Choice:
@@ -223,10 +248,14 @@ def choose(rows: pd.DataFrame, wanted: int | str = "auto") -> Choice:
     kept = rows[rows["combined"].notna()]
     if kept.empty:
         # Still worth rendering: the pictures show what is wrong better than an error would.
-        text = f"No iteration could be judged, because no face was found in the outputs; {sweep[-1]}, the last, is taken."
+        text = (
+            f"No iteration could be judged, because no face was found in the outputs; {sweep[-1]}, the last, is taken."
+        )
         return Choice(int(sweep[-1]), "auto", text)
     best = kept[kept["tied"]].iloc[0]
-    return Choice(int(best["iteration"]), "auto", _explain(best, kept, rows[rows["combined"].isna() & (rows["iteration"] >= 1)]))
+    return Choice(
+        int(best["iteration"]), "auto", _explain(best, kept, rows[rows["combined"].isna() & (rows["iteration"] >= 1)])
+    )
 
 
 def like_the_person(rows: pd.DataFrame, identity_error: float, settings: SelectSettings) -> bool:
@@ -250,8 +279,14 @@ def check(rows: pd.DataFrame, iteration: int) -> dict[str, float] | None:
     if known.empty or pd.isna(row["check_combined"]):
         return None
     best = known.loc[known["check_combined"].idxmin()]
-    figures = {"combined": row["check_combined"], "best_combined": best["check_combined"], "gap": row["check_combined"] - best["check_combined"]}
-    return {"best_iteration": int(best["iteration"])} | {name: round(float(value), 4) for name, value in figures.items()}
+    figures = {
+        "combined": row["check_combined"],
+        "best_combined": best["check_combined"],
+        "gap": row["check_combined"] - best["check_combined"],
+    }
+    return {"best_iteration": int(best["iteration"])} | {
+        name: round(float(value), 4) for name, value in figures.items()
+    }
 
 
 def _why_out(row: pd.Series, settings: SelectSettings) -> str:
@@ -306,7 +341,11 @@ def _explain(best: pd.Series, kept: pd.DataFrame, out: pd.DataFrame) -> str:
         text = f"Iteration {best['iteration']} is the only one that qualifies: {_figures(best)}"
     else:
         text = f"Iteration {best['iteration']} has the best balance of {len(kept)} iterations: {_figures(best)}"
-        others = [f"{row['iteration']}: {row['combined']:.2f}" for _, row in kept.iterrows() if row["iteration"] != best["iteration"]]
+        others = [
+            f"{row['iteration']}: {row['combined']:.2f}"
+            for _, row in kept.iterrows()
+            if row["iteration"] != best["iteration"]
+        ]
         text += f"; combined {best['combined']:.2f}, the others {', '.join(others)}"
         better = kept[kept["combined"] < best["combined"]]["iteration"].tolist()
         if better:

@@ -46,7 +46,13 @@ class Watch:
     """
 
     def __init__(
-        self, identity: tuple[Path, Path], driver: tuple[Path, Path], size: int, device: str, score: ScoreSettings, select: SelectSettings
+        self,
+        identity: tuple[Path, Path],
+        driver: tuple[Path, Path],
+        size: int,
+        device: str,
+        score: ScoreSettings,
+        select: SelectSettings,
     ) -> None:
         # So few frames tell errors apart, but not how much a model trembles.
         self._device, self._settings = device, select.model_copy(update={"max_jitter": math.inf})
@@ -57,17 +63,25 @@ class Watch:
         self._drivers = {protocol: pair[0] for protocol, pair in clips.items()}
         with ExitStack() as stack:
             measurer = Measurer(stack.enter_context(FaceFinder(min_confidence=score.min_confidence)), score)
-            tables = {protocol: shown_frames(pair[0], ROLES[protocol], FRAMES, SELECT) for protocol, pair in clips.items()}
+            tables = {
+                protocol: shown_frames(pair[0], ROLES[protocol], FRAMES, SELECT) for protocol, pair in clips.items()
+            }
             if tables["cross"].empty:
                 raise UserError(f"{driver[0]}: no frame with a face to drive with; give drive.driver another driver")
-            shown = {protocol: show(clips[protocol], table, size, measurer) for protocol, table in tables.items() if len(table)}
+            shown = {
+                protocol: show(clips[protocol], table, size, measurer)
+                for protocol, table in tables.items()
+                if len(table)
+            }
             self._subject = Subject(clips["self"], size, measurer, score.reference_frames, shown)
             self._open = stack.pop_all()
 
     def __enter__(self) -> "Watch":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._open.close()
 
     def see(self, iteration: int, model: Path) -> None:

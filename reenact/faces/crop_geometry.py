@@ -75,7 +75,9 @@ def _turn(angle: float) -> np.ndarray:
 # ---- pixels -----------------------------------------------------------------------------------------------
 
 
-def crop_square(image: np.ndarray, x: float, y: float, side: float, size: int, angle: float = 0.0, reduced: bool = False) -> np.ndarray:
+def crop_square(
+    image: np.ndarray, x: float, y: float, side: float, size: int, angle: float = 0.0, reduced: bool = False
+) -> np.ndarray:
     """Cut a square out of a picture and resize it; exact to fractions of a pixel, so that smooth squares look smooth.
 
     Enlarging is bicubic, reducing averages areas. Where the square leaves the picture it is padded by reflection that
@@ -102,11 +104,17 @@ def crop_square(image: np.ndarray, x: float, y: float, side: float, size: int, a
     part, left, top = _padded(image, x, y, side, angle)
     back = np.column_stack([step * _turn(angle), corner - [left, top]])
     kernel = cv2.INTER_CUBIC if shrink <= 1 else cv2.INTER_LINEAR
-    result = cv2.warpAffine(part, back, (fine, fine), flags=kernel | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101)
+    result = cv2.warpAffine(
+        part, back, (fine, fine), flags=kernel | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT_101
+    )
     if finer > 1:
         result = cv2.resize(result, (size, size), interpolation=cv2.INTER_AREA)
     depths = outside_depths(x, y, side, size, image.shape[1], image.shape[0], angle)
-    return result if depths is None else _fade_outside(result, *(depth * np.float32(1 / (_FADE * side)) for depth in depths))
+    return (
+        result
+        if depths is None
+        else _fade_outside(result, *(depth * np.float32(1 / (_FADE * side)) for depth in depths))
+    )
 
 
 def _padded(image: np.ndarray, x: float, y: float, side: float, angle: float) -> tuple[np.ndarray, int, int]:
@@ -132,7 +140,7 @@ def _padded(image: np.ndarray, x: float, y: float, side: float, angle: float) ->
 
 
 def outside_depths(
-    x: float, y: float, side: float, size: int, width: int, height: int, angle: float = 0.0,
+    x: float, y: float, side: float, size: int, width: int, height: int, angle: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """How far each pixel of a crop lies beside its frame, and above or below it, px of the frame.
 
@@ -150,7 +158,10 @@ def outside_depths(
         return None
     if not angle:
         steps = np.float32((np.arange(size) + 0.5) * (side / size))
-        across, down = (np.float32(np.maximum(np.maximum(-(steps + start), steps + (start - end)), 0)) for start, end in ((x, width), (y, height)))
+        across, down = (
+            np.float32(np.maximum(np.maximum(-(steps + start), steps + (start - end)), 0))
+            for start, end in ((x, width), (y, height))
+        )
         return across[None, :], down[:, None]
     steps = np.float32((np.arange(size) + 0.5) * (side / size) - side / 2)
     (a, b), (c, d) = _turn(angle).astype(np.float32)
@@ -210,7 +221,7 @@ def crop_published(image: np.ndarray, left: int, top: int, side: int, size: int,
     """
     height, width = image.shape[:2]
     pads = max(0, -top), max(0, top + side - height), max(0, -left), max(0, left + side - width)
-    part = image[max(0, top):max(0, top + side), max(0, left):max(0, left + side)]
+    part = image[max(0, top) : max(0, top + side), max(0, left) : max(0, left + side)]
     if any(pads):
         part = _pad_published(cv2.copyMakeBorder(part, *pads, cv2.BORDER_REFLECT_101), *pads)
     return cv2.resize(part, (size, size), interpolation=cv2.INTER_CUBIC if size > face_height else cv2.INTER_AREA)
@@ -220,7 +231,9 @@ def _pad_published(square: np.ndarray, top: int, bottom: int, left: int, right: 
     """Blur and fade a square whose borders of these widths (px) are filled by reflection."""
     side = len(square)
     places = np.arange(side, dtype=np.float32)
-    depth = np.maximum(_border_depth(places, left, right)[None, :], _border_depth(places, top, bottom)[:, None])[..., None]
+    depth = np.maximum(_border_depth(places, left, right)[None, :], _border_depth(places, top, bottom)[:, None])[
+        ..., None
+    ]
     blurred = cv2.GaussianBlur(square, (0, 0), _PUBLISHED_BLUR * side).astype(np.float32) / 255
     pixels = square.astype(np.float32) / 255
     pixels += (blurred - pixels) * np.clip(3 * depth + 1, 0, 1)
@@ -244,5 +257,9 @@ def middle_square(image: np.ndarray, size: int) -> np.ndarray:
     """
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    square = image[top:top + side, left:left + side]
-    return square if side == size else cv2.resize(square, (size, size), interpolation=cv2.INTER_CUBIC if side < size else cv2.INTER_AREA)
+    square = image[top : top + side, left : left + side]
+    return (
+        square
+        if side == size
+        else cv2.resize(square, (size, size), interpolation=cv2.INTER_CUBIC if side < size else cv2.INTER_AREA)
+    )

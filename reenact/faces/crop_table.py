@@ -12,15 +12,38 @@ from reenact.runtime.errors import UserError
 from reenact.settings.crop import CropSettings
 
 COLUMNS = [
-    "index", "time", "source_time", "duration", "role", "image", "status", "reason",
-    "x", "y", "side", "frame_width", "frame_height", "face_height", "confidence",
-    "angle", "raw_x", "raw_y", "raw_side", "scene", "sharpness", "yaw", "pitch", "roll", "cut_off", "matte",
+    "index",
+    "time",
+    "source_time",
+    "duration",
+    "role",
+    "image",
+    "status",
+    "reason",
+    "x",
+    "y",
+    "side",
+    "frame_width",
+    "frame_height",
+    "face_height",
+    "confidence",
+    "angle",
+    "raw_x",
+    "raw_y",
+    "raw_side",
+    "scene",
+    "sharpness",
+    "yaw",
+    "pitch",
+    "roll",
+    "cut_off",
+    "matte",
 ]
 QUALITY = ["sharpness", "yaw", "pitch", "roll", "cut_off"]
 
 
 def place_squares(
-    media: Path, table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting], settings: CropSettings, video: bool,
+    media: Path, table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting], settings: CropSettings, video: bool
 ) -> pd.DataFrame:
     """The table of the crops of a clip, for its used rows, with the columns COLUMNS.
 
@@ -49,7 +72,9 @@ def place_squares(
     states, filled = raw, rows
     times = table["source_time"].to_numpy(float)
     if video and policy in ("hold", "interpolate"):
-        states, table["status"] = fill_gaps(times, rows, raw, seen.cuts, settings.short_gap if policy == "interpolate" else 0.0)
+        states, table["status"] = fill_gaps(
+            times, rows, raw, seen.cuts, settings.short_gap if policy == "interpolate" else 0.0
+        )
         filled = np.arange(len(table))
     paths = states.copy()
     for scene in np.unique(seen.scene[filled]) if video else []:
@@ -66,7 +91,9 @@ def place_squares(
     table = table[(table["role"] != "unused").to_numpy()].reset_index(drop=True)
     if not (table["image"] != "").any():
         counts = ", ".join(f"{reason} in {count}" for reason, count in table["reason"].value_counts().items())
-        raise UserError(f"{media}: {describe_rows(table, range(len(table)))}: no frame with a usable face ({counts}). {hint(settings)}")
+        raise UserError(
+            f"{media}: {describe_rows(table, range(len(table)))}: no frame with a usable face ({counts}). {hint(settings)}"
+        )
     return table[COLUMNS]
 
 
@@ -168,8 +195,8 @@ def smooth(times: np.ndarray, values: np.ndarray, sigma: float) -> np.ndarray:
     first = np.searchsorted(times, times - 4 * sigma)
     last = np.searchsorted(times, times + 4 * sigma, side="right")
     for i in range(len(times)):
-        away = times[first[i]:last[i]] - times[i]
-        near = values[first[i]:last[i]]
+        away = times[first[i] : last[i]] - times[i]
+        near = values[first[i] : last[i]]
         weight = np.exp(-0.5 * (away / sigma) ** 2)
         total, lean, spread = weight.sum(), (weight * away).sum(), (weight * away**2).sum()
         determinant = total * spread - lean**2
@@ -183,7 +210,7 @@ def smooth(times: np.ndarray, values: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def fill_gaps(
-    times: np.ndarray, rows: np.ndarray, states: np.ndarray, cuts: list[int], short: float = np.inf,
+    times: np.ndarray, rows: np.ndarray, states: np.ndarray, cuts: list[int], short: float = np.inf
 ) -> tuple[np.ndarray, list[str]]:
     """Values for every row from those of some: straight lines in short gaps; held in long ones, at the ends and at scene cuts.
 

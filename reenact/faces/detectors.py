@@ -49,7 +49,9 @@ def open_detectors(settings: CropSettings, device: str, threads: int) -> Iterato
             with ThreadPoolExecutor(threads) as pool:
                 detectors += pool.map(lambda _: FaceFinder(min_confidence=settings.min_confidence), range(threads))
         else:
-            detectors.append(FaceAlignmentFinder(settings.face_alignment, min_confidence=settings.min_confidence, device=device))
+            detectors.append(
+                FaceAlignmentFinder(settings.face_alignment, min_confidence=settings.min_confidence, device=device)
+            )
         yield detectors
     finally:
         for detector in detectors:

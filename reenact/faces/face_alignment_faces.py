@@ -79,7 +79,7 @@ class FaceAlignmentFinder:
         places = [(number, box) for number, found in enumerate(boxes) for box in found]
         faces: list[list[Face]] = [[] for _ in images]
         for start in range(0, len(places), self.batch):
-            part = places[start:start + self.batch]
+            part = places[start : start + self.batch]
             for (number, box), points in zip(part, self._find_landmarks([(images[n], box) for n, box in part])):
                 faces[number].append(Face(points, float(box[4]), box[:4]))
         return [sorted(found, key=lambda f: -(f.box[2] - f.box[0]) * (f.box[3] - f.box[1])) for found in faces]
@@ -92,7 +92,7 @@ class FaceAlignmentFinder:
         if self._kind.batched and len({image.shape for image in images}) == 1:
             found = []
             for start in range(0, len(images), self.batch):
-                batch = torch.from_numpy(np.stack(images[start:start + self.batch])).permute(0, 3, 1, 2).float()
+                batch = torch.from_numpy(np.stack(images[start : start + self.batch])).permute(0, 3, 1, 2).float()
                 found += list(self._boxes.detect_from_batch(batch))
         else:
             found = [self._boxes.detect_from_image(image.copy()) for image in images]
@@ -107,13 +107,17 @@ class FaceAlignmentFinder:
         for (image, _), (x, y, side) in zip(faces, windows):
             step = side / _PIXELS
             back = np.array([[step, 0, x + step / 2 - 0.5], [0, step, y + step / 2 - 0.5]])
-            pixels.append(cv2.warpAffine(image, back, (_PIXELS, _PIXELS), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP))
+            pixels.append(
+                cv2.warpAffine(image, back, (_PIXELS, _PIXELS), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+            )
         batch = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float().to(self._device) / 255
         with torch.inference_mode():
             heatmaps = self._landmarks(batch)
         heatmaps = heatmaps[-1] if isinstance(heatmaps, list) else heatmaps
         peaks = read_peaks(heatmaps.float().cpu().numpy())
-        return [(np.array([x, y]) + peak * (side / _CELLS)).astype(np.float32) for peak, (x, y, side) in zip(peaks, windows)]
+        return [
+            (np.array([x, y]) + peak * (side / _CELLS)).astype(np.float32) for peak, (x, y, side) in zip(peaks, windows)
+        ]
 
 
 def read_peaks(heatmaps: np.ndarray) -> np.ndarray:
@@ -138,7 +142,11 @@ def _window(box: np.ndarray, reference: float) -> tuple[float, float, float]:
 
 def _as_boxes(boxes: Any, min_confidence: float) -> np.ndarray:
     """What the package's detectors return (lists, arrays, some without confidences) as K x 5 float64."""
-    array = np.array([np.asarray(box, float) for box in boxes], float).reshape(len(boxes), -1) if len(boxes) else np.zeros((0, 5))
+    array = (
+        np.array([np.asarray(box, float) for box in boxes], float).reshape(len(boxes), -1)
+        if len(boxes)
+        else np.zeros((0, 5))
+    )
     if array.shape[1] == 4:
         array = np.column_stack([array, np.ones(len(array))])
     sizes = array[:, 2:4] - array[:, :2]
@@ -191,12 +199,18 @@ def _detector_module(name: str) -> ModuleType:
                 from face_alignment.detection import yunet as module
     except ImportError as error:
         version = importlib.metadata.version("face-alignment")
-        raise UserError(f"crop.face_alignment.boxes: {name!r} cannot be used with face-alignment {version} as it is installed ({error})") from error
+        raise UserError(
+            f"crop.face_alignment.boxes: {name!r} cannot be used with face-alignment {version} as it is installed ({error})"
+        ) from error
     return module
 
 
 def _addresses(module: ModuleType) -> list[str]:
-    inner = [part for part in vars(module).values() if isinstance(part, ModuleType) and part.__name__.startswith(module.__name__)]
+    inner = [
+        part
+        for part in vars(module).values()
+        if isinstance(part, ModuleType) and part.__name__.startswith(module.__name__)
+    ]
     known = [getattr(part, "models_urls", {}) for part in inner]
     single = [part.model_url for part in inner if hasattr(part, "model_url")]
     return single + [address for addresses in known for address in addresses.values()]
@@ -223,10 +237,16 @@ class _Loading:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         names = " and ".join(self._files)
         if isinstance(error, ImportError):
-            raise UserError(f"crop.face_alignment.boxes: {self._settings.boxes!r} cannot be used here ({error})") from error
-        if self._settings.weights and isinstance(error, RuntimeError | OSError | ValueError | KeyError | EOFError | pickle.UnpicklingError):
+            raise UserError(
+                f"crop.face_alignment.boxes: {self._settings.boxes!r} cannot be used here ({error})"
+            ) from error
+        if self._settings.weights and isinstance(
+            error, RuntimeError | OSError | ValueError | KeyError | EOFError | pickle.UnpicklingError
+        ):
             reason = str(error).strip().splitlines()[0]
-            raise UserError(f"crop.face_alignment.weights: {names} in {self._settings.weights!r} cannot be loaded ({reason})") from error
+            raise UserError(
+                f"crop.face_alignment.weights: {names} in {self._settings.weights!r} cannot be loaded ({reason})"
+            ) from error
         if isinstance(error, OSError):
             # Of several addresses those of the files that are asked for.
             wanted = [a for a in self._addresses if any(f"/{name}" in a for name in self._files)] or self._addresses

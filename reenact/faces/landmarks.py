@@ -40,5 +40,8 @@ def eye_opening(landmarks: np.ndarray) -> np.ndarray:
 
 def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
     """How open the mouth is: mean gap of the inner lips (3 pairs of points) in outer-eye distances: N x 68 x 2 -> N."""
-    gaps = [np.linalg.norm(landmarks[:, upper] - landmarks[:, lower], axis=-1) for upper, lower in ((61, 67), (62, 66), (63, 65))]
+    gaps = [
+        np.linalg.norm(landmarks[:, upper] - landmarks[:, lower], axis=-1)
+        for upper, lower in ((61, 67), (62, 66), (63, 65))
+    ]
     return np.mean(gaps, axis=0) / np.maximum(eye_distance(landmarks), 1e-2)

@@ -18,6 +18,7 @@ from typing import Any
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # read by mediapipe's C++ part when it is loaded
 
+
 class _StandardError:
     """Standard error belongs to the whole process: it is turned aside as long as any thread wants it to be."""
 
@@ -99,12 +100,26 @@ _CONTEXT = 2.5
 # z away from the camera, in units of the landmarks' spread. The mean, mirrored and aligned, of 111 meshes of mediapipe
 # from the demo's three people.
 _RIGID = (27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45, 48, 54, 0, 16, 8)
-_STRAIGHT_HEAD = np.array([
-    (0.0, -0.715, -0.202), (0.0, -0.492, -0.401), (0.0, -0.293, -0.629), (0.0, -0.16, -0.69), (-0.319, 0.045, -0.29),
-    (0.0, 0.076, -0.434), (0.319, 0.045, -0.29), (-0.773, -0.586, 0.156), (-0.304, -0.59, 0.067), (0.304, -0.59, 0.067),
-    (0.773, -0.586, 0.156), (-0.492, 0.461, -0.09), (0.492, 0.461, -0.09), (-1.137, -0.45, 0.967), (1.137, -0.45, 0.967),
-    (0.0, 1.291, -0.202),
-])
+_STRAIGHT_HEAD = np.array(
+    [
+        (0.0, -0.715, -0.202),
+        (0.0, -0.492, -0.401),
+        (0.0, -0.293, -0.629),
+        (0.0, -0.16, -0.69),
+        (-0.319, 0.045, -0.29),
+        (0.0, 0.076, -0.434),
+        (0.319, 0.045, -0.29),
+        (-0.773, -0.586, 0.156),
+        (-0.304, -0.59, 0.067),
+        (0.304, -0.59, 0.067),
+        (0.773, -0.586, 0.156),
+        (-0.492, 0.461, -0.09),
+        (0.492, 0.461, -0.09),
+        (-1.137, -0.45, 0.967),
+        (1.137, -0.45, 0.967),
+        (0.0, 1.291, -0.202),
+    ]
+)
 _STRAIGHT_HEAD -= _STRAIGHT_HEAD.mean(axis=0)
 _FIT = np.linalg.pinv(_STRAIGHT_HEAD)
 
@@ -198,7 +213,9 @@ class FaceFinder:
     def __enter__(self) -> "FaceFinder":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -246,7 +263,9 @@ class FaceFinder:
             x, y = (left + right - side) / 2, (top + bottom - side) / 2
             size = 256
             to_window = np.array([[size / side, 0, -x * size / side], [0, size / side, -y * size / side]])
-            window = cv2.warpAffine(image, to_window, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            window = cv2.warpAffine(
+                image, to_window, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
             faces += [
                 Face(face.moved(side / size, x, y).points, min(face.confidence, float(detection.score[0])))
                 for face in self._find_near(window)[:1]
@@ -309,7 +328,8 @@ class _Mesh(Graph):
         """The meshes in a picture, as protobuf writes them, and the detections."""
         found = self.run(image)
         meshes, detections = (
-            packet_getter._get_serialized_proto_list(found[name]) if name in found else [] for name in ("multi_face_landmarks", "face_detections")
+            packet_getter._get_serialized_proto_list(found[name]) if name in found else []
+            for name in ("multi_face_landmarks", "face_detections")
         )
         return meshes, [Detection.FromString(data) for data in detections]
 
@@ -321,7 +341,9 @@ def _points(mesh: bytes) -> np.ndarray:
     if len(data) == 17 * MESH_POINTS:
         rows = data.reshape(MESH_POINTS, 17)
         if (rows[:, [0, 1, 2, 7, 12]] == (0x0A, 15, 0x0D, 0x15, 0x1D)).all():
-            return np.stack([np.ascontiguousarray(rows[:, first:first + 4]).view("<f4")[:, 0] for first in (3, 8)], axis=1)
+            return np.stack(
+                [np.ascontiguousarray(rows[:, first : first + 4]).view("<f4")[:, 0] for first in (3, 8)], axis=1
+            )
     return np.array([(point.x, point.y) for point in NormalizedLandmarkList.FromString(mesh).landmark], np.float32)
 
 
@@ -341,7 +363,9 @@ def _area(box: np.ndarray) -> float:
 
 def _detection_box(detection: Any, width: int, height: int) -> np.ndarray:
     box = detection.location_data.relative_bounding_box
-    return np.array([box.xmin * width, box.ymin * height, (box.xmin + box.width) * width, (box.ymin + box.height) * height])
+    return np.array(
+        [box.xmin * width, box.ymin * height, (box.xmin + box.width) * width, (box.ymin + box.height) * height]
+    )
 
 
 def _without_doubles(faces: list[Face]) -> list[Face]:

@@ -33,7 +33,9 @@ def choose_person(seen: Sightings, times: np.ndarray, face: str) -> tuple[dict[i
     if not people:
         return {}, "nobody is seen"
     longest = max(len(person.sightings) for person in people)
-    known = sorted((p for p in people if len(p.sightings) >= _COUNTS * longest), key=lambda person: _across(person, seen.size))
+    known = sorted(
+        (p for p in people if len(p.sightings) >= _COUNTS * longest), key=lambda person: _across(person, seen.size)
+    )
     if face.isdigit():
         if int(face) >= len(known):
             raise UserError(f"crop.face: there is no person {face}; {_described(known)}")
@@ -44,7 +46,9 @@ def choose_person(seen: Sightings, times: np.ndarray, face: str) -> tuple[dict[i
     else:
         chosen = max(people, key=lambda person: _rank(person, seen.size, face, longest))
     number = next((str(i) for i, person in enumerate(known) if person is chosen), "one who is hardly there")
-    return {sighting.row: sighting for sighting in chosen.sightings}, f"{_described(known)}; following {number} (face: {face})"
+    return {
+        sighting.row: sighting for sighting in chosen.sightings
+    }, f"{_described(known)}; following {number} (face: {face})"
 
 
 def choose_in_photos(seen: Sightings, face: str) -> tuple[dict[int, Sighting], str]:
@@ -68,7 +72,9 @@ def choose_in_photos(seen: Sightings, face: str) -> tuple[dict[int, Sighting], s
     if face.isdigit():
         chosen = {row: sorted(found, key=_left)[int(face)] for row, found in shown.items() if int(face) < len(found)}
         if not chosen:
-            raise UserError(f"crop.face: no photo has a person {face}; at most {max(map(len, shown.values()))} faces are in one")
+            raise UserError(
+                f"crop.face: no photo has a person {face}; at most {max(map(len, shown.values()))} faces are in one"
+            )
     elif point := face_point(face):
         row = min(int(point[2]), len(seen.faces) - 1)
         meant = _at_point(seen, row, face)
@@ -100,11 +106,20 @@ def _at_point(seen: Sightings, row: int, face: str) -> Sighting:
     point = face_point(face)
     found = seen.faces[row] or []
     size = seen.size[row]
-    place = np.array([float(n.rstrip("%")) * (length / 100 if n.endswith("%") else 1) for n, length in zip(point or (), size)])
-    near = [s for s in found if (place >= s.box[:2] - 0.5 * (s.box[2:] - s.box[:2])).all() and (place <= s.box[2:] + 0.5 * (s.box[2:] - s.box[:2])).all()]
+    place = np.array(
+        [float(n.rstrip("%")) * (length / 100 if n.endswith("%") else 1) for n, length in zip(point or (), size)]
+    )
+    near = [
+        s
+        for s in found
+        if (place >= s.box[:2] - 0.5 * (s.box[2:] - s.box[:2])).all()
+        and (place <= s.box[2:] + 0.5 * (s.box[2:] - s.box[:2])).all()
+    ]
     if not near:
         there = "; ".join(f"one around {s.middle[0]:.0f},{s.middle[1]:.0f}" for s in sorted(found, key=_left)) or "none"
-        raise UserError(f"crop.face: {face!r} is not on a face; the frame has {size[0]:.0f} x {size[1]:.0f} px and these faces: {there}")
+        raise UserError(
+            f"crop.face: {face!r} is not on a face; the frame has {size[0]:.0f} x {size[1]:.0f} px and these faces: {there}"
+        )
     return min(near, key=lambda s: float(np.linalg.norm(s.middle - place)))
 
 
@@ -113,7 +128,9 @@ def _described(people: list[Track]) -> str:
     for number, person in enumerate(people):
         middle = np.median([s.middle for s in person.sightings], axis=0)
         height = np.median([s.box[3] - s.box[1] for s in person.sightings])
-        texts.append(f"{number} around {middle[0]:.0f},{middle[1]:.0f} ({height:.0f} px high, in {len(person.sightings)} frames)")
+        texts.append(
+            f"{number} around {middle[0]:.0f},{middle[1]:.0f} ({height:.0f} px high, in {len(person.sightings)} frames)"
+        )
     return f"{len(people)} {'person' if len(people) == 1 else 'people'}: {', '.join(texts)}"
 
 

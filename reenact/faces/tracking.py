@@ -36,7 +36,12 @@ CUT_CHANGE, CUT_RATIO = 16.0, 4.0
 _THUMBNAIL = 24
 _EYES_AND_MOUTH = (7 + 9j, 17 + 9j, 12 + 18j)
 # The means of both eyes' and the mouth's landmarks, of the 68.
-_MEANS = np.array([[(first <= number < last) / (last - first) for number in range(68)] for first, last in ((36, 42), (42, 48), (48, 68))])
+_MEANS = np.array(
+    [
+        [(first <= number < last) / (last - first) for number in range(68)]
+        for first, last in ((36, 42), (42, 48), (48, 68))
+    ]
+)
 # Faces are measured at this size, px, so that sharpness is the same for a small sharp face and a large soft one.
 _PATCH = 96
 
@@ -118,7 +123,9 @@ class Sightings:
 # ---- finding faces ------------------------------------------------------------------------------------------
 
 
-def find_faces(passes: Passes, table: pd.DataFrame, detectors: list[Detector], min_face: int, threads: int = 1) -> Sightings:
+def find_faces(
+    passes: Passes, table: pd.DataFrame, detectors: list[Detector], min_face: int, threads: int = 1
+) -> Sightings:
     """Look for faces in the frames that the table lists: in all used ones, and every STRIDE seconds between them.
 
     Args:
@@ -249,7 +256,7 @@ def find_cuts(changes: np.ndarray) -> list[int]:
     values = changes[looked]
     cuts = []
     for i in np.flatnonzero(values > CUT_CHANGE):
-        around = np.delete(values[max(0, i - 6):i + 7], min(i, 6))
+        around = np.delete(values[max(0, i - 6) : i + 7], min(i, 6))
         if not len(around) or values[i] > CUT_RATIO * np.median(around):
             cuts.append(int(looked[i]))
     return cuts
@@ -261,13 +268,19 @@ def _thumbnail(patch: _Patch, face: Face) -> np.ndarray:
     # Similarity by least squares: complex numbers turn rotation and scale into one factor.
     middle, goal = sum(source) / 3, sum(_EYES_AND_MOUTH) / 3
     centred = [point - middle for point in source]
-    turn = sum(point.conjugate() * (aim - goal) for point, aim in zip(centred, _EYES_AND_MOUTH)) / sum(abs(point) ** 2 for point in centred)
+    turn = sum(point.conjugate() * (aim - goal) for point, aim in zip(centred, _EYES_AND_MOUTH)) / sum(
+        abs(point) ** 2 for point in centred
+    )
     shift = goal - turn * middle
     matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
     # Taken from the patch, where a pixel of the thumbnail is about two: samples of a large face itself would be noise.
     matrix[:, 2] += matrix[:, :2] @ patch.corner
     matrix[:, :2] *= patch.step
-    pixels = cv2.warpAffine(patch.pixels, matrix, (_THUMBNAIL, _THUMBNAIL), borderMode=cv2.BORDER_REPLICATE).astype(np.float32).ravel()
+    pixels = (
+        cv2.warpAffine(patch.pixels, matrix, (_THUMBNAIL, _THUMBNAIL), borderMode=cv2.BORDER_REPLICATE)
+        .astype(np.float32)
+        .ravel()
+    )
     pixels -= pixels.mean()
     return (pixels / max(math.sqrt(pixels @ pixels), 1e-6)).astype(np.float16)
 
@@ -276,7 +289,7 @@ def _thumbnail(patch: _Patch, face: Face) -> np.ndarray:
 
 
 def link(
-    faces: list[list[Sighting] | None], times: np.ndarray, cuts: list[int], views: np.ndarray | None = None,
+    faces: list[list[Sighting] | None], times: np.ndarray, cuts: list[int], views: np.ndarray | None = None
 ) -> list[Track]:
     """Link the faces of neighbouring frames by overlap and likeness, then tracks of the same person by likeness.
 
@@ -313,7 +326,7 @@ def link(
         """Whether the face of `b` is that of `a`, covered for a while."""
         near = times[b.row] - times[a.row] <= RETURN_SECONDS and overlap(a.box, b.box) >= LINK_OVERLAP
         still = views is not None and scene[a.row] == scene[b.row] and same_view(views[a.row], views[b.row])
-        return bool(near and still and alone[a.row:b.row + 1].all())
+        return bool(near and still and alone[a.row : b.row + 1].all())
 
     return _join(finished + running, times, scene, returns)
 
@@ -323,7 +336,9 @@ def likeness(a: Sighting, b: Sighting) -> float:
     return float(a.thumbnail.astype(np.float32) @ b.thumbnail.astype(np.float32))
 
 
-def _join(tracks: list[Track], times: np.ndarray, scene: np.ndarray, returns: Callable[[Sighting, Sighting], bool]) -> list[Track]:
+def _join(
+    tracks: list[Track], times: np.ndarray, scene: np.ndarray, returns: Callable[[Sighting, Sighting], bool]
+) -> list[Track]:
     """Tracks of one person joined to one: never seen in one frame together, and alike or filling a gap. Longest first."""
     people: list[Track] = []
     galleries: list[np.ndarray] = []
@@ -353,7 +368,9 @@ def _fills_gap(person: Track, track: Track, times: np.ndarray, scene: np.ndarray
     if before is None or after is None or any(first.row < s.row < last.row for s in person.sightings):
         return False
     return all(
-        overlap(a.box, b.box) >= LINK_OVERLAP and times[b.row] - times[a.row] <= LINK_SECONDS and scene[a.row] == scene[b.row]
+        overlap(a.box, b.box) >= LINK_OVERLAP
+        and times[b.row] - times[a.row] <= LINK_SECONDS
+        and scene[a.row] == scene[b.row]
         for a, b in ((before, first), (last, after))
     )
 

@@ -96,7 +96,9 @@ def keep_person(matte: np.ndarray, face: np.ndarray | None = None) -> np.ndarray
     return _fill_holes(matte, solid, face, holes) if holes else matte
 
 
-def inside_frame(x: float, y: float, side: float, angle: float, width: int, height: int, size: int) -> np.ndarray | None:
+def inside_frame(
+    x: float, y: float, side: float, angle: float, width: int, height: int, size: int
+) -> np.ndarray | None:
     """1 where a crop shows its frame, falling to 0 in the padding around: a mirrored head is nobody's.
 
     The fall is soft, over a tenth of the crop, so that a head that touches the border is not cut by a hard line.
@@ -110,7 +112,11 @@ def inside_frame(x: float, y: float, side: float, angle: float, width: int, heig
         float32, size x size; None if all of the crop lies inside.
     """
     depths = outside_depths(x, y, side, size, width, height, angle)
-    return None if depths is None else np.minimum(*(np.maximum(1 - depth * np.float32(1 / (_FALL * side)), 0) for depth in depths))
+    return (
+        None
+        if depths is None
+        else np.minimum(*(np.maximum(1 - depth * np.float32(1 / (_FALL * side)), 0) for depth in depths))
+    )
 
 
 # ---- over time ----------------------------------------------------------------------------------------------
@@ -167,8 +173,12 @@ def smoothed(moment: Moment, near: Sequence[Moment], sigma: float) -> np.ndarray
 
 def _near(moment: Moment, window: Iterable[Moment], reach: float) -> list[Moment]:
     return [
-        other for other in window
-        if not (moment.given or other.given) and other.row != moment.row and other.scene == moment.scene and abs(other.time - moment.time) <= reach
+        other
+        for other in window
+        if not (moment.given or other.given)
+        and other.row != moment.row
+        and other.scene == moment.scene
+        and abs(other.time - moment.time) <= reach
     ]
 
 
@@ -193,7 +203,9 @@ def _without_others(matte: np.ndarray, person: np.ndarray, solid: np.ndarray) ->
     """
     strange = cv2.subtract(solid, person)
     # Distances are told at half of the size, in a quarter of the time; there, things of one pixel stay things.
-    mine, others = (cv2.distanceTransform(cv2.compare(_halved(part), 0, cv2.CMP_EQ), cv2.DIST_L2, 3) for part in (person, strange))
+    mine, others = (
+        cv2.distanceTransform(cv2.compare(_halved(part), 0, cv2.CMP_EQ), cv2.DIST_L2, 3) for part in (person, strange)
+    )
     nearer = cv2.resize(cv2.compare(mine, others, cv2.CMP_LE), matte.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return cv2.copyTo(matte, cv2.subtract(nearer, strange))
 
@@ -208,7 +220,11 @@ def _most_of(face: np.ndarray, solid: np.ndarray, outlines: list[np.ndarray]) ->
     outlines = sorted(outlines, key=cv2.contourArea, reverse=True)
     left, top, width, height = cv2.boundingRect(face)
     covering = np.zeros(len(outlines) + 1, int)
-    near = [number for number, outline in enumerate(outlines, 1) if _meets(cv2.boundingRect(outline), (left, top, width, height))]
+    near = [
+        number
+        for number, outline in enumerate(outlines, 1)
+        if _meets(cv2.boundingRect(outline), (left, top, width, height))
+    ]
     if len(near) > 1:
         labels = np.zeros((height, width), np.uint16)
         part = slice(top, top + height), slice(left, left + width)
@@ -245,10 +261,14 @@ def _fill_holes(matte: np.ndarray, person: np.ndarray, face: np.ndarray, outline
             continue
         left, top, width, height = cv2.boundingRect(outline)
         part = slice(top, top + height), slice(left, left + width)
-        hole = cv2.drawContours(np.zeros((height, width), np.uint8), [outline], 0, 255, cv2.FILLED, offset=(-left, -top))
+        hole = cv2.drawContours(
+            np.zeros((height, width), np.uint8), [outline], 0, 255, cv2.FILLED, offset=(-left, -top)
+        )
         hole = cv2.bitwise_and(hole, cv2.bitwise_not(person[part]))
         about = cv2.moments(hole, binaryImage=True)
         area = about["m00"]
-        if area and (area < _SMALL_HOLE * face.size or face[top + int(about["m01"] / area), left + int(about["m10"] / area)]):
+        if area and (
+            area < _SMALL_HOLE * face.size or face[top + int(about["m01"] / area), left + int(about["m10"] / area)]
+        ):
             filled[part][hole > 0] = 1
     return filled

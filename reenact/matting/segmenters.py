@@ -89,7 +89,9 @@ class MediapipeSegmenter:
     def mattes(self, images: np.ndarray, faces: Sequence[np.ndarray] | None = None) -> np.ndarray:
         """See `Segmenter.mattes`."""
         known = [None] * len(images) if faces is None else faces
-        return np.stack([self._shared.use(lambda graphs, item=item: graphs.matte(*item)) for item in zip(images, known)])
+        return np.stack(
+            [self._shared.use(lambda graphs, item=item: graphs.matte(*item)) for item in zip(images, known)]
+        )
 
 
 class _Graphs:
@@ -172,10 +174,16 @@ class TransformersSegmenter:
         with self._lock, torch.inference_mode():
             pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self._device).permute(0, 3, 1, 2).float() / 255
             if self._size:
-                pixels = torch.nn.functional.interpolate(pixels, self._size, mode="bilinear", antialias=True, align_corners=False)
-            mean, std = (torch.tensor(values, device=self._device).view(1, -1, 1, 1) for values in (self._mean, self._std))
+                pixels = torch.nn.functional.interpolate(
+                    pixels, self._size, mode="bilinear", antialias=True, align_corners=False
+                )
+            mean, std = (
+                torch.tensor(values, device=self._device).view(1, -1, 1, 1) for values in (self._mean, self._std)
+            )
             odds = self._log_odds(self._network(pixel_values=(pixels - mean) / std))
-            odds = torch.nn.functional.interpolate(odds[:, None].float(), images.shape[1:3], mode="bilinear", align_corners=False)
+            odds = torch.nn.functional.interpolate(
+                odds[:, None].float(), images.shape[1:3], mode="bilinear", align_corners=False
+            )
             return odds[:, 0].sigmoid().cpu().numpy()
 
     def _log_odds(self, output: Any) -> Any:
@@ -185,7 +193,9 @@ class TransformersSegmenter:
         if hasattr(output, "masks_queries_logits"):
             # Each query is a mask and what it is; its last class is "nothing".
             classes = output.class_queries_logits.softmax(-1)[..., :-1]
-            scores = torch.einsum("nqc,nqhw->nchw", classes, output.masks_queries_logits.sigmoid()).clamp_min(1e-6).log()
+            scores = (
+                torch.einsum("nqc,nqhw->nchw", classes, output.masks_queries_logits.sigmoid()).clamp_min(1e-6).log()
+            )
         else:
             scores = output.logits
         return scores[:, mine].logsumexp(1) - scores[:, ~mine].logsumexp(1)
@@ -224,7 +234,9 @@ def _source(settings: SegmentSettings) -> dict[str, Any]:
     if folder.is_dir():
         return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
     if settings.model.count("/") != 1 or settings.model.startswith((".", "/", "~")):
-        raise UserError(f"segment.model: {settings.model!r} is neither an existing folder nor an id such as {DEFAULT_MODEL}")
+        raise UserError(
+            f"segment.model: {settings.model!r} is neither an existing folder nor an id such as {DEFAULT_MODEL}"
+        )
     revision = settings.revision or (PINNED if settings.model == DEFAULT_MODEL else "main")
     return {"pretrained_model_name_or_path": settings.model, "revision": revision, "local_files_only": settings.offline}
 
@@ -239,8 +251,12 @@ def _load(settings: SegmentSettings, transformers: Any) -> Any:
                 return kind.from_pretrained(**source, config=config, use_safetensors=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().split("\n")[0]
-        where = "is it complete?" if "revision" not in source else (
-            "without internet, copy the model's folder here and name it in segment.model, or set segment.network: mediapipe"
+        where = (
+            "is it complete?"
+            if "revision" not in source
+            else (
+                "without internet, copy the model's folder here and name it in segment.model, or set segment.network: mediapipe"
+            )
         )
         raise UserError(f"segment.model: {settings.model!r} cannot be loaded ({reason}); {where}") from error
     raise UserError(
@@ -278,5 +294,3 @@ def _picture_size(values: dict[str, Any]) -> tuple[int, int] | None:
     # Crops are square, so the shortest edge is every edge.
     side = size.get("shortest_edge") or size.get("longest_edge") or 512
     return size.get("height", side), size.get("width", side)
-
-

@@ -34,7 +34,15 @@ _PRIMARIES = {
 }
 GAMUTS = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 # Weights of red and blue in luma, by ffmpeg's number of the matrix (H.273, table 4).
-_LUMA = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
+_LUMA = {
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+    10: (0.2627, 0.0593),
+}
 MATRICES = frozenset(_LUMA)
 
 
@@ -70,7 +78,9 @@ class Colours:
         return f"colours mapped from {gamut} to BT.709" if self.mapped else ""
 
 
-def to_rgb(luma: np.ndarray, blue: np.ndarray, red: np.ndarray, colours: Colours, work: np.ndarray | None = None) -> np.ndarray:
+def to_rgb(
+    luma: np.ndarray, blue: np.ndarray, red: np.ndarray, colours: Colours, work: np.ndarray | None = None
+) -> np.ndarray:
     """RGB of three planes of one size for a BT.709 screen.
 
     Args:
@@ -95,7 +105,7 @@ def to_screen(rgb: np.ndarray, transfer: Transfer, primaries: int) -> np.ndarray
     linear, gain, encode = _linear_table(transfer), _gain_table(transfer), _encode_table()
     gamut = _to_bt709(primaries)
     for top in range(0, len(rgb), _STRIP):
-        codes = rgb[top:top + _STRIP]
+        codes = rgb[top : top + _STRIP]
         light = linear.take(codes, mode="clip")
         if transfer == "pq":
             light *= _on_all(gain.take(_brightest(codes), mode="clip"))
@@ -103,7 +113,7 @@ def to_screen(rgb: np.ndarray, transfer: Transfer, primaries: int) -> np.ndarray
             # The display's response: every channel is raised by the same factor, which follows the scene's luminance.
             system = cv2.pow(cv2.transform(light, _SCENE_LUMINANCE), _HLG_GAMMA - 1)
             light *= _on_all(system * gain.take(_root_index(system * _brightest(light)), mode="clip"))
-        result[top:top + _STRIP] = encode.take(_root_index(cv2.transform(light, gamut)), mode="clip")
+        result[top : top + _STRIP] = encode.take(_root_index(cv2.transform(light, gamut)), mode="clip")
     return result
 
 
@@ -163,11 +173,17 @@ def _matrix(matrix: int, full: bool, bits: int, levels: int) -> np.ndarray:
     green = 1 - red - blue
     unit = 1 << (bits - 8)
     black, span, chroma = (0, (1 << bits) - 1, (1 << bits) - 1) if full else (16 * unit, 219 * unit, 224 * unit)
-    turn = np.array([
-        [1, 0, 2 * (1 - red)],
-        [1, -2 * (1 - blue) * blue / green, -2 * (1 - red) * red / green],
-        [1, 2 * (1 - blue), 0],
-    ]) * levels / np.array([span, chroma, chroma])
+    turn = (
+        np.array(
+            [
+                [1, 0, 2 * (1 - red)],
+                [1, -2 * (1 - blue) * blue / green, -2 * (1 - red) * red / green],
+                [1, 2 * (1 - blue), 0],
+            ]
+        )
+        * levels
+        / np.array([span, chroma, chroma])
+    )
     return np.column_stack([turn, -turn @ np.array([black, 128 * unit, 128 * unit])])
 
 
@@ -175,7 +191,11 @@ def _matrix(matrix: int, full: bool, bits: int, levels: int) -> np.ndarray:
 def _linear_table(transfer: Transfer) -> np.ndarray:
     """Light by code value; of PQ and SDR as a share of the reference white, of HLG that of the scene."""
     signal = np.arange(LEVELS) / (LEVELS - 1)
-    tables = {"pq": lambda: pq_to_light(signal) / REFERENCE_WHITE, "hlg": lambda: hlg_to_scene(signal), "sdr": lambda: signal**_SCREEN_GAMMA}
+    tables = {
+        "pq": lambda: pq_to_light(signal) / REFERENCE_WHITE,
+        "hlg": lambda: hlg_to_scene(signal),
+        "sdr": lambda: signal**_SCREEN_GAMMA,
+    }
     return np.float32(tables[transfer]())
 
 

@@ -17,7 +17,21 @@ from reenact.media.video import probe_video, read_video
 from reenact.runtime.errors import UserError
 
 PHOTO_SUFFIXES = (
-    ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2", ".tga", ".ppm", ".pgm",
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jp2",
+    ".tga",
+    ".ppm",
+    ".pgm",
 )
 CROPPED, MASKS = "images-cropped", "segmentation-cropped"
 
@@ -56,7 +70,9 @@ def probe_photos(path: Path) -> Media:
     for file in media.files:
         photo = _read(file, damage)
         if photo is not None:
-            return replace(media, width=photo.pixels.shape[1], height=photo.pixels.shape[0], steps=(*photo.steps, *media.steps))
+            return replace(
+                media, width=photo.pixels.shape[1], height=photo.pixels.shape[0], steps=(*photo.steps, *media.steps)
+            )
     raise UserError(f"{path}: no image can be read ({damage[0]})")
 
 
@@ -89,7 +105,11 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def _images(folder: Path, deep: bool = False) -> tuple[Path, ...]:
-    found = [f for f in (folder.rglob("*") if deep else folder.iterdir()) if f.suffix.lower() in PHOTO_SUFFIXES and not f.name.startswith(".")]
+    found = [
+        f
+        for f in (folder.rglob("*") if deep else folder.iterdir())
+        if f.suffix.lower() in PHOTO_SUFFIXES and not f.name.startswith(".")
+    ]
     if not found:
         below = next((f for f in folder.rglob("*") if f.suffix.lower() in PHOTO_SUFFIXES), None)
         hint = f"; there are some in {below.parent}" if below else ""
@@ -103,13 +123,15 @@ def _within_cropped(path: Path) -> tuple[Path, Path] | None:
         parts = candidate.parts
         if CROPPED in parts:
             at = len(parts) - 1 - parts[::-1].index(CROPPED)
-            return Path(*parts[:at]), Path(*parts[at + 1:])
+            return Path(*parts[:at]), Path(*parts[at + 1 :])
     return None
 
 
 def _cropped(path: Path, root: Path, identity: Path) -> Media:
     if identity == Path():
-        raise UserError(f"{path}: holds the crops of several identities; name the folder of one of them, such as {path / _example(path)}")
+        raise UserError(
+            f"{path}: holds the crops of several identities; name the folder of one of them, such as {path / _example(path)}"
+        )
     if path.is_dir():
         files = _images(path, deep=True)
         masks = tuple(root / MASKS / identity / file.relative_to(path).with_suffix(".png") for file in files)
@@ -117,7 +139,15 @@ def _cropped(path: Path, root: Path, identity: Path) -> Media:
         files, masks = (path,), (root / MASKS / identity.with_suffix(".png"),)
     masks = tuple(mask if mask.is_file() else None for mask in masks)
     given = sum(mask is not None for mask in masks)
-    return Media(path, "cropped", 0, 0, files=files, masks=masks, steps=(f"taken as crops ({CROPPED}); {given} of {len(files)} have masks",))
+    return Media(
+        path,
+        "cropped",
+        0,
+        0,
+        files=files,
+        masks=masks,
+        steps=(f"taken as crops ({CROPPED}); {given} of {len(files)} have masks",),
+    )
 
 
 def _example(folder: Path) -> str:
@@ -217,8 +247,12 @@ def _to_8_bits(image: Image.Image) -> tuple[Image.Image, str]:
     values = np.asarray(image)
     if image.mode == "F":
         top = 1.0 if values.max() <= 1 else 255.0 if values.max() <= 255 else 65535.0
-        return Image.fromarray(np.uint8(np.rint(np.clip(np.nan_to_num(values) / top, 0, 1) * 255))), "reduced from floating point to 8 bits"
-    return Image.fromarray(np.uint8((np.clip(values, 0, 65535).astype(np.uint32) * 255 + 32767) // 65535)), "reduced from 16 to 8 bits"
+        return Image.fromarray(
+            np.uint8(np.rint(np.clip(np.nan_to_num(values) / top, 0, 1) * 255))
+        ), "reduced from floating point to 8 bits"
+    return Image.fromarray(
+        np.uint8((np.clip(values, 0, 65535).astype(np.uint32) * 255 + 32767) // 65535)
+    ), "reduced from 16 to 8 bits"
 
 
 def _to_srgb(image: Image.Image, profile: bytes, steps: list[str]) -> Image.Image:
@@ -233,7 +267,12 @@ def _to_srgb(image: Image.Image, profile: bytes, steps: list[str]) -> Image.Imag
             return image
         screen = ImageCms.createProfile("sRGB")
         result = ImageCms.profileToProfile(
-            image.convert(mode), source, screen, ImageCms.Intent.RELATIVE_COLORIMETRIC, "RGB", flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            image.convert(mode),
+            source,
+            screen,
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            "RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
     except (ImageCms.PyCMSError, OSError) as error:
         steps.append(f"its colour profile is not used ({error})")

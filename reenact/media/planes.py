@@ -19,9 +19,19 @@ TRANSPARENCY = f"transparency filled with grey ({BEHIND_TRANSPARENCY}, {BEHIND_T
 # Formats whose planes are used as they are; others are repacked without loss where they are YUV, else made RGB by ffmpeg.
 _PLANAR = re.compile(r"yuv[aj]?4\d\dp(?:(\d+)le)?")
 _REPACKED = {
-    "nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "nv24": "yuv444p", "yuyv422": "yuv422p", "uyvy422": "yuv422p",
-    "yvyu422": "yuv422p", "p010le": "yuv420p10le", "p210le": "yuv422p10le", "p410le": "yuv444p10le", "y210le": "yuv422p10le",
-    "p012le": "yuv420p12le", "uyyvyy411": "yuv411p",
+    "nv12": "yuv420p",
+    "nv21": "yuv420p",
+    "nv16": "yuv422p",
+    "nv24": "yuv444p",
+    "yuyv422": "yuv422p",
+    "uyvy422": "yuv422p",
+    "yvyu422": "yuv422p",
+    "p010le": "yuv420p10le",
+    "p210le": "yuv422p10le",
+    "p410le": "yuv444p10le",
+    "y210le": "yuv422p10le",
+    "p012le": "yuv420p12le",
+    "uyyvyy411": "yuv411p",
 }
 _EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 # ffmpeg's numbers (H.273) of transfer functions, and of what says nothing.
@@ -48,7 +58,9 @@ class Turn:
     @property
     def step(self) -> str:
         """What it does, in words; empty if nothing."""
-        degrees = {(False, True, True): 180, (True, False, True): 90, (True, True, False): 270}.get((self.transposed, self.mirror_x, self.mirror_y))
+        degrees = {(False, True, True): 180, (True, False, True): 90, (True, True, False): 270}.get(
+            (self.transposed, self.mirror_x, self.mirror_y)
+        )
         if degrees:
             return f"rotated by {degrees} degrees counterclockwise (metadata)"
         return "mirrored (metadata)" if self != Turn() else ""
@@ -69,7 +81,12 @@ def turn_of(frame: Any) -> Turn:
 def describe(frame: Any) -> "Layout":
     """How a frame stores its pixels."""
     return _layout(
-        frame.format.name, frame.height, int(frame.colorspace), int(frame.color_range), int(frame.color_trc), int(frame.color_primaries),
+        frame.format.name,
+        frame.height,
+        int(frame.colorspace),
+        int(frame.color_range),
+        int(frame.color_trc),
+        int(frame.color_primaries),
     )
 
 
@@ -143,7 +160,11 @@ class VideoPicture:
     @property
     def steps(self) -> list[str]:
         """What is done to the picture, in words."""
-        depth = "" if self._layout.colours.mapped or not self._layout.planar or self._layout.colours.bits == 8 else f"reduced from {self._layout.colours.bits} to 8 bits"
+        depth = (
+            ""
+            if self._layout.colours.mapped or not self._layout.planar or self._layout.colours.bits == 8
+            else f"reduced from {self._layout.colours.bits} to 8 bits"
+        )
         transparency = TRANSPARENCY if self._layout.alpha else ""
         return [step for step in (self._turn.step, self._layout.colours.step, depth, transparency) if step]
 
@@ -184,7 +205,9 @@ class VideoPicture:
         planes = []
         for number in range(3):
             plane = _plane(frame, number)
-            planes.append(resized(plane, width, height, self._workspace.array(str(number), (height, width), plane.dtype)))
+            planes.append(
+                resized(plane, width, height, self._workspace.array(str(number), (height, width), plane.dtype))
+            )
         return to_rgb(*planes, self._layout.colours, self._workspace.array("planes", (height, width, 3), plane.dtype))
 
     def _from_ffmpeg(self) -> np.ndarray:
@@ -202,7 +225,9 @@ class VideoPicture:
         else:
             image = self._workspace.converted(self._frame, "rgba").to_ndarray()
             image, alpha = image[..., :3], image[..., 3] / np.float32(255)
-        return np.rint(BEHIND_TRANSPARENCY + (image - np.float32(BEHIND_TRANSPARENCY)) * alpha[..., None]).astype(np.uint8)
+        return np.rint(BEHIND_TRANSPARENCY + (image - np.float32(BEHIND_TRANSPARENCY)) * alpha[..., None]).astype(
+            np.uint8
+        )
 
 
 def resized(image: np.ndarray, width: int, height: int, into: np.ndarray | None = None) -> np.ndarray:

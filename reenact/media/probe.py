@@ -81,7 +81,9 @@ def listed_frames(media: Media, table: pd.DataFrame, origin: list[float] | None 
             yield rows[frame.index], frame
             if found == len(rows):
                 return
-    raise UserError(f"{media.path}: {len(rows) - found} frames of its table are not in it; it has changed, run decode again")
+    raise UserError(
+        f"{media.path}: {len(rows) - found} frames of its table are not in it; it has changed, run decode again"
+    )
 
 
 class Passes:

@@ -50,8 +50,22 @@ def probe_video(path: Path) -> Media:
         rate, aspect, time_base = stream.average_rate, stream.sample_aspect_ratio, stream.time_base
         audio = bool(container.streams.audio)
         brand = container.metadata.get("major_brand", "").strip()
-        picture = container.format.name in _PICTURE_FORMATS or container.format.name.endswith("_pipe") or brand in _PICTURE_BRANDS
-    media = Media(path, "video", 0, 0, float(rate) if rate else None, duration, audio, time_base=time_base, aspect=float(aspect or 1))
+        picture = (
+            container.format.name in _PICTURE_FORMATS
+            or container.format.name.endswith("_pipe")
+            or brand in _PICTURE_BRANDS
+        )
+    media = Media(
+        path,
+        "video",
+        0,
+        0,
+        float(rate) if rate else None,
+        duration,
+        audio,
+        time_base=time_base,
+        aspect=float(aspect or 1),
+    )
     damage: list[str] = []
     frames = read_video(media, damage)
     first = next(frames, None)
@@ -101,7 +115,9 @@ def read_video(media: Media, damage: list[str], threads: int = 2) -> Iterator[Fr
         last, end, index = time, time + (span or 0.0), index + 1
     # Some containers simply end where they were cut off. Half a second is left to sound that outlasts the pictures.
     if last is not None and media.duration and end - first < 0.98 * media.duration - 0.5:
-        damage.append(f"the pictures end after {end - first:.2f} s, though the file's header says {media.duration:.2f} s")
+        damage.append(
+            f"the pictures end after {end - first:.2f} s, though the file's header says {media.duration:.2f} s"
+        )
 
 
 def scan_duration(media: Media) -> float:
@@ -248,7 +264,11 @@ def _decoded(path: Path, damage: list[str], threads: int) -> Iterator[tuple[Any,
                 suspect |= losses.shown(picture.pts)
                 suspect &= not picture.key_frame
                 if picture.is_corrupt:
-                    when = f"at {float(picture.pts * stream.time_base):.3f} s" if picture.pts is not None else "without a time"
+                    when = (
+                        f"at {float(picture.pts * stream.time_base):.3f} s"
+                        if picture.pts is not None
+                        else "without a time"
+                    )
                     found.append(f"frame {when} (decoded with errors)")
                     suspect = True
                     continue
@@ -328,7 +348,9 @@ class _Filter:
     def __init__(self, picture: Any, time_base: Fraction) -> None:
         self._kind = (picture.width, picture.height, picture.format.name)
         self._graph = av.filter.Graph()
-        source = self._graph.add_buffer(width=picture.width, height=picture.height, format=picture.format, time_base=time_base)
+        source = self._graph.add_buffer(
+            width=picture.width, height=picture.height, format=picture.format, time_base=time_base
+        )
         bwdif = self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
         self._graph.link_nodes(source, bwdif, self._graph.add("buffersink")).configure()
         self._held: deque[tuple[Any, bool]] = deque()

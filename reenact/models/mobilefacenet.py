@@ -26,7 +26,16 @@ mean face of 91 clips so come to where SphereFace's alignment puts them, to 1 px
 class Unit(nn.Module):
     """Convolution without bias, batch norm, and PReLU unless `linear`."""
 
-    def __init__(self, inputs: int, outputs: int, size: int | tuple[int, int], stride: int, padding: int, groups: int = 1, linear: bool = False) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int | tuple[int, int],
+        stride: int,
+        padding: int,
+        groups: int = 1,
+        linear: bool = False,
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, size, stride, padding, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(outputs)
@@ -43,10 +52,15 @@ class Bottleneck(nn.Module):
         super().__init__()
         hidden = inputs * expansion
         self.conv = nn.Sequential(
-            nn.Conv2d(inputs, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.PReLU(hidden),
-            nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False), nn.BatchNorm2d(hidden), nn.PReLU(hidden),
-            nn.Conv2d(hidden, outputs, 1, bias=False), nn.BatchNorm2d(outputs),
-        )  # fmt: skip
+            nn.Conv2d(inputs, hidden, 1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.PReLU(hidden),
+            nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.PReLU(hidden),
+            nn.Conv2d(hidden, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,7 +92,9 @@ class MobileFaceNet(nn.Module):
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """B x 3 x S x S in [0, 1] -> maps after the stem and each group of blocks, and descriptors B x 128 of unit length."""
         left, top, right, bottom = (2 * share - 1 for share in WINDOW)
-        window = x.new_tensor([[(right - left) / 2, 0, (right + left) / 2], [0, (bottom - top) / 2, (bottom + top) / 2]])
+        window = x.new_tensor(
+            [[(right - left) / 2, 0, (right + left) / 2], [0, (bottom - top) / 2, (bottom + top) / 2]]
+        )
         grid = functional.affine_grid(window.expand(len(x), 2, 3), [len(x), 3, *SIZE], align_corners=False)
         x = functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
         x = self.dw_conv1(self.conv1((x * 255 - 127.5) / 128))
@@ -100,7 +116,9 @@ def load_mobilefacenet(path: Path) -> MobileFaceNet:
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["net_state_dict"])
     except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"face_recognition_weights: {str(path)!r} is not a MobileFaceNet checkpoint ({str(error).splitlines()[0]})") from None
+        raise UserError(
+            f"face_recognition_weights: {str(path)!r} is not a MobileFaceNet checkpoint ({str(error).splitlines()[0]})"
+        ) from None
     return network
 
 
@@ -109,5 +127,7 @@ def recognition_loss(network: MobileFaceNet, output: Tensor, target: Tensor) -> 
     with torch.no_grad():
         wanted, face = network(target)
     maps, found = network(output)
-    distances = [functional.l1_loss(a.float(), b.float()) / processes.mean(b.float().abs().mean()) for a, b in zip(maps, wanted)]
+    distances = [
+        functional.l1_loss(a.float(), b.float()) / processes.mean(b.float().abs().mean()) for a, b in zip(maps, wanted)
+    ]
     return torch.stack(distances).mean() + 1 - (found * face).sum(1).mean()

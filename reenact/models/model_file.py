@@ -51,7 +51,11 @@ def build_discriminator(architecture: Architecture, labels: int) -> Discriminato
 
 
 def save_model(
-    path: Path, reenactor: Reenactor, facts: dict[str, Any], discriminator: Discriminator | None = None, half: bool = False
+    path: Path,
+    reenactor: Reenactor,
+    facts: dict[str, Any],
+    discriminator: Discriminator | None = None,
+    half: bool = False,
 ) -> None:
     """Write a model file.
 

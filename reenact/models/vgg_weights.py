@@ -52,7 +52,9 @@ def perceptual_network(
 
 def _downloaded(layout: str) -> Path:
     if layout != "vgg19":
-        raise UserError(f"{SETTING[layout]}: 'torchvision' has no network of faces; give the path of vgg_face_weights.pth")
+        raise UserError(
+            f"{SETTING[layout]}: 'torchvision' has no network of faces; give the path of vgg_face_weights.pth"
+        )
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(HUB).name
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +74,9 @@ def _read(path: Path, layout: str) -> dict[str, Tensor]:
             return load_file(path)
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"{SETTING[layout]}: {str(path)!r} does not exist; null takes the embedded random network") from None
+        raise UserError(
+            f"{SETTING[layout]}: {str(path)!r} does not exist; null takes the embedded random network"
+        ) from None
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{SETTING[layout]}: {path} is not a readable file of weights ({reason})") from None

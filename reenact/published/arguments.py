@@ -2,12 +2,7 @@
 
 from typing import Any
 
-_RENAMED = {
-    "lr_gen": "learning_rate",
-    "lr_dis": "discriminator_learning_rate",
-    "beta1": "beta1",
-    "random_seed": "seed",
-}
+_RENAMED = {"lr_gen": "learning_rate", "lr_dis": "discriminator_learning_rate", "beta1": "beta1", "random_seed": "seed"}
 # Their name of a loss in `criterions`, its weight, and ours.
 _LOSSES = (
     ("adversarial", None, "adversarial"),
@@ -22,18 +17,50 @@ _EMA = {"meta": 0.999, "finetuned": 0.972}
 
 _REASONS = {
     "the model file says it, or it was checked (sizes and kinds of the networks)": (
-        "embedder", "generator", "discriminator", "image_size", "embed_channels", "pose_embedding_size", "num_channels",
-        "max_num_channels", "dis_num_blocks", "in_channels", "out_channels", "gen_constant_input_size",
-        "gen_num_residual_blocks", "gen_padding", "dis_padding", "norm_layer", "num_labels", "iteration", "finetune",
-        "average_function", "weights_running_average", "gan_type",
+        "embedder",
+        "generator",
+        "discriminator",
+        "image_size",
+        "embed_channels",
+        "pose_embedding_size",
+        "num_channels",
+        "max_num_channels",
+        "dis_num_blocks",
+        "in_channels",
+        "out_channels",
+        "gen_constant_input_size",
+        "gen_num_residual_blocks",
+        "gen_padding",
+        "dis_padding",
+        "norm_layer",
+        "num_labels",
+        "iteration",
+        "finetune",
+        "average_function",
+        "weights_running_average",
+        "gan_type",
     ),
-    "our augmentation has settings of its own": ("use_affine_scale", "use_affine_shift", "use_pixelwise_augs", "draw_oval"),
+    "our augmentation has settings of its own": (
+        "use_affine_scale",
+        "use_affine_shift",
+        "use_pixelwise_augs",
+        "draw_oval",
+    ),
     "paths of that machine": (
-        "data_root", "img_dir", "segm_dir", "kp_dir", "bboxes_dir", "train_split_path", "val_split_path", "experiment_dir",
-        "experiments_dir", "checkpoint_path", "vgg_weights_dir",
+        "data_root",
+        "img_dir",
+        "segm_dir",
+        "kp_dir",
+        "bboxes_dir",
+        "train_split_path",
+        "val_split_path",
+        "experiment_dir",
+        "experiments_dir",
+        "checkpoint_path",
+        "vgg_weights_dir",
     ),
     "length, logging and machinery of that run": (),
-}  # fmt: skip
+}
 
 
 def convert_arguments(arguments: dict[str, Any], personal: bool) -> tuple[dict[str, Any], dict[str, list[str]]]:

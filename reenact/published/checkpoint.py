@@ -33,9 +33,20 @@ _FIXED = {
 
 # What a damaged pickle, or a file that is none, can make torch and pickle raise.
 _DAMAGED = (
-    pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, AttributeError, TypeError, KeyError,
-    ValueError, AssertionError, IndexError, ImportError, OverflowError,
-)  # fmt: skip
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    RuntimeError,
+    EOFError,
+    OSError,
+    AttributeError,
+    TypeError,
+    KeyError,
+    ValueError,
+    AssertionError,
+    IndexError,
+    ImportError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True)
@@ -80,12 +91,18 @@ def read_checkpoint(path: Path) -> PublishedCheckpoint:
     """
     content = _load(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not a checkpoint of the published code (holds {type(content).__name__}, not a dictionary)")
+        raise UserError(
+            f"{path}: not a checkpoint of the published code (holds {type(content).__name__}, not a dictionary)"
+        )
     missing = [key for key in (*NETWORKS, "args") if key not in content]
     if missing:
-        raise UserError(f"{path}: not a checkpoint of the published code ({', '.join(missing)} missing; found: {_names(content)})")
+        raise UserError(
+            f"{path}: not a checkpoint of the published code ({', '.join(missing)} missing; found: {_names(content)})"
+        )
     if not isinstance(content["args"], unpickling.Arguments):
-        raise UserError(f"{path}: args: {type(content['args']).__name__}; expected the command-line arguments of the published code")
+        raise UserError(
+            f"{path}: args: {type(content['args']).__name__}; expected the command-line arguments of the published code"
+        )
     averages = content.get("running_averages") or {}
     if not isinstance(averages, dict) or (averages and not {"embedder", "generator"} <= set(averages)):
         raise UserError(f"{path}: running_averages: expected embedder and generator")
@@ -108,12 +125,18 @@ def published_architecture(arguments: dict[str, Any], source: Path) -> Architect
     """
     for name, expected in _FIXED.items():
         if arguments.get(name, expected) != expected:
-            raise UserError(f"{source}: {name} {arguments[name]!r}: unknown architecture; only {expected!r} can be imported")
+            raise UserError(
+                f"{source}: {name} {arguments[name]!r}: unknown architecture; only {expected!r} can be imported"
+            )
     published = Architecture()
     sizes = {
-        "image_size": published.image_size, "embed_channels": published.identity_dim, "pose_embedding_size": published.pose_dim,
-        "num_channels": published.generator_channels, "max_num_channels": published.max_channels, "dis_num_blocks": 7,
-    }  # fmt: skip
+        "image_size": published.image_size,
+        "embed_channels": published.identity_dim,
+        "pose_embedding_size": published.pose_dim,
+        "num_channels": published.generator_channels,
+        "max_num_channels": published.max_channels,
+        "dis_num_blocks": 7,
+    }
     for name, size in sizes.items():
         sizes[name] = arguments.get(name, size)
         if not isinstance(sizes[name], int) or not 1 <= sizes[name] <= 4096:
@@ -124,10 +147,14 @@ def published_architecture(arguments: dict[str, Any], source: Path) -> Architect
     if blocks < 3:
         raise UserError(f"{source}: dis_num_blocks {blocks}: unknown architecture; expected 3 or more")
     return Architecture(
-        image_size=side, identity_dim=sizes["embed_channels"], pose_dim=sizes["pose_embedding_size"],
-        generator_channels=sizes["num_channels"], max_channels=sizes["max_num_channels"],
-        discriminator_channels=sizes["num_channels"], discriminator_blocks=blocks - 2,
-    )  # fmt: skip
+        image_size=side,
+        identity_dim=sizes["embed_channels"],
+        pose_dim=sizes["pose_embedding_size"],
+        generator_channels=sizes["num_channels"],
+        max_channels=sizes["max_num_channels"],
+        discriminator_channels=sizes["num_channels"],
+        discriminator_blocks=blocks - 2,
+    )
 
 
 def _load(path: Path) -> Any:

@@ -124,7 +124,7 @@ def _theirs(key: str, architecture: Architecture) -> tuple[str, str]:
         # In a block: AdaIN (its three modules), [up], convolution, and the same again.
         number, which = int(found[1]), int(found[2])
         place = (3, 7)[which - 1] + (number >= _RESIDUAL_BLOCKS)
-        name = f"decoder_blocks.{number}.block.{place}.{name[found.end():]}"
+        name = f"decoder_blocks.{number}.block.{place}.{name[found.end() :]}"
     return "generator", _rename(name, (*_GENERATOR, *_SPECTRAL_NORM))
 
 

@@ -106,7 +106,9 @@ def _of_camera(index: int) -> Iterator[tuple[float | None, np.ndarray]]:
     camera = cv2.VideoCapture(index)
     try:
         if not camera.isOpened():
-            raise UserError(f"--source: there is no camera {index} (or another program uses it); give another number, or a video in its place")
+            raise UserError(
+                f"--source: there is no camera {index} (or another program uses it); give another number, or a video in its place"
+            )
         camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where the driver allows it: no queue of old pictures
         while True:
             there, image = camera.read()

@@ -159,7 +159,9 @@ def paste(frame: np.ndarray, rgb: np.ndarray, matte: np.ndarray, corners: np.nda
     # From pixel centres of the avatar (i + 0.5) to those of the window of the frame that the square touches.
     across, down = (corners[1] - corners[0]) / size, (corners[2] - corners[0]) / size
     shift = corners[0] + 0.5 * (across + down) - 0.5 - low
-    placed = cv2.warpAffine(layer, np.column_stack([across, down, shift]), tuple(int(n) for n in high - low), flags=cv2.INTER_CUBIC).clip(0, 1)
+    placed = cv2.warpAffine(
+        layer, np.column_stack([across, down, shift]), tuple(int(n) for n in high - low), flags=cv2.INTER_CUBIC
+    ).clip(0, 1)
     result = frame.copy()
     window = result[low[1] : high[1], low[0] : high[0]]
     window[:] = over(placed[..., :3], placed[..., 3], window)

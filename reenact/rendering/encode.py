@@ -24,8 +24,17 @@ QSV_PRESETS = {"ultrafast": "veryfast", "veryfast": "veryfast", "fast": "fast", 
 ALPHA = {
     "prores": ("prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0", "alpha_bits": "16"}),
     "vp9": (
-        "libvpx-vp9", "yuva420p",
-        {"b": "0", "crf": "18", "deadline": "good", "cpu-used": "4", "row-mt": "1", "auto-alt-ref": "0", "lag-in-frames": "0"},
+        "libvpx-vp9",
+        "yuva420p",
+        {
+            "b": "0",
+            "crf": "18",
+            "deadline": "good",
+            "cpu-used": "4",
+            "row-mt": "1",
+            "auto-alt-ref": "0",
+            "lag-in-frames": "0",
+        },
     ),
 }
 """Kind of transparent video -> encoder, pixel format, options. VP9's alternative reference frames cannot carry alpha."""
@@ -35,7 +44,13 @@ class VideoWriter:
     """Adds frames to a video that is being written; made by `write_video`. Memory does not grow with its length."""
 
     def __init__(
-        self, container: av.container.OutputContainer, width: int, height: int, encoder: str, pix_fmt: str, options: dict[str, str]
+        self,
+        container: av.container.OutputContainer,
+        width: int,
+        height: int,
+        encoder: str,
+        pix_fmt: str,
+        options: dict[str, str],
     ) -> None:
         stream = container.add_stream(encoder, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, _named(encoder, pix_fmt)
@@ -59,9 +74,13 @@ class VideoWriter:
             image: H x W x 3 uint8, RGB; or H x W x 4 uint16, RGB and alpha, straight.
             time, duration: s.
         """
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24" if image.shape[2] == 3 else "rgba64le")
+        frame = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(image), format="rgb24" if image.shape[2] == 3 else "rgba64le"
+        )
         frame = frame.reformat(
-            format=self._stream.pix_fmt, dst_colorspace=Colorspace.ITU709, src_color_range=ColorRange.JPEG,
+            format=self._stream.pix_fmt,
+            dst_colorspace=Colorspace.ITU709,
+            src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG,
         )
         frame.pts, frame.time_base = round(time / TIME_BASE), TIME_BASE
@@ -113,22 +132,39 @@ def check_encoder(encoder: str, pix_fmt: str, crf: int, preset: str) -> None:
         formats = [pixels.name for pixels in context.codec.video_formats or []]
         if formats and _named(encoder, pix_fmt) not in formats:
             raise UserError(f"render.pix_fmt: {pix_fmt!r} is not among what {encoder} takes ({', '.join(formats)})")
-        context.width, context.height, context.pix_fmt, context.time_base = 256, 256, _named(encoder, pix_fmt), TIME_BASE
+        context.width, context.height, context.pix_fmt, context.time_base = (
+            256,
+            256,
+            _named(encoder, pix_fmt),
+            TIME_BASE,
+        )
         context.options = encoder_options(encoder, crf, preset)
         for pts in (0, 3600):
-            frame = av.VideoFrame.from_ndarray(np.zeros((256, 256, 3), np.uint8), format="rgb24").reformat(format=context.pix_fmt)
+            frame = av.VideoFrame.from_ndarray(np.zeros((256, 256, 3), np.uint8), format="rgb24").reformat(
+                format=context.pix_fmt
+            )
             frame.pts, frame.time_base = pts, TIME_BASE
             context.encode(frame)
         context.encode(None)
     except av.codec.codec.UnknownCodecError:
-        raise UserError(f"render.encoder: {encoder!r} is not part of the ffmpeg of this machine's PyAV; {hint}") from None
+        raise UserError(
+            f"render.encoder: {encoder!r} is not part of the ffmpeg of this machine's PyAV; {hint}"
+        ) from None
     except av.FFmpegError as error:
-        raise UserError(f"render.encoder: {encoder!r} does not run on this machine ({error.strerror}); {hint}") from None
+        raise UserError(
+            f"render.encoder: {encoder!r} does not run on this machine ({error.strerror}); {hint}"
+        ) from None
 
 
 @contextmanager
 def write_video(
-    path: Path, width: int, height: int, crf: int = 16, preset: str = "medium", encoder: str = "libx264", pix_fmt: str = "yuv420p"
+    path: Path,
+    width: int,
+    height: int,
+    crf: int = 16,
+    preset: str = "medium",
+    encoder: str = "libx264",
+    pix_fmt: str = "yuv420p",
 ) -> Iterator[VideoWriter]:
     """Write an mp4 as a whole or not at all: BT.709, index in front so that it starts while loading.
 

@@ -27,6 +27,13 @@ def progress(items: Iterable[Item], total: int, title: str, unit: str = "frame")
     """Iterate, and show on standard error how many of `total` are done, how many a second, and the time left."""
     terminal = sys.stderr.isatty()
     yield from tqdm(
-        items, total=total, desc=title, unit=f" {unit}s", dynamic_ncols=terminal, ncols=None if terminal else 100,
-        mininterval=0.2 if terminal else LOG_INTERVAL, file=sys.stderr if terminal else _Lines(), ascii=not terminal,
+        items,
+        total=total,
+        desc=title,
+        unit=f" {unit}s",
+        dynamic_ncols=terminal,
+        ncols=None if terminal else 100,
+        mininterval=0.2 if terminal else LOG_INTERVAL,
+        file=sys.stderr if terminal else _Lines(),
+        ascii=not terminal,
     )

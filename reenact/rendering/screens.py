@@ -39,7 +39,9 @@ def open_screen(output: str, width: int, height: int) -> Iterator[Show]:
     elif output.endswith(".mp4"):
         screen = _file(Path(output), width, height)
     else:
-        raise UserError(f"--output: {output!r}; allowed: window, virtual-camera, or the path of a file that ends in .mp4")
+        raise UserError(
+            f"--output: {output!r}; allowed: window, virtual-camera, or the path of a file that ends in .mp4"
+        )
     with screen as show:
         yield show
 
@@ -70,7 +72,9 @@ def _window() -> Iterator[Show]:
 @contextmanager
 def _virtual_camera(width: int, height: int) -> Iterator[Show]:
     if find_spec("pyvirtualcam") is None:
-        raise UserError("--output virtual-camera: the package pyvirtualcam is not installed; pip install 'reenact[virtual-camera]'")
+        raise UserError(
+            "--output virtual-camera: the package pyvirtualcam is not installed; pip install 'reenact[virtual-camera]'"
+        )
     import pyvirtualcam
 
     try:

@@ -46,7 +46,9 @@ def add_audio(*, silent: Path, media: Path, start: float, duration: float, video
     # Our webm files are the transparent ones; browsers look for this mark.
     flags = {"metadata:s:v:0": "alpha_mode=1"} if video.suffix == ".webm" else {"movflags": "+faststart"}
     with written_whole(video) as temporary:
-        command = ffmpeg.output(pictures["v:0"], sound["a:0"], str(temporary), vcodec="copy", map_metadata=-1, **flags, **kind)
+        command = ffmpeg.output(
+            pictures["v:0"], sound["a:0"], str(temporary), vcodec="copy", map_metadata=-1, **flags, **kind
+        )
         try:
             command.run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True, overwrite_output=True)
         except ffmpeg.Error as error:
@@ -68,7 +70,9 @@ def _facts(media: Path) -> tuple[str, float]:
     try:
         with av.open(str(media), metadata_errors="replace") as container:
             if not container.streams.audio:
-                raise UserError(f"{media}: has no sound; set render.audio to none (a driver's that had some: run stage decode again)")
+                raise UserError(
+                    f"{media}: has no sound; set render.audio to none (a driver's that had some: run stage decode again)"
+                )
             return container.streams.audio[0].codec.canonical_name, (container.start_time or 0) / av.time_base
     except FileNotFoundError:
         raise UserError(f"{media}: does not exist; the sound is read from it (or set render.audio to none)") from None

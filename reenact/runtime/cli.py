@@ -25,25 +25,35 @@ class StageParser(argparse.ArgumentParser):
         super().__init__(description=description, allow_abbrev=False)
         self._sections = sections
         if sections:
-            self.add_argument("--print-settings", action="store_true", help="print every setting, its value and where that comes from, and stop")
+            self.add_argument(
+                "--print-settings",
+                action="store_true",
+                help="print every setting, its value and where that comes from, and stop",
+            )
         for section in sections:
             group = self.add_argument_group(f"settings of {section.section}", section.__doc__)
             main = section is sections[0]
             group.add_argument(
                 "--settings" if main else f"--{section.section}-settings",
-                dest=f"{section.section}/", metavar="YAML", default="{}",
+                dest=f"{section.section}/",
+                metavar="YAML",
+                default="{}",
                 help="settings as YAML text, or a file such as config.yaml, whose section is taken",
             )
             prefix = "" if main else f"{section.section}."
             for name, description, default in _flat_fields(section):
                 text = f"{description} (default: {default})".replace("%", "%%")
                 flag = f"--{prefix}{name}".replace("_", "-")
-                group.add_argument(flag, dest=f"{section.section}/{name}", metavar="VALUE", default=argparse.SUPPRESS, help=text)
+                group.add_argument(
+                    flag, dest=f"{section.section}/{name}", metavar="VALUE", default=argparse.SUPPRESS, help=text
+                )
 
     def add_device_arguments(self) -> None:
         """Where the networks run: --device and --threads."""
         self.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-        self.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = as many as there are cores (default: 0)")
+        self.add_argument(
+            "--threads", type=int, default=0, help="CPU threads; 0 = as many as there are cores (default: 0)"
+        )
 
     def parse(
         self, arguments: Sequence[str] | None = None, saved: Callable[[Values], dict[str, Values]] = lambda values: {}
@@ -64,9 +74,12 @@ class StageParser(argparse.ArgumentParser):
         parsed = self.parse_args(arguments)
         given = [self._given(section, vars(parsed)) for section in self._sections]
         kept = saved(merged(*given[0].values())) if given else {}
-        layers = [{"checkpoint": kept.get(section.section, {}), **sources} for section, sources in zip(self._sections, given)]
+        layers = [
+            {"checkpoint": kept.get(section.section, {}), **sources} for section, sources in zip(self._sections, given)
+        ]
         settings = [
-            read(section, merged(*sources.values()), f"the settings of {section.section}") for section, sources in zip(self._sections, layers)
+            read(section, merged(*sources.values()), f"the settings of {section.section}")
+            for section, sources in zip(self._sections, layers)
         ]
         if given and parsed.print_settings:
             for section, values, sources in zip(self._sections, settings, layers):
@@ -130,7 +143,11 @@ def _flat_fields(section: type[Section], prefix: str = "") -> list[tuple[str, st
 def _load(text: str, section: str) -> dict[str, Any]:
     """Settings from YAML text or from a file, whose key `section` is taken where it has one."""
     try:
-        values = yaml.safe_load(Path(text).read_text(encoding="utf-8") if not text.lstrip().startswith("{") and Path(text).is_file() else text)
+        values = yaml.safe_load(
+            Path(text).read_text(encoding="utf-8")
+            if not text.lstrip().startswith("{") and Path(text).is_file()
+            else text
+        )
     except yaml.YAMLError as error:
         raise UserError(f"--settings: not YAML ({error})") from None
     if not isinstance(values, dict):
@@ -159,4 +176,6 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    raise InterruptedRun(f"{signal.Signals(number).name}: outside of training, {NOTHING_SAVED}; the same command starts again")
+    raise InterruptedRun(
+        f"{signal.Signals(number).name}: outside of training, {NOTHING_SAVED}; the same command starts again"
+    )

@@ -13,9 +13,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("reenact", "workflow_scripts")
 
 WATCHING = (
-    "reenact.training.validation", "reenact.evaluation.measure", "reenact.evaluation.watch", "reenact.faces.mediapipe_faces",
-    "reenact.settings.score", "reenact.settings.select",
-)  # fmt: skip
+    "reenact.training.validation",
+    "reenact.evaluation.measure",
+    "reenact.evaluation.watch",
+    "reenact.faces.mediapipe_faces",
+    "reenact.settings.score",
+    "reenact.settings.select",
+)
 """Modules by which stages meta and finetune look at what they train: other code in them must not train it anew."""
 
 
@@ -54,7 +58,11 @@ def _meaning(path: Path, root: Path) -> tuple[str, list[Path]]:
     imported += path.parent.glob(f"{path.stem}.*.jinja")
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and _is_docstring(body):
+        if (
+            isinstance(body, list)
+            and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and _is_docstring(body)
+        ):
             node.body = body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
 

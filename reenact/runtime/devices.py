@@ -21,7 +21,11 @@ def pick_device(device: str, threads: int = 0) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if has_cuda else "mps" if has_mps else "cpu")
     kind, _, number = device.partition(":")
-    there = {"cpu": True, "cuda": has_cuda and int(number or 0) < torch.cuda.device_count(), "mps": has_mps} if number.isdigit() or not number else {}
+    there = (
+        {"cpu": True, "cuda": has_cuda and int(number or 0) < torch.cuda.device_count(), "mps": has_mps}
+        if number.isdigit() or not number
+        else {}
+    )
     if kind not in there:
         raise UserError(f"device: {device!r}; allowed: auto, cpu, cuda, cuda:N, mps")
     if not there[kind]:

@@ -18,7 +18,13 @@ Tool = TypeVar("Tool")
 
 def cpu_threads(threads: int) -> int:
     """Number of threads for a setting in which 0 stands for one a core that this process may use."""
-    return threads if threads > 0 else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (
+        threads
+        if threads > 0
+        else len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1
+    )
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -39,7 +45,9 @@ def opencv_in_one_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int, together: int = 1) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, together: int = 1
+) -> Iterator[Result]:
     """`map` in threads: the results come in the order of the items, and at most 2 x `threads` x `together` are under way.
 
     Items are taken in the thread that asks for results, so a reader of a file needs no lock. With one thread no other

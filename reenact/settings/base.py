@@ -71,7 +71,9 @@ def _owner(model: type[Section], path: list[Any]) -> type[Section] | None:
     for part in path:
         if part not in model.model_fields:
             continue  # the name of an identity, a driver or a file: a key of a dictionary
-        inner = [t for t in _types(model.model_fields[part].annotation) if isinstance(t, type) and issubclass(t, Section)]
+        inner = [
+            t for t in _types(model.model_fields[part].annotation) if isinstance(t, type) and issubclass(t, Section)
+        ]
         if not inner:
             return None
         model = inner[0]

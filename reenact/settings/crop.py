@@ -37,16 +37,25 @@ class FaceAlignmentSettings(Section):
     section: ClassVar[str] = "crop.face_alignment"
 
     boxes: Literal["sfd", "blazeface", "dlib", "retinaface", "scrfd", "yunet"] = Field(
-        default="sfd", description="Its detector (published: sfd, that is S3FD). dlib needs no weights; retinaface needs torchvision, scrfd onnxruntime.")
-    weights: str = Field(default="", description="Folder with its weights under their own names; empty = the package downloads them once.")
+        default="sfd",
+        description="Its detector (published: sfd, that is S3FD). dlib needs no weights; retinaface needs torchvision, scrfd onnxruntime.",
+    )
+    weights: str = Field(
+        default="",
+        description="Folder with its weights under their own names; empty = the package downloads them once.",
+    )
     batch_size: int = Field(default=8, ge=1, description="Pictures, and faces, that its networks see at once.")
 
 
 class NoFaceSettings(Section):
     """What becomes of a frame in which the person's face is not found."""
 
-    identities: Literal["drop", "hold", "interpolate", "fail"] = Field(default="drop", description="Of identities: drop, hold, interpolate or fail.")
-    drivers: Literal["hold", "interpolate", "fail"] = Field(default="interpolate", description="Of drivers, which keep all their frames: hold, interpolate or fail.")
+    identities: Literal["drop", "hold", "interpolate", "fail"] = Field(
+        default="drop", description="Of identities: drop, hold, interpolate or fail."
+    )
+    drivers: Literal["hold", "interpolate", "fail"] = Field(
+        default="interpolate", description="Of drivers, which keep all their frames: hold, interpolate or fail."
+    )
 
 
 class CropSettings(Section):
@@ -54,21 +63,57 @@ class CropSettings(Section):
 
     section: ClassVar[str] = "crop"
 
-    size: int = Field(default=256, ge=32, le=1024, description="Side of the stored crops, px. A power-of-two multiple of the model's image size.")
-    scale: float = Field(default=1.8, ge=1.0, le=4.0, description="Side of the square / longer side of the face box (published: 1.8).")
+    size: int = Field(
+        default=256,
+        ge=32,
+        le=1024,
+        description="Side of the stored crops, px. A power-of-two multiple of the model's image size.",
+    )
+    scale: float = Field(
+        default=1.8, ge=1.0, le=4.0, description="Side of the square / longer side of the face box (published: 1.8)."
+    )
     geometry: Literal["smooth", "published", "ffhq"] = Field(
-        default="smooth", description="smooth: squares to fractions of a pixel; published: whole pixels, as the published code; ffhq: turned upright by eyes and mouth.")
-    smoothing: float = Field(default=0.15, ge=0.0, le=5.0, description="Standard deviation of the box smoothing over time, s; 0 = none.")
+        default="smooth",
+        description="smooth: squares to fractions of a pixel; published: whole pixels, as the published code; ffhq: turned upright by eyes and mouth.",
+    )
+    smoothing: float = Field(
+        default=0.15, ge=0.0, le=5.0, description="Standard deviation of the box smoothing over time, s; 0 = none."
+    )
     face: FaceChoice = Field(
         default="largest",
-        description='Who is followed: largest, most_central, a number (from left to right, from 0), or "x,y at t" (px or %, and s); a clip may have its own.')
-    detector: Literal["mediapipe", "face-alignment"] = Field(default="mediapipe", description="mediapipe (embedded) or face-alignment (published; downloads its weights).")
+        description='Who is followed: largest, most_central, a number (from left to right, from 0), or "x,y at t" (px or %, and s); a clip may have its own.',
+    )
+    detector: Literal["mediapipe", "face-alignment"] = Field(
+        default="mediapipe", description="mediapipe (embedded) or face-alignment (published; downloads its weights)."
+    )
     face_alignment: FaceAlignmentSettings = Field(default=FaceAlignmentSettings())
     min_confidence: float = Field(default=0.5, ge=0.0, le=1.0, description="Least confidence of a face detection.")
     min_face: int = Field(default=24, ge=8, description="Faces lower than this are ignored, px.")
     no_face: NoFaceSettings = Field(default=NoFaceSettings())
-    short_gap: float = Field(default=0.5, ge=0.0, description="Longest stretch without the face that no_face: interpolate interpolates, s; longer ones are held.")
-    max_gap: float = Field(default=2.0, ge=0.0, description="Longest stretch without the face that is held or interpolated, s; a longer one is an error.")
-    min_sharpness: float = Field(default=0.0, ge=0.0, description="Frames of identities whose face is less sharp are dropped (column sharpness; 0 = none).")
-    max_cut_off: float = Field(default=0.3, ge=0.0, le=1.0, description="Frames of identities with more than this share of the face box outside of the frame are dropped.")
-    max_yaw: float = Field(default=75.0, ge=0.0, le=180.0, description="Frames of identities whose head is turned further to a side are dropped, degrees.")
+    short_gap: float = Field(
+        default=0.5,
+        ge=0.0,
+        description="Longest stretch without the face that no_face: interpolate interpolates, s; longer ones are held.",
+    )
+    max_gap: float = Field(
+        default=2.0,
+        ge=0.0,
+        description="Longest stretch without the face that is held or interpolated, s; a longer one is an error.",
+    )
+    min_sharpness: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="Frames of identities whose face is less sharp are dropped (column sharpness; 0 = none).",
+    )
+    max_cut_off: float = Field(
+        default=0.3,
+        ge=0.0,
+        le=1.0,
+        description="Frames of identities with more than this share of the face box outside of the frame are dropped.",
+    )
+    max_yaw: float = Field(
+        default=75.0,
+        ge=0.0,
+        le=180.0,
+        description="Frames of identities whose head is turned further to a side are dropped, degrees.",
+    )

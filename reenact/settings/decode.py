@@ -13,13 +13,21 @@ class DecodeSettings(Section):
 
     section: ClassVar[str] = "decode"
 
-    max_frames: int = Field(default=256, ge=1, description="Most training frames of an identity, spread over its media; the sharpest of each neighbourhood.")
+    max_frames: int = Field(
+        default=256,
+        ge=1,
+        description="Most training frames of an identity, spread over its media; the sharpest of each neighbourhood.",
+    )
     min_sharpness: float = Field(
-        default=0.5, ge=0.0, le=1.0,
+        default=0.5,
+        ge=0.0,
+        le=1.0,
         description="Frames of an identity's video that are less sharp than this share of the median of the 4 s around them are not trained on; 0 = all are.",
     )
     min_change: float = Field(
-        default=0.75, ge=0.0, le=255.0,
+        default=0.75,
+        ge=0.0,
+        le=255.0,
         description="Frames of an identity that differ by less than this (of 255; an eighth of the frame, where it differs most) from the one before are not trained on; 0 = all are.",
     )
 

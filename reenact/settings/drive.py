@@ -12,6 +12,11 @@ class DriveSettings(Section):
 
     section: ClassVar[str] = "drive"
 
-    driver: str | None = Field(default=None, description="Driver of the cross-driving scores; null = the first in `drivers` with media of its own.")
-    frames: int = Field(default=96, ge=9, description="Most frames of each protocol, in short runs spread over the stretch.")
+    driver: str | None = Field(
+        default=None,
+        description="Driver of the cross-driving scores; null = the first in `drivers` with media of its own.",
+    )
+    frames: int = Field(
+        default=96, ge=9, description="Most frames of each protocol, in short runs spread over the stretch."
+    )
     batch_size: int = Field(default=8, ge=1, description="Frames rendered at once.")

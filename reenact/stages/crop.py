@@ -36,7 +36,13 @@ from reenact.settings.crop import CropSettings
 
 @opencv_in_one_thread()
 def crop_clip(
-    *, media: Path, frames: Path, crops: Path, settings: CropSettings, device: str = "auto", threads: int = 1,
+    *,
+    media: Path,
+    frames: Path,
+    crops: Path,
+    settings: CropSettings,
+    device: str = "auto",
+    threads: int = 1,
     detectors: list[Detector] | None = None,
 ) -> None:
     """Write the crops of one clip: `settings.size` square RGB images, and where in its frame each comes from.
@@ -74,10 +80,17 @@ def crop_clip(
         choose = choose_person if known.kind == "video" else _choose_photos
         chosen, people = choose(seen, table["source_time"].to_numpy(float), settings.face)
         if not chosen:
-            why = "no face found" if not seen.too_low.any() else f"no face found that is high enough (the highest: {seen.too_low.max():.0f} px)"
+            why = (
+                "no face found"
+                if not seen.too_low.any()
+                else f"no face found that is high enough (the highest: {seen.too_low.max():.0f} px)"
+            )
             raise UserError(f"{media}: {describe_rows(table, range(len(table)))}: {why}. {hint(settings)}")
         placed = place_squares(media, table, seen, chosen, settings, known.kind == "video")
-    marks = {int(index): sighting.landmarks for index, sighting in zip(table["index"].to_numpy()[list(chosen)], chosen.values())}
+    marks = {
+        int(index): sighting.landmarks
+        for index, sighting in zip(table["index"].to_numpy()[list(chosen)], chosen.values())
+    }
     with write_clip(crops) as clip:
         for place, crop, matte in _encoded(passes, placed, settings, workers):
             clip.add_encoded(place["image"], crop)
@@ -130,10 +143,20 @@ def _cut(frame: Frame, place: dict[str, Any], reduce: int, settings: CropSetting
         return crop_published(frame.pixels(), left, top, side, settings.size, place["face_height"])
     image = frame.pixels(None if reduce == 1 else round(max(frame.width, frame.height) / reduce))
     across, down = image.shape[1] / frame.width, image.shape[0] / frame.height
-    return crop_square(image, place["x"] * across, place["y"] * down, place["side"] * across, settings.size, place["angle"], reduced=reduce > 1)
+    return crop_square(
+        image,
+        place["x"] * across,
+        place["y"] * down,
+        place["side"] * across,
+        settings.size,
+        place["angle"],
+        reduced=reduce > 1,
+    )
 
 
-def _encoded(passes: Passes, table: pd.DataFrame, settings: CropSettings, threads: int) -> Iterator[tuple[dict[str, Any], bytes, bytes | None]]:
+def _encoded(
+    passes: Passes, table: pd.DataFrame, settings: CropSettings, threads: int
+) -> Iterator[tuple[dict[str, Any], bytes, bytes | None]]:
     """Of each stored frame its row of the table, its crop and the matte that came with it (or None), both as PNG."""
     wanted = table[table["image"] != ""]
     places, media = wanted.to_dict("records"), passes.media

@@ -45,17 +45,23 @@ def list_clips(*, source: Path, clips: Path, shards: int, settings: DatasetSetti
     given = table["split"].to_numpy(object)
     table["split"] = assign_splits(table, settings.validation)
     if not (table["split"] == TRAIN).any():
-        raise UserError(f"{source}: no clip is left to train on; {_count(table, VALIDATION)} only validate (dataset.validation: {settings.validation})")
+        raise UserError(
+            f"{source}: no clip is left to train on; {_count(table, VALIDATION)} only validate (dataset.validation: {settings.validation})"
+        )
     table["shard"] = [zlib.crc32(clip.encode()) % shards for clip in table["clip"]]
     write_text(clips, table[COLUMNS].to_csv(index=False))
-    print(f"dataset: {source}: train on {_count(table, TRAIN)}, validate on {_count(table, VALIDATION)}, {shards} shards", flush=True)
+    print(
+        f"dataset: {source}: train on {_count(table, TRAIN)}, validate on {_count(table, VALIDATION)}, {shards} shards",
+        flush=True,
+    )
     left_out = (table["split"] == UNUSED) & (given != UNUSED)
     if left_out.any():
         names = table.loc[left_out, "identity"].unique()
         print(
             f"dataset: {left_out.sum()} clips to train on are left out, because {len(names)} people in them are also validated on: "
-            f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}", flush=True,
-        )  # fmt: skip
+            f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}",
+            flush=True,
+        )
 
 
 def assign_splits(table: pd.DataFrame, share: float) -> np.ndarray:
@@ -72,7 +78,7 @@ def assign_splits(table: pd.DataFrame, share: float) -> np.ndarray:
     split = table["split"].to_numpy(object).copy()
     if not (split != "").any():
         names = sorted(set(table["identity"]), key=lambda name: (zlib.crc32(name.encode()), name))
-        chosen = names[:int(np.ceil(share * len(names) - 1e-9))]
+        chosen = names[: int(np.ceil(share * len(names) - 1e-9))]
         return np.where(table["identity"].isin(chosen), VALIDATION, TRAIN).astype(object)
     split[split == ""] = TRAIN
     seen = set(table.loc[split == VALIDATION, "identity"])
@@ -92,7 +98,9 @@ def read_table(path: Path) -> pd.DataFrame:
     table = _text(path)
     missing = [name for name in NEEDED if name not in table]
     if missing:
-        raise UserError(f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {', '.join(map(str, table.columns))}")
+        raise UserError(
+            f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {', '.join(map(str, table.columns))}"
+        )
     table = table.reindex(columns=[*NEEDED, *OPTIONAL], fill_value="").astype(object)
     for name in NEEDED:
         empty = np.flatnonzero((table[name] == "").to_numpy())
@@ -101,7 +109,9 @@ def read_table(path: Path) -> pd.DataFrame:
     table["split"] = table["split"].replace("val", VALIDATION)
     unknown = ~table["split"].isin(["", TRAIN, VALIDATION, UNUSED])
     if unknown.any():
-        raise UserError(f"{path}: split {table.loc[unknown, 'split'].iloc[0]!r} is unknown; allowed: {TRAIN}, {VALIDATION}, {UNUSED}")
+        raise UserError(
+            f"{path}: split {table.loc[unknown, 'split'].iloc[0]!r} is unknown; allowed: {TRAIN}, {VALIDATION}, {UNUSED}"
+        )
     for end in ("start", "end"):
         wrong = [value for value in table[end].unique() if value and read_time(value) is None]
         if wrong:
@@ -120,7 +130,9 @@ def _text(path: Path) -> pd.DataFrame:
             return table.astype(object).where(table.notna(), "").astype(str)
     except ImportError as error:
         why = str(error).splitlines()[0]
-        raise UserError(f"{path}: reading Parquet needs the package pyarrow; pip install 'reenact[parquet]', or write the table as .csv ({why})") from None
+        raise UserError(
+            f"{path}: reading Parquet needs the package pyarrow; pip install 'reenact[parquet]', or write the table as .csv ({why})"
+        ) from None
     except (OSError, ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         # ValueError is also what pandas and pyarrow raise for a file that is no table.
         raise UserError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from None
@@ -132,10 +144,14 @@ def _check(table: pd.DataFrame, source: Path) -> None:
         raise UserError(f"{source}: holds no clip")
     twice = table["clip"].duplicated()
     if twice.any():
-        raise UserError(f"{source}: clip {table.loc[twice, 'clip'].iloc[0]!r} stands twice; every clip needs a name of its own")
+        raise UserError(
+            f"{source}: clip {table.loc[twice, 'clip'].iloc[0]!r} stands twice; every clip needs a name of its own"
+        )
     odd = next((name for name in table["clip"] if name.startswith("/") or ".." in PurePosixPath(name).parts), None)
     if odd:
-        raise UserError(f"{source}: clip {odd!r}: a name must not begin with / or hold .., since it becomes the name of a folder")
+        raise UserError(
+            f"{source}: clip {odd!r}: a name must not begin with / or hold .., since it becomes the name of a folder"
+        )
 
 
 def _count(table: pd.DataFrame, split: str) -> str:
@@ -156,7 +172,11 @@ def _from_folder(folder: Path, settings: DatasetSettings) -> pd.DataFrame:
         rows += [(clip, TRAIN if rows else "") for clip in _walk(root) if clip not in named]
     table = pd.DataFrame(rows, columns=["clip", "split"], dtype=object)
     # The published files name some clips in both; who validates does not train.
-    table = table.sort_values("split", key=lambda split: split != VALIDATION, kind="stable").drop_duplicates("clip").sort_index()
+    table = (
+        table.sort_values("split", key=lambda split: split != VALIDATION, kind="stable")
+        .drop_duplicates("clip")
+        .sort_index()
+    )
     table["identity"] = [clip.split("/")[0] for clip in table["clip"]]
     table["path"] = [os.path.join(root, clip) for clip in table["clip"]]
     return table.assign(start="", end="").reset_index(drop=True)
@@ -166,7 +186,9 @@ def _read_split(path: Path) -> list[str]:
     """The clips that a split file names, in its order."""
     table = _text(path)
     if "path" not in table:
-        raise UserError(f"{path}: a split file needs a column `path`, such as id00984/Y4tEmpCjtVk; it has {', '.join(map(str, table.columns))}")
+        raise UserError(
+            f"{path}: a split file needs a column `path`, such as id00984/Y4tEmpCjtVk; it has {', '.join(map(str, table.columns))}"
+        )
     return [PurePosixPath(value).as_posix() for value in table["path"] if value]
 
 
@@ -175,12 +197,16 @@ def _walk(root: Path) -> Iterator[str]:
     for identity in _entries(root):
         if not identity.is_dir():
             continue
-        below = [entry for entry in _entries(Path(identity)) if entry.is_dir() or entry.name.lower().endswith(VIDEO_SUFFIXES)]
+        below = [
+            entry for entry in _entries(Path(identity)) if entry.is_dir() or entry.name.lower().endswith(VIDEO_SUFFIXES)
+        ]
         yield from [f"{identity.name}/{entry.name}" for entry in below] or [identity.name]
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        return sorted((entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda entry: entry.name)
+        return sorted(
+            (entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda entry: entry.name
+        )
     except OSError as error:
         raise UserError(f"{folder}: cannot be listed ({error.strerror})") from None

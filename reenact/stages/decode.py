@@ -45,8 +45,16 @@ class _Row:
 
 
 def decode_clip(
-    *, media: Path, frames: Path, source: Path, role: Literal["identity", "driver"],
-    start: str | float | None, end: str | float | None, holdout: float, settings: DecodeSettings, threads: int = 2,
+    *,
+    media: Path,
+    frames: Path,
+    source: Path,
+    role: Literal["identity", "driver"],
+    start: str | float | None,
+    end: str | float | None,
+    holdout: float,
+    settings: DecodeSettings,
+    threads: int = 2,
 ) -> None:
     """Write the frame table of a clip and the facts about its media.
 
@@ -103,7 +111,9 @@ def parse_time(value: str | float | None, name: str, media: Media) -> float | No
         return None
     known = read_time(value)
     if known is None:
-        raise UserError(f"{name}: {value!r} must be seconds from the beginning of the video, such as 90 or 1:30, or 0% to 100% of its duration")
+        raise UserError(
+            f"{name}: {value!r} must be seconds from the beginning of the video, such as 90 or 1:30, or 0% to 100% of its duration"
+        )
     number, percent = known
     return number / 100 * (media.duration or scan_duration(media)) if percent else number
 
@@ -153,7 +163,9 @@ def measure_sharpness(grey: np.ndarray) -> float:
 
 def measure_change(before: np.ndarray, after: np.ndarray) -> float:
     """How much two small pictures of one size differ where they differ most: mean over an eighth by an eighth, of 255."""
-    return float(cv2.resize(cv2.absdiff(before, after).astype(np.float32), (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).max())
+    return float(
+        cv2.resize(cv2.absdiff(before, after).astype(np.float32), (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).max()
+    )
 
 
 def _set_aside(table: pd.DataFrame, video: bool, settings: DecodeSettings) -> np.ndarray:
@@ -173,7 +185,7 @@ def _set_aside(table: pd.DataFrame, video: bool, settings: DecodeSettings) -> np
 
 
 def _read_rows(
-    media: Media, start: str | float | None, end: str | float | None, damage: list[str], min_change: float, threads: int,
+    media: Media, start: str | float | None, end: str | float | None, damage: list[str], min_change: float, threads: int
 ) -> tuple[list[_Row], float | None]:
     """The frames inside [start, end), and the time of the first frame after them, if there is one."""
     video = media.kind == "video"
@@ -217,15 +229,17 @@ def _table(media: Media, rows: list[_Row], following: float | None) -> pd.DataFr
     else:
         durations = np.append(np.diff(times), 0.0)
         durations[-1] = _last_duration(media, rows[-1], durations[:-1])
-    return pd.DataFrame({
-        "index": [row.index for row in rows],
-        "time": times - times[0],
-        "source_time": times,
-        "duration": durations,
-        "sharpness": [row.sharpness for row in rows],
-        "change": [row.change for row in rows],
-        "notes": ["; ".join(row.notes) for row in rows],
-    })
+    return pd.DataFrame(
+        {
+            "index": [row.index for row in rows],
+            "time": times - times[0],
+            "source_time": times,
+            "duration": durations,
+            "sharpness": [row.sharpness for row in rows],
+            "change": [row.change for row in rows],
+            "notes": ["; ".join(row.notes) for row in rows],
+        }
+    )
 
 
 def _last_duration(media: Media, last: _Row, others: np.ndarray) -> float:
@@ -247,9 +261,18 @@ def _facts(media: Media, table: pd.DataFrame, damage: list[str]) -> dict[str, ob
     if damage:
         steps.append(_describe_damage(damage))
     return {
-        "media": str(media.path), "kind": media.kind, "width": media.width, "height": media.height,
-        "frames": len(table), "fps": len(table) / duration if video else None, "duration": duration,
-        "start": begin, "end": begin + duration, "audio": media.audio, "damaged_frames": len(damage), "steps": steps,
+        "media": str(media.path),
+        "kind": media.kind,
+        "width": media.width,
+        "height": media.height,
+        "frames": len(table),
+        "fps": len(table) / duration if video else None,
+        "duration": duration,
+        "start": begin,
+        "end": begin + duration,
+        "audio": media.audio,
+        "damaged_frames": len(damage),
+        "steps": steps,
     }
 
 

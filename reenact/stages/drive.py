@@ -18,7 +18,14 @@ COLUMNS = ["image", "matte", "protocol", "iteration", "index", "time", "run"]
 
 
 def drive_sweep(
-    *, sweep: Path, identity_crops: Path, driver_crops: Path, driven: Path, device: str, threads: int = 0, settings: DriveSettings
+    *,
+    sweep: Path,
+    identity_crops: Path,
+    driver_crops: Path,
+    driven: Path,
+    device: str,
+    threads: int = 0,
+    settings: DriveSettings,
 ) -> None:
     """Drive every model of `sweep` and keep its outputs in one clip file.
 
@@ -40,7 +47,8 @@ def drive_sweep(
     models = sweep_models(sweep)
     clips = {"self": Clip(identity_crops), "cross": Clip(driver_crops)}
     frames = {
-        protocol: shown_frames(clips[protocol], role, settings.frames) for protocol, role in (("self", "holdout"), ("cross", "drive"))
+        protocol: shown_frames(clips[protocol], role, settings.frames)
+        for protocol, role in (("self", "holdout"), ("cross", "drive"))
     }
     if frames["cross"].empty:
         raise UserError(f"{driver_crops}: no frame with a face to drive with; give drive.driver another driver")
@@ -49,12 +57,16 @@ def drive_sweep(
         for iteration, path in models.items():
             avatar = Avatar.load(path, place)
             for protocol, table in frames.items():
-                rows += _drive(writer, avatar, clips[protocol], table, f"{protocol}/{iteration:06d}", settings.batch_size)
+                rows += _drive(
+                    writer, avatar, clips[protocol], table, f"{protocol}/{iteration:06d}", settings.batch_size
+                )
             print(f"drive iteration {iteration}: {sum(len(table) for table in frames.values())} frames", flush=True)
         writer.finish(pd.DataFrame(rows, columns=COLUMNS))
 
 
-def _drive(writer: ClipWriter, avatar: Avatar, clip: Clip, table: pd.DataFrame, folder: str, batch_size: int) -> Iterator[dict]:
+def _drive(
+    writer: ClipWriter, avatar: Avatar, clip: Clip, table: pd.DataFrame, folder: str, batch_size: int
+) -> Iterator[dict]:
     """Render and store the frames of `table`; yields their rows of the driven table."""
     protocol, iteration = folder.split("/")
     outputs = frame_by_frame(avatar.drive(images(clip, table["image"].tolist()), batch_size=batch_size))
@@ -63,6 +75,11 @@ def _drive(writer: ClipWriter, avatar: Avatar, clip: Clip, table: pd.DataFrame, 
         writer.add(f"{name}.png", rgb)
         writer.add(f"{name}.matte.png", matte)
         yield dict(
-            image=f"{name}.png", matte=f"{name}.matte.png", protocol=protocol, iteration=int(iteration),
-            index=frame.index, time=frame.time, run=frame.run,
+            image=f"{name}.png",
+            matte=f"{name}.matte.png",
+            protocol=protocol,
+            iteration=int(iteration),
+            index=frame.index,
+            time=frame.time,
+            run=frame.run,
         )

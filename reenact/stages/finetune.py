@@ -91,12 +91,19 @@ def finetune(
     person = load_person(crops, mattes, size)
     iterations = guided_sweep(len(person.frames)) if settings.sweep is None else settings.sweep
     # The sweep says where to look, not how to train: a longer one goes on from the old run.
-    key = {**settings.model_dump(mode="json", exclude={"sweep", "stop_early", "extend", "choose", *settings.without_effect}), "code": code}
+    key = {
+        **settings.model_dump(
+            mode="json", exclude={"sweep", "stop_early", "extend", "choose", *settings.without_effect}
+        ),
+        "code": code,
+    }
     name = f"{person.name}-{fingerprint(key, [crops, mattes, meta, *map(Path, settings.weight_files().values())])}"
 
     def attempt(batch_size: int, watch: Watch | None) -> tuple[RunFolder, list[int]]:
         """Train with this batch size; accelerate tries a smaller one when memory runs out."""
-        print(f"finetune {person.name}: {len(person.frames)} frames, batch {batch_size}, sweep {iterations}", flush=True)
+        print(
+            f"finetune {person.name}: {len(person.frames)} frames, batch {batch_size}, sweep {iterations}", flush=True
+        )
         run = RunFolder(runs / f"{name}-batch{batch_size}")
         return run, _train(person, meta, run, iterations, batch_size, place, settings, watch)
 
@@ -148,7 +155,9 @@ def _train(
             _train_on(person, meta, run, missing, batch_size, device, settings, keep)
         made.append(iteration)
         if past_its_best(iteration):
-            print(f"finetune {person.name}: past its best at {iteration}, the rest of the sweep is left out", flush=True)
+            print(
+                f"finetune {person.name}: past its best at {iteration}, the rest of the sweep is left out", flush=True
+            )
             break
         if watch and settings.extend and made == [0, *iterations] and watch.goes_on(made):
             plan.append(extension(iterations))
@@ -225,9 +234,15 @@ def samples(person: Person, settings: FinetuneSettings, batch_size: int) -> Call
     """
     people, mirror = PeopleInMemory([person]), settings.mirror if len(person.frames) > 1 else 0.0
     return lambda step: sample(
-        people, seed=settings.seed, step=step, batch_size=batch_size, identity_frames=0,
-        mirror=mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0,
-    )  # fmt: skip
+        people,
+        seed=settings.seed,
+        step=step,
+        batch_size=batch_size,
+        identity_frames=0,
+        mirror=mirror,
+        extremes=settings.extremes,
+        emphasis=settings.losses.eyes_mouth > 0,
+    )
 
 
 def _kept(run: RunFolder, iteration: int) -> Path:

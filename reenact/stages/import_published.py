@@ -49,7 +49,10 @@ def import_published(
     average = raw
     if found.averages:
         average, _, same_form = convert(
-            *found.averages.values(), found.discriminator, architecture=architecture, source=f"{checkpoint}: running_averages"
+            *found.averages.values(),
+            found.discriminator,
+            architecture=architecture,
+            source=f"{checkpoint}: running_averages",
         )
         _check_finite(average, checkpoint)
         if same_form != personal:
@@ -62,10 +65,14 @@ def import_published(
     if checkpoint_out:
         state, note = _training_state(found, architecture, raw, average, discriminator, settings)
         RunFolder(checkpoint_out).save(found.iteration, state)
-        report.append(f"checkpoint {checkpoint_out}: step {found.iteration}; raw and averaged networks, discriminator; {note}")
+        report.append(
+            f"checkpoint {checkpoint_out}: step {found.iteration}; raw and averaged networks, discriminator; {note}"
+        )
     save_model(model, net, facts, None if personal else discriminator)
     size = model.stat().st_size / 1e6
-    report.append(f"model      {model}: {size:.0f} MB; {'an avatar, to be driven' if personal else 'a meta-model, to be fine-tuned or driven'}")
+    report.append(
+        f"model      {model}: {size:.0f} MB; {'an avatar, to be driven' if personal else 'a meta-model, to be fine-tuned or driven'}"
+    )
     print("\n".join(report), flush=True)
 
 
@@ -74,13 +81,22 @@ def _facts(found: PublishedCheckpoint, weights: str, settings: dict[str, Any]) -
     with found.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "stage": "import_published", "source": found.path.name, "sha256": digest, "form": found.form,
-        "iteration": found.iteration, "weights": weights, "settings": settings,
-    }  # fmt: skip
+        "stage": "import_published",
+        "source": found.path.name,
+        "sha256": digest,
+        "form": found.form,
+        "iteration": found.iteration,
+        "weights": weights,
+        "settings": settings,
+    }
 
 
 def _describe(
-    found: PublishedCheckpoint, architecture: Architecture, weights: str, settings: dict[str, Any], ignored: dict[str, list[str]]
+    found: PublishedCheckpoint,
+    architecture: Architecture,
+    weights: str,
+    settings: dict[str, Any],
+    ignored: dict[str, list[str]],
 ) -> list[str]:
     """The report: what was found, kept and ignored."""
     labels = len(found.discriminator["embed.weight_orig"])
@@ -93,7 +109,9 @@ def _describe(
         "kept       settings, as ours: " + ", ".join(f"{key} {value}" for key, value in _flat(settings)),
     ]
     if weights == "average":
-        lines.append("ignored    raw encoders and generator: both codes drive with the average (--weights raw takes them)")
+        lines.append(
+            "ignored    raw encoders and generator: both codes drive with the average (--weights raw takes them)"
+        )
     if not meta:
         lines.append("ignored    discriminator: an avatar is only driven")
     else:
@@ -141,7 +159,10 @@ def _training_state(
         net.identity_embedding.requires_grad_(True)
     # As `learner.Learner` keeps it; not made by one, or every edit of the losses would import again.
     kind = torch.optim.RAdam if settings.get("optimizer") == "radam" else torch.optim.Adam
-    sides = ((net, settings.get("learning_rate", 5e-5)), (discriminator, settings.get("discriminator_learning_rate", 2e-4)))
+    sides = (
+        (net, settings.get("learning_rate", 5e-5)),
+        (discriminator, settings.get("discriminator_learning_rate", 2e-4)),
+    )
     betas = (settings.get("beta1", 0.0), 0.999)
     state = {
         "step": found.iteration,
@@ -159,7 +180,9 @@ def _training_state(
         return state, f"its optimizer states do not fit its networks ({error}): they start anew"
     for optimizer, module, part in zip(state["optimizers"], (net, discriminator), moments):
         names = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
-        optimizer["state"] = {number: {key: values[name] for key, values in part.items()} for number, name in enumerate(names)}
+        optimizer["state"] = {
+            number: {key: values[name] for key, values in part.items()} for number, name in enumerate(names)
+        }
     return state, "with its optimizer states"
 
 
@@ -192,7 +215,10 @@ def _moments(found: PublishedCheckpoint, architecture: Architecture) -> list[dic
         numbered = found.optimizers[optimizer]["state"]
         steps.append(torch.tensor(float(max(int(entry["step"]) for entry in numbered.values()))))
     return [
-        {"exp_avg": converted["exp_avg"][side], "exp_avg_sq": converted["exp_avg_sq"][side],
-         "step": dict.fromkeys(converted["exp_avg"][side], steps[side])}
+        {
+            "exp_avg": converted["exp_avg"][side],
+            "exp_avg_sq": converted["exp_avg_sq"][side],
+            "step": dict.fromkeys(converted["exp_avg"][side], steps[side]),
+        }
         for side in (0, 1)
-    ]  # fmt: skip
+    ]

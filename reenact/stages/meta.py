@@ -66,9 +66,13 @@ class Clips:
             UserError: not as many identities as clips, or a clip has no frame to train on.
         """
         if self.identities and len(self.identities) != len(self.crops):
-            raise UserError(f"--identities: {len(self.identities)} names for {len(self.crops)} clips; give one for each, in the same order")
+            raise UserError(
+                f"--identities: {len(self.identities)} names for {len(self.crops)} clips; give one for each, in the same order"
+            )
         names = self.identities or [""] * len(self.crops)
-        return PeopleInMemory([load_person(crops, mattes, size, who) for crops, mattes, who in zip(self.crops, self.mattes, names)])
+        return PeopleInMemory(
+            [load_person(crops, mattes, size, who) for crops, mattes, who in zip(self.crops, self.mattes, names)]
+        )
 
 
 @dataclass(frozen=True)
@@ -118,8 +122,14 @@ def make_meta_model(
             people, unseen = clips.load(size), few(validation.load(size), FEW)
             if not len(people):
                 raise UserError("meta: there is no clip to learn from; give --crops and --mattes, or --shard-files")
-            finder = stack.enter_context(FaceFinder(min_confidence=score.min_confidence)) if unseen and processes.is_main() else None
-            validate = Validation(unseen or few(people, FEW), settings.validate_frames, place, Measurer(finder, score) if finder else None)
+            finder = (
+                stack.enter_context(FaceFinder(min_confidence=score.min_confidence))
+                if unseen and processes.is_main()
+                else None
+            )
+            validate = Validation(
+                unseen or few(people, FEW), settings.validate_frames, place, Measurer(finder, score) if finder else None
+            )
             job = Job(people, settings, model_settings.preset, code, clips.files, place, validate)
             if dry_run:
                 job.try_out()
@@ -157,7 +167,14 @@ class Job:
     """
 
     def __init__(
-        self, people: People, settings: MetaSettings, preset: str, code: str, files: list[Path], device: torch.device, validate: Validation
+        self,
+        people: People,
+        settings: MetaSettings,
+        preset: str,
+        code: str,
+        files: list[Path],
+        device: torch.device,
+        validate: Validation,
     ) -> None:
         self.people, self.settings, self.preset, self.device = people, settings, preset, device
         self.clips = few(people, FEW)
@@ -195,7 +212,14 @@ class Job:
     def try_out(self) -> None:
         """Make a few steps in a run folder that is thrown away, and print what the whole training needs."""
         s = self.settings
-        brief = s.model_copy(update={"steps": DRY_STEPS, "pose_warmup": min(s.pose_warmup, DRY_STEPS), "start_warmup": min(s.start_warmup, DRY_STEPS), "log_every": 1})
+        brief = s.model_copy(
+            update={
+                "steps": DRY_STEPS,
+                "pose_warmup": min(s.pose_warmup, DRY_STEPS),
+                "start_warmup": min(s.start_warmup, DRY_STEPS),
+                "log_every": 1,
+            }
+        )
         with tempfile.TemporaryDirectory() as folder:
             job = Job(self.people, brief, self.preset, self._code, self._files, self.device, self._validate)
             learner, run = job.train(Path(folder))
@@ -204,20 +228,34 @@ class Job:
             seconds = float(np.median([row["seconds"] for row in rows[1:]]))
             for name, net in _parts(learner).items():
                 print(f"dry run: {name}: {_millions(net):.2f} million parameters")
-            print(f"dry run: {self.device}, {processes.count()} processes, {s.batch_size} samples a step, {s.precision}")
+            print(
+                f"dry run: {self.device}, {processes.count()} processes, {s.batch_size} samples a step, {s.precision}"
+            )
             print(f"dry run: most memory {max(row['peak_memory_mb'] for row in rows):.0f} MB a process")
             waiting = np.mean([row["data_seconds"] for row in rows]) / seconds
-            print(f"dry run: {seconds:.3g} s a step, {s.batch_size / seconds:.3g} samples/s, {waiting:.0%} of it waiting for data")
-            print(f"dry run: {s.steps} steps take about {s.steps * seconds / 3600:.3g} hours, warm-up and validation aside", flush=True)
+            print(
+                f"dry run: {seconds:.3g} s a step, {s.batch_size / seconds:.3g} samples/s, {waiting:.0%} of it waiting for data"
+            )
+            print(
+                f"dry run: {s.steps} steps take about {s.steps * seconds / 3600:.3g} hours, warm-up and validation aside",
+                flush=True,
+            )
 
     def _attempt(self, run: RunFolder, pieces: int) -> Learner:
         """Train with a share of each step in so many pieces."""
         settings, share = self.settings, own_share(self.settings.batch_size, pieces)
         learner, landmarks = self._begin(run)
         draw = partial(
-            sample, self.people, seed=settings.seed, batch_size=settings.batch_size, identity_frames=settings.identity_frames,
-            mirror=settings.mirror, extremes=settings.extremes, emphasis=settings.losses.eyes_mouth > 0, part=share.numbers,
-        )  # fmt: skip
+            sample,
+            self.people,
+            seed=settings.seed,
+            batch_size=settings.batch_size,
+            identity_frames=settings.identity_frames,
+            mirror=settings.mirror,
+            extremes=settings.extremes,
+            emphasis=settings.losses.eyes_mouth > 0,
+            part=share.numbers,
+        )
         with Prefetch(lambda step: draw(step=step), threads=settings.loaders, last=settings.steps) as batches:
             train(
                 learner,
@@ -239,15 +277,24 @@ class Job:
         """Networks as they are before the first step of this run, and the landmark network, if a loss wants it."""
         settings, people = self.settings, self.people
         if settings.start and settings.resume:
-            raise UserError("meta.resume and meta.start exclude each other: the one goes on with a run, the other begins a new one with its weights")
+            raise UserError(
+                "meta.resume and meta.start exclude each other: the one goes on with a run, the other begins a new one with its weights"
+            )
         if settings.start_warmup and not settings.start:
-            raise UserError(f"meta.start_warmup: {settings.start_warmup} needs meta.start; before a training from the seed it is meta.pose_warmup")
+            raise UserError(
+                f"meta.start_warmup: {settings.start_warmup} needs meta.start; before a training from the seed it is meta.pose_warmup"
+            )
         torch.manual_seed(settings.seed)
         net = Reenactor(PRESETS[self.preset])
         learner = Learner(net, build_discriminator(net.architecture, len(people)), settings)
         for network in learner.networks:
             network.to(self.device)  # so that moments of optimizers are loaded to it
-        about = {"model.preset": self.preset, "meta.optimizer": settings.optimizer, "people": self.people.names, "settings": self.facts()["settings"]}
+        about = {
+            "model.preset": self.preset,
+            "meta.optimizer": settings.optimizer,
+            "people": self.people.names,
+            "settings": self.facts()["settings"],
+        }
         fresh = not run.latest(settings.steps)
         if fresh and (settings.resume or settings.start):
             take_landmarks(Path(settings.resume or settings.start), run)
@@ -262,7 +309,16 @@ class Job:
         landmarks = landmark_network(net, self.clips, run, settings, self.device, fresh and not settings.resume)
         # The average begins with what was just done to the networks.
         if from_seed:
-            scale_descriptors(net.cpu(), sample(people, seed=settings.seed, step=0, batch_size=64 if settings.frozen_norms else 32, identity_frames=1))
+            scale_descriptors(
+                net.cpu(),
+                sample(
+                    people,
+                    seed=settings.seed,
+                    step=0,
+                    batch_size=64 if settings.frozen_norms else 32,
+                    identity_frames=1,
+                ),
+            )
             learner.average.load_state_dict(net.state_dict())
         if fresh and settings.start_warmup:
             learner.average.pose_encoder.load_state_dict(net.pose_encoder.state_dict())
@@ -278,7 +334,11 @@ def _publish(job: Job, learner: Learner, run: RunFolder, outputs: MetaOutputs) -
     stats = run.stats()
     with written_whole(outputs.curves) as temporary:
         pd.DataFrame(stats).to_csv(temporary, index=False)
-    last = {name: value for name, value in stats[-1].items() if name.startswith(("validation_", "raw_validation_", "pose_response"))}
+    last = {
+        name: value
+        for name, value in stats[-1].items()
+        if name.startswith(("validation_", "raw_validation_", "pose_response"))
+    }
     facts = {
         "steps": learner.step,
         "hours": round(learner.seconds / 3600, 4),

@@ -48,8 +48,16 @@ class Sound:
 
 
 def render_pair(
-    *, model: Path, driver_crops: Path, driver_media: Path, driver_source: Path, stem: Path, device: str, threads: int = 0,
-    settings: RenderSettings, identity_crops: Path | None = None,
+    *,
+    model: Path,
+    driver_crops: Path,
+    driver_media: Path,
+    driver_source: Path,
+    stem: Path,
+    device: str,
+    threads: int = 0,
+    settings: RenderSettings,
+    identity_crops: Path | None = None,
 ) -> None:
     """Render every frame of the driver at its own time. Memory does not grow with the driver's length.
 
@@ -81,7 +89,9 @@ def render_pair(
         _render(avatar, identity, clip, table, write, settings, str(stem))
         for output, target in targets.items():
             if sound and silent[output] != target:
-                add_audio(silent=silent[output], media=sound.media, start=sound.start, duration=_duration(table), video=target)
+                add_audio(
+                    silent=silent[output], media=sound.media, start=sound.start, duration=_duration(table), video=target
+                )
     print(f"render: {len(table)} frames, {_duration(table):.2f} s, {'with' if sound else 'without'} sound", flush=True)
 
 
@@ -98,7 +108,9 @@ def _scene(
         lacking = {"x", "y", "side", "frame_width", "frame_height"} - set(table)
         if media.kind != "video" or lacking:
             why = f"its table lacks {', '.join(sorted(lacking))}" if lacking else "it is no video"
-            raise UserError(f"{driver_crops}: the avatar cannot be pasted into {driver_media} ({why}); take pasted out of render.outputs")
+            raise UserError(
+                f"{driver_crops}: the avatar cannot be pasted into {driver_media} ({why}); take pasted out of render.outputs"
+            )
     return Scene(settings, table, media, photo)
 
 
@@ -124,7 +136,9 @@ def person_identity(avatar: Avatar, model: Path, crops: Path | None, batch_size:
     if avatar.personal:
         return None
     if crops is None:
-        raise UserError(f"{model}: is a meta-model, which can be anybody; give the person's crops with --identity-crops")
+        raise UserError(
+            f"{model}: is a meta-model, which can be anybody; give the person's crops with --identity-crops"
+        )
     clip = Clip(crops)
     names = frames_of(clip, "train")["image"].tolist()
     if not names:
@@ -153,8 +167,13 @@ def _duration(table: pd.DataFrame) -> float:
 
 
 def _render(
-    avatar: Avatar, identity: Tensor | None, clip: Clip, table: pd.DataFrame, write: list[Callable[[Iterator[Shown]], None]],
-    settings: RenderSettings, title: str,
+    avatar: Avatar,
+    identity: Tensor | None,
+    clip: Clip,
+    table: pd.DataFrame,
+    write: list[Callable[[Iterator[Shown]], None]],
+    settings: RenderSettings,
+    title: str,
 ) -> None:
     """Show all frames of `table` to the functions in `write`."""
     names, size = table["image"].tolist(), settings.batch_size
@@ -176,10 +195,14 @@ def _posed(avatar: Avatar, table: pd.DataFrame, crops: Iterator[np.ndarray], siz
         first += len(batch)
 
 
-def _pictures(avatar: Avatar, identity: Tensor | None, table: pd.DataFrame, batches: Iterator[Posed]) -> Iterator[Shown]:
+def _pictures(
+    avatar: Avatar, identity: Tensor | None, table: pd.DataFrame, batches: Iterator[Posed]
+) -> Iterator[Shown]:
     """What the avatar looks like in these poses, one by one."""
     rows = table.itertuples()
     for batch in batches:
         rgb, matte = avatar.render(batch.pose, identity)
-        for crop, picture, share, row in zip(batch.crops, rgb.permute(0, 2, 3, 1).cpu().numpy(), matte[:, 0].cpu().numpy(), rows):
+        for crop, picture, share, row in zip(
+            batch.crops, rgb.permute(0, 2, 3, 1).cpu().numpy(), matte[:, 0].cpu().numpy(), rows
+        ):
             yield Shown(row, crop, picture, share)

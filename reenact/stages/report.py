@@ -33,20 +33,72 @@ PLAYED = (BESIDE, ".on_background.mp4", ".pasted.mp4", ".alpha.webm", ".mp4")
 """Endings of renders that browsers play, in the order in which they are shown."""
 
 METRICS = {
-    "identity_error": ("identity error", "{:.3f}", "1 − mean cosine between face descriptors of the output and of the person's training frames: lower is more like the person, and not quite 0 for the person either."),
-    "csim": ("CSIM", "{:.3f}", "cosine between the face descriptor of the output and the mean of the person's: higher is more like the person."),
-    "pose_error": ("pose error", "{:.3f}", "mean distance of 68 face landmarks to those of the true frame, in outer-eye distances; only where the truth is known (self-driving). Lower is better."),
-    "aligned_error": ("aligned error", "{:.3f}", "the same after the best turn, scale and shift of each face onto the true one: what is left is expression and face shape. Lower is better."),
-    "motion_error": ("motion error", "{:.3f}", "the same distance after taking each face's own mean shape away, so that it also works across people: a still picture scores the driver's amount of motion. Lower is better."),
-    "blink_correlation": ("blink", "{:.2f}", "correlation of the eyes' opening with the driver's: 1 = in step, 0 = unrelated."),
-    "mouth_correlation": ("mouth", "{:.2f}", "correlation of the mouth's opening with the driver's: 1 = in step, 0 = unrelated."),
-    "sharpness": ("sharpness", "{:.2f}", "fine detail within the matte divided by that of the person's own pictures: 1 = as sharp, below = softer."),
-    "psnr": ("PSNR, dB", "{:.1f}", "pixel difference to the true frame, on black, in the box of the true matte. Higher is better."),
+    "identity_error": (
+        "identity error",
+        "{:.3f}",
+        "1 − mean cosine between face descriptors of the output and of the person's training frames: lower is more like the person, and not quite 0 for the person either.",
+    ),
+    "csim": (
+        "CSIM",
+        "{:.3f}",
+        "cosine between the face descriptor of the output and the mean of the person's: higher is more like the person.",
+    ),
+    "pose_error": (
+        "pose error",
+        "{:.3f}",
+        "mean distance of 68 face landmarks to those of the true frame, in outer-eye distances; only where the truth is known (self-driving). Lower is better.",
+    ),
+    "aligned_error": (
+        "aligned error",
+        "{:.3f}",
+        "the same after the best turn, scale and shift of each face onto the true one: what is left is expression and face shape. Lower is better.",
+    ),
+    "motion_error": (
+        "motion error",
+        "{:.3f}",
+        "the same distance after taking each face's own mean shape away, so that it also works across people: a still picture scores the driver's amount of motion. Lower is better.",
+    ),
+    "blink_correlation": (
+        "blink",
+        "{:.2f}",
+        "correlation of the eyes' opening with the driver's: 1 = in step, 0 = unrelated.",
+    ),
+    "mouth_correlation": (
+        "mouth",
+        "{:.2f}",
+        "correlation of the mouth's opening with the driver's: 1 = in step, 0 = unrelated.",
+    ),
+    "sharpness": (
+        "sharpness",
+        "{:.2f}",
+        "fine detail within the matte divided by that of the person's own pictures: 1 = as sharp, below = softer.",
+    ),
+    "psnr": (
+        "PSNR, dB",
+        "{:.1f}",
+        "pixel difference to the true frame, on black, in the box of the true matte. Higher is better.",
+    ),
     "ssim": ("SSIM", "{:.3f}", "structural similarity to the true frame in that box, 1 = equal. Higher is better."),
-    "perceptual": ("perceptual", "{:.3f}", "distance to the true frame in that box, in the features of the network named below (only where that says LPIPS are figures comparable with LPIPS). Lower is better."),
-    "matte_iou": ("matte IoU", "{:.3f}", "overlap of the output's matte with the true one, 1 = equal. Higher is better."),
-    "jitter": ("jitter", "{:.2f}", "mean landmark acceleration divided by the driver's: 1 = as calm as the driver, above = trembles, 0 = stands still."),
-    "failed": ("no face", "{:.0%}", "share of the output frames in which no face was found; they are left out of the other face measures."),
+    "perceptual": (
+        "perceptual",
+        "{:.3f}",
+        "distance to the true frame in that box, in the features of the network named below (only where that says LPIPS are figures comparable with LPIPS). Lower is better.",
+    ),
+    "matte_iou": (
+        "matte IoU",
+        "{:.3f}",
+        "overlap of the output's matte with the true one, 1 = equal. Higher is better.",
+    ),
+    "jitter": (
+        "jitter",
+        "{:.2f}",
+        "mean landmark acceleration divided by the driver's: 1 = as calm as the driver, above = trembles, 0 = stands still.",
+    ),
+    "failed": (
+        "no face",
+        "{:.0%}",
+        "share of the output frames in which no face was found; they are left out of the other face measures.",
+    ),
 }
 """Column of the score table -> heading, format, what it means."""
 
@@ -97,7 +149,9 @@ class IdentityView:
     files: list[str]  # other renders
     selected: dict[str, Any] | None
     sweep: Plot | None
-    scores: list[tuple[str, str, list[str], list[tuple[str, bool, list[str]]]]]  # title, note, columns, rows (model, chosen, cells)
+    scores: list[
+        tuple[str, str, list[str], list[tuple[str, bool, list[str]]]]
+    ]  # title, note, columns, rows (model, chosen, cells)
     curves: Plot | None
     preview: str | None
 
@@ -106,7 +160,9 @@ class Results:
     """The result files that the page may show, by their path under the results folder."""
 
     def __init__(self, root: Path, inputs: Sequence[Path]) -> None:
-        found = [file for path in inputs for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.exists()]
+        found = [
+            file for path in inputs for file in (sorted(path.iterdir()) if path.is_dir() else [path]) if file.exists()
+        ]
         self._files = {file.resolve().relative_to(root.resolve()).as_posix(): file for file in found}
 
     def get(self, name: str) -> Path | None:
@@ -128,12 +184,17 @@ class Results:
         for driver in dict.fromkeys(name.split(".")[0] for name in files):
             own = [name for name in files if name.split(".")[0] == driver]
             shown = [driver + suffix for suffix in PLAYED if driver + suffix in own]
-            played += [(driver, files[name]) for name in (shown[:-1] if len(shown) > 1 and shown[0].endswith(BESIDE) else shown)]
+            played += [
+                (driver, files[name])
+                for name in (shown[:-1] if len(shown) > 1 and shown[0].endswith(BESIDE) else shown)
+            ]
             others += dict.fromkeys(name.split("/")[0] for name in own if name not in shown)
         return played, others
 
 
-def build_report(*, results: Path, inputs: Sequence[Path], config: Path | str, page: Path, settings: ReportSettings) -> None:
+def build_report(
+    *, results: Path, inputs: Sequence[Path], config: Path | str, page: Path, settings: ReportSettings
+) -> None:
     """Write the page. It needs no other file and no network; what is missing among `inputs` is left out of it.
 
     Args:
@@ -147,7 +208,11 @@ def build_report(*, results: Path, inputs: Sequence[Path], config: Path | str, p
     found = Results(results, inputs)
     identities = list(dict.fromkeys([*found.names("avatars"), *found.names("renders")]))
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     notes = _score_notes(found, identities)
     text = environment.get_template(TEMPLATE).render(
@@ -155,7 +220,10 @@ def build_report(*, results: Path, inputs: Sequence[Path], config: Path | str, p
         version=reenact.__version__,
         identities=[_identity(found, name, settings) for name in identities],
         drivers=[_clip(found, name, settings.sheet_frames) for name in found.names("clips") if name not in identities],
-        metas=[(name, _curves(found.get(f"meta/{name}/curves.csv")), _picture(found.get(f"meta/{name}/preview.png"))) for name in found.names("meta")],
+        metas=[
+            (name, _curves(found.get(f"meta/{name}/curves.csv")), _picture(found.get(f"meta/{name}/preview.png")))
+            for name in found.names("meta")
+        ],
         metrics=METRICS,
         descriptors=notes["descriptor"],
         perceptuals=notes["perceptual_network"],
@@ -215,7 +283,9 @@ def _facts(source: dict[str, Any]) -> str:
         noun = "photo" if source["kind"] == "photos" else "crop"
         text += f"{source['frames']} {noun}s." if source["frames"] != 1 else f"one {noun}."
     else:
-        text += f"{source['frames']} frames, {source['start']:.2f} to {source['end']:.2f} s, {source['fps']:.5g} frames/s, "
+        text += (
+            f"{source['frames']} frames, {source['start']:.2f} to {source['end']:.2f} s, {source['fps']:.5g} frames/s, "
+        )
         text += "with sound." if source["audio"] else "without sound."
     # What was done to the pictures; damage is counted there too.
     return " ".join([text, *(f"{step[0].upper()}{step[1:]}." for step in source["steps"])])
@@ -242,7 +312,10 @@ def _matted(table: pd.DataFrame) -> list[str]:
     if not len(doubtful):
         return [text]
     first = doubtful.iloc[0]
-    return [text, f"Look at {len(doubtful)} {'matte' if len(doubtful) == 1 else 'mattes'}, the first at {first['time']:.2f} s: {first['warning']}."]
+    return [
+        text,
+        f"Look at {len(doubtful)} {'matte' if len(doubtful) == 1 else 'mattes'}, the first at {first['time']:.2f} s: {first['warning']}.",
+    ]
 
 
 def _thumbnail(crop: np.ndarray, matte: np.ndarray | None) -> str:
@@ -311,7 +384,9 @@ def draw_curves(table: pd.DataFrame, dark: bool = False) -> Figure:
     return figure
 
 
-def _scores(scores: pd.DataFrame, choice: dict[str, Any] | None) -> list[tuple[str, str, list[str], list[tuple[str, bool, list[str]]]]]:
+def _scores(
+    scores: pd.DataFrame, choice: dict[str, Any] | None
+) -> list[tuple[str, str, list[str], list[tuple[str, bool, list[str]]]]]:
     """The score table of each protocol: models of the sweep first, then the baselines."""
     chosen = str(choice["iteration"]) if choice else ""
     tables = []
@@ -349,7 +424,11 @@ def _settings(config: Path | str) -> list[tuple[str, list[tuple[str, str]]]]:
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     rows = []
     for key, value in values.items():
-        rows += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(f"{prefix}{key}", _shown(value))]
+        rows += (
+            _flat(value, f"{prefix}{key}.")
+            if isinstance(value, dict) and value
+            else [(f"{prefix}{key}", _shown(value))]
+        )
     return rows
 
 

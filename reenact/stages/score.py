@@ -18,8 +18,15 @@ FRAME_COLUMNS = ["model", "protocol", "part", "run", "index", "failed", "identit
 
 
 def score_avatar(
-    *, driven: Path, identity_crops: Path, identity_mattes: Path, driver_crops: Path, driver_mattes: Path, scores: Path,
-    frame_scores: Path, settings: ScoreSettings,
+    *,
+    driven: Path,
+    identity_crops: Path,
+    identity_mattes: Path,
+    driver_crops: Path,
+    driver_mattes: Path,
+    scores: Path,
+    frame_scores: Path,
+    settings: ScoreSettings,
 ) -> None:
     """Measure every model in `driven` and the baselines; one row per (model, protocol).
 
@@ -39,7 +46,10 @@ def score_avatar(
     """
     with FaceFinder(min_confidence=settings.min_confidence) as finder:
         measurer = Measurer(finder, settings)
-        clips = {"self": (Clip(identity_crops), Clip(identity_mattes)), "cross": (Clip(driver_crops), Clip(driver_mattes))}
+        clips = {
+            "self": (Clip(identity_crops), Clip(identity_mattes)),
+            "cross": (Clip(driver_crops), Clip(driver_mattes)),
+        }
         rows, frames = _score(Clip(driven), clips, measurer, settings.reference_frames)
     table = pd.DataFrame(rows).assign(**measurer.names())
     write_text(scores, table[COLUMNS].to_csv(index=False, float_format="%.6g"))
@@ -65,7 +75,9 @@ def _score(
             row, values = subject.compare(sequence, protocol)
             rows.append({"model": model, "protocol": protocol, **row})
             frames.append(values.assign(model=model, protocol=protocol))
-            figures = ", ".join(f"{name} {row[name]:.3f}" for name in ("identity_error", "pose_error", "motion_error", "failed"))
+            figures = ", ".join(
+                f"{name} {row[name]:.3f}" for name in ("identity_error", "pose_error", "motion_error", "failed")
+            )
             print(f"score {protocol} {model}: {figures}", flush=True)
     return rows, frames
 

@@ -49,7 +49,13 @@ class _Matte:
 
 @opencv_in_one_thread()
 def segment_clip(
-    *, crops: Path, mattes: Path, settings: SegmentSettings, device: str = "auto", threads: int = 1, segmenter: Segmenter | None = None,
+    *,
+    crops: Path,
+    mattes: Path,
+    settings: SegmentSettings,
+    device: str = "auto",
+    threads: int = 1,
+    segmenter: Segmenter | None = None,
 ) -> None:
     """Write one grey image (0 background to 255 person) for each crop, of the same name.
 
@@ -109,7 +115,9 @@ def find_warnings(table: pd.DataFrame, scenes: np.ndarray, video: bool, max_jump
     return warnings
 
 
-def _mattes(clip: Clip, rows: list[int], segmenter: Segmenter, workers: int, settings: SegmentSettings) -> Iterator[_Matte]:
+def _mattes(
+    clip: Clip, rows: list[int], segmenter: Segmenter, workers: int, settings: SegmentSettings
+) -> Iterator[_Matte]:
     """The finished mattes of some rows, in their order."""
     table, landmarks, scenes = clip.table, clip.landmarks(), _scenes(clip.table)
     # Plain lists: looking into a table frame by frame takes longer than a network.
@@ -126,7 +134,8 @@ def _mattes(clip: Clip, rows: list[int], segmenter: Segmenter, workers: int, set
             found = [made[i] if matte is None else matte for i, matte in enumerate(found)]
         small = [cv2.resize(image, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA) for image in images]
         return [
-            Moment(row, times[row], int(scenes[row]), matte, tiny, bool(given[row])) for row, matte, tiny in zip(batch, found, small)
+            Moment(row, times[row], int(scenes[row]), matte, tiny, bool(given[row]))
+            for row, matte, tiny in zip(batch, found, small)
         ]
 
     def finish(seen: tuple[Moment, list[Moment]]) -> _Matte:
@@ -169,6 +178,9 @@ def _report(crops: Path, table: pd.DataFrame) -> None:
         print(f"segment: {crops}: no crops, no mattes", flush=True)
         return
     doubtful = (table["warning"] != "").sum()
-    print(f"segment: mattes of {len(known)} crops, covering {known.min():.0%} to {known.max():.0%} of them; {doubtful} doubtful", flush=True)
+    print(
+        f"segment: mattes of {len(known)} crops, covering {known.min():.0%} to {known.max():.0%} of them; {doubtful} doubtful",
+        flush=True,
+    )
     for row in table[table["warning"] != ""].itertuples(index=False):
         print(f"warning: frame {row.index} at {row.time:.3f} s: {row.warning}", flush=True)

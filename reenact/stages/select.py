@@ -19,8 +19,16 @@ from reenact.settings.select import SelectSettings
 
 
 def select_model(
-    *, scores: Path, frame_scores: Path, sweep: Path, model: Path, table: Path, plot: Path, selected: Path,
-    wanted: int | str = "auto", settings: SelectSettings,
+    *,
+    scores: Path,
+    frame_scores: Path,
+    sweep: Path,
+    model: Path,
+    table: Path,
+    plot: Path,
+    selected: Path,
+    wanted: int | str = "auto",
+    settings: SelectSettings,
 ) -> None:
     """Choose an iteration, copy its model, and write down why.
 
@@ -39,7 +47,9 @@ def select_model(
     """
     models = sweep_models(sweep)
     known = pd.read_csv(scores, dtype={"model": str})
-    rows = judge(by_iteration(known), pd.read_csv(frame_scores, dtype={"model": str, "part": str, "run": str}), settings)
+    rows = judge(
+        by_iteration(known), pd.read_csv(frame_scores, dtype={"model": str, "part": str, "run": str}), settings
+    )
     choice = choose(rows, wanted)
     if choice.iteration not in models:
         raise UserError(f"{sweep}: no model of iteration {choice.iteration}, which {scores} has; run stage drive again")
@@ -97,11 +107,30 @@ def _draw_errors(left: Axes, rows: pd.DataFrame, chosen: int, colours: tuple[str
     places, labels = np.arange(len(rows)), [str(i) if i else "0\nzero-shot" for i in rows["iteration"]]
     right = left.twinx()
     for axis, side, title, colour, marker, shift in (
-        (left, "identity", "identity error", colours[0], "o", -0.04), (right, "pose", _pose_title(rows), colours[1], "s", 0.04),
+        (left, "identity", "identity error", colours[0], "o", -0.04),
+        (right, "pose", _pose_title(rows), colours[1], "s", 0.04),
     ):
         values, spread = rows[f"{side}_error"], rows[f"{side}_spread"].fillna(0)
-        axis.errorbar(places + shift, values, spread, color=colour, marker=marker, markersize=5, linewidth=1.6, elinewidth=1, capsize=3)
-        axis.plot(chosen + shift, values.iloc[chosen], marker=marker, markersize=12, markerfacecolor="none", markeredgewidth=1.8, color=colour)
+        axis.errorbar(
+            places + shift,
+            values,
+            spread,
+            color=colour,
+            marker=marker,
+            markersize=5,
+            linewidth=1.6,
+            elinewidth=1,
+            capsize=3,
+        )
+        axis.plot(
+            chosen + shift,
+            values.iloc[chosen],
+            marker=marker,
+            markersize=12,
+            markerfacecolor="none",
+            markeredgewidth=1.8,
+            color=colour,
+        )
         axis.set_ylabel(title, color=colour)
         axis.tick_params(colors=colour, which="both")
         axis.margins(x=0.06, y=0.15)
@@ -125,8 +154,18 @@ def _draw_trade_off(axis: Axes, rows: pd.DataFrame, chosen: int, colours: tuple[
     x, y = rows["identity_error"], rows["pose_error"]
     for iteration, across, up in zip(rows["iteration"], x, y):
         if pd.notna(across) and pd.notna(up):
-            axis.annotate(str(iteration), (across, up), xytext=(5, 5), textcoords="offset points", color=ink, fontsize=8)
-    axis.plot(x.iloc[chosen], y.iloc[chosen], marker="o", markersize=12, markerfacecolor="none", markeredgewidth=1.8, color=colours[0])
+            axis.annotate(
+                str(iteration), (across, up), xytext=(5, 5), textcoords="offset points", color=ink, fontsize=8
+            )
+    axis.plot(
+        x.iloc[chosen],
+        y.iloc[chosen],
+        marker="o",
+        markersize=12,
+        markerfacecolor="none",
+        markeredgewidth=1.8,
+        color=colours[0],
+    )
     axis.set_xlabel("identity error", color=ink)
     axis.set_ylabel(_pose_title(rows), color=ink)
     axis.tick_params(colors=ink)

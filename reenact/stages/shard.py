@@ -69,7 +69,15 @@ class Preparation:
 
 
 def make_shard(
-    *, clips: Path, number: int, shards: int, outputs: ShardOutputs, runs: Path, device: str = "auto", threads: int = 1, code: str,
+    *,
+    clips: Path,
+    number: int,
+    shards: int,
+    outputs: ShardOutputs,
+    runs: Path,
+    device: str = "auto",
+    threads: int = 1,
+    code: str,
     settings: Preparation,
 ) -> None:
     """Make one shard of the set.
@@ -100,7 +108,9 @@ def make_shard(
         stamps = {clip["clip"]: _stamp(clip) for clip in mine}
         missing = [clip for clip in mine if not writer.has(clip["clip"], stamps[clip["clip"]])]
         print(f"shard {name}: {len(mine)} clips, {len(mine) - len(missing)} of them finished ({folder})", flush=True)
-        failures = _Failures(folder / "failures.csv", math.ceil(settings.shard.max_failed * len(mine) - 1e-9), len(mine))
+        failures = _Failures(
+            folder / "failures.csv", math.ceil(settings.shard.max_failed * len(mine) - 1e-9), len(mine)
+        )
         with ExitStack() as opened:
             tools = _open_tools(opened, settings, device, cpu_threads(threads)) if missing else None
             for clip in tqdm(missing, desc=f"shard {name}", mininterval=10, disable=None):
@@ -108,7 +118,10 @@ def make_shard(
         writer.publish(outputs.shard, mine)
     with written_whole(outputs.failures) as temporary:
         shutil.copyfile(failures.path, temporary)
-    print(f"shard {name}: {len(mine) - failures.count} of {len(mine)} clips ({outputs.shard}); failed: {failures.count}", flush=True)
+    print(
+        f"shard {name}: {len(mine) - failures.count} of {len(mine)} clips ({outputs.shard}); failed: {failures.count}",
+        flush=True,
+    )
 
 
 # ---- what fails ---------------------------------------------------------------------------------------------
@@ -214,7 +227,9 @@ def _make(clip: dict[str, str], folder: Path, tools: _Tools, failures: _Failures
             failures.add(clip, str(file), reasons[-1])
     count = sum(len(part.frames) for part in parts)
     if count < 2:
-        raise UserError(f"{count} frame{'s' * (count != 1)} can be used, and 2 are needed{': ' * bool(reasons)}{'; '.join(reasons[:1])}")
+        raise UserError(
+            f"{count} frame{'s' * (count != 1)} can be used, and 2 are needed{': ' * bool(reasons)}{'; '.join(reasons[:1])}"
+        )
     frames, mattes = ([image for part in parts for image in getattr(part, name)] for name in ("frames", "mattes"))
     return Pictures(frames, mattes, np.concatenate([part.landmarks for part in parts]), parts[0].suffix, parts[0].side)
 
@@ -225,15 +240,33 @@ def _make_part(media: Path, clip: dict[str, str], most: int, folder: Path, tools
     with temporary_folder(folder) as place:
         frames, crops, mattes = (place / name for name in ("frames.csv", "crops.zip", "mattes.zip"))
         decode_clip(
-            media=media, frames=frames, source=place / "source.json", role="identity", start=clip["start"] or None, end=clip["end"] or None,
-            holdout=0.0, settings=settings.decode.model_copy(update={"max_frames": most}), threads=tools.threads,
-        )  # fmt: skip
+            media=media,
+            frames=frames,
+            source=place / "source.json",
+            role="identity",
+            start=clip["start"] or None,
+            end=clip["end"] or None,
+            holdout=0.0,
+            settings=settings.decode.model_copy(update={"max_frames": most}),
+            threads=tools.threads,
+        )
         crop_clip(
-            media=media, frames=frames, crops=crops, settings=settings.crop, device=tools.device, threads=tools.threads, detectors=tools.detectors,
-        )  # fmt: skip
+            media=media,
+            frames=frames,
+            crops=crops,
+            settings=settings.crop,
+            device=tools.device,
+            threads=tools.threads,
+            detectors=tools.detectors,
+        )
         segment_clip(
-            crops=crops, mattes=mattes, settings=settings.segment, device=tools.device, threads=tools.threads, segmenter=tools.segmenter,
-        )  # fmt: skip
+            crops=crops,
+            mattes=mattes,
+            settings=settings.segment,
+            device=tools.device,
+            threads=tools.threads,
+            segmenter=tools.segmenter,
+        )
         return _pictures(Clip(crops), Clip(mattes), settings)
 
 
@@ -265,7 +298,11 @@ def _media(path: Path) -> Iterator[Path]:
     if not path.exists():
         yield next((file for suffix in VIDEO_SUFFIXES if (file := path.with_name(path.name + suffix)).exists()), path)
         return
-    videos = [file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")] if path.is_dir() else []
+    videos = (
+        [file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES and not file.name.startswith(".")]
+        if path.is_dir()
+        else []
+    )
     yield from sorted(videos, key=natural) or [path]
 
 

@@ -20,7 +20,14 @@ COLUMNS = ("identity", "frame", "pose only", "joint only: driver", "target", "al
 
 
 def draw_augment_sheet(
-    *, crops: Sequence[Path], mattes: Sequence[Path], shards: Sequence[Path], sheet: Path, samples: int, size: int, settings: MetaSettings
+    *,
+    crops: Sequence[Path],
+    mattes: Sequence[Path],
+    shards: Sequence[Path],
+    sheet: Path,
+    samples: int,
+    size: int,
+    settings: MetaSettings,
 ) -> None:
     """Write a picture with one row a sample and the columns COLUMNS.
 
@@ -38,17 +45,33 @@ def draw_augment_sheet(
     if not crops and not shards:
         raise UserError("--crops and --shard-files: give the one or the other")
     people: People = (
-        ShardPeople(shards, size, "train", settings.sample_of) if shards else PeopleInMemory([load_person(*pair, size) for pair in zip(crops, mattes)])
+        ShardPeople(shards, size, "train", settings.sample_of)
+        if shards
+        else PeopleInMemory([load_person(*pair, size) for pair in zip(crops, mattes)])
     )
     batch = sample(
-        people, seed=settings.seed, step=1, batch_size=samples, identity_frames=max(1, settings.identity_frames), mirror=settings.mirror,
+        people,
+        seed=settings.seed,
+        step=1,
+        batch_size=samples,
+        identity_frames=max(1, settings.identity_frames),
+        mirror=settings.mirror,
         extremes=settings.extremes,
-    )  # fmt: skip
+    )
     off = {"pose": 0.0, "joint": 0.0, "colour": 0.0}
     pose = _changed(batch, settings, off | {"pose": settings.augment.pose})
     joint = _changed(batch, settings, off | {"joint": settings.augment.joint})
     both = _changed(batch, settings, {})
-    shown = (batch.identity_frames[:, 0], batch.driver, pose.driver, joint.driver, joint.target, both.driver, both.target, both.matte)
+    shown = (
+        batch.identity_frames[:, 0],
+        batch.driver,
+        pose.driver,
+        joint.driver,
+        joint.target,
+        both.driver,
+        both.target,
+        both.matte,
+    )
     with written_whole(sheet) as temporary:
         cv2.imwrite(str(temporary), np.vstack([_header(size), *_rows(shown)])[..., ::-1])
 
@@ -71,5 +94,7 @@ def _header(size: int) -> np.ndarray:
     scale = height / 40
     bar = np.zeros((height, size * len(COLUMNS), 3), np.uint8)
     for number, name in enumerate(COLUMNS):
-        cv2.putText(bar, name, (number * size + 3, height - 4), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+        cv2.putText(
+            bar, name, (number * size + 3, height - 4), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA
+        )
     return bar

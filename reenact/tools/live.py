@@ -76,8 +76,15 @@ class Follower:
 
 
 def run_live(
-    *, model: Path, source: str, output: str, device: str, threads: int = 0, identity_crops: Path | None = None,
-    seconds: float | None = None, settings: LiveSettings,
+    *,
+    model: Path,
+    source: str,
+    output: str,
+    device: str,
+    threads: int = 0,
+    identity_crops: Path | None = None,
+    seconds: float | None = None,
+    settings: LiveSettings,
 ) -> Latency:
     """Drive an avatar by a camera until the user quits, the source ends or the time is over.
 
@@ -98,7 +105,10 @@ def run_live(
     identity = person_identity(avatar, model, identity_crops)
     width = settings.height * (2 if settings.beside else 1)
     latency = Latency()
-    with FaceFinder(min_confidence=settings.min_confidence) as finder, open_screen(output, width, settings.height) as show:
+    with (
+        FaceFinder(min_confidence=settings.min_confidence) as finder,
+        open_screen(output, width, settings.height) as show,
+    ):
         with open_camera(source) as pictures:
             follow = Follower(finder, avatar.image_size, settings)
             told = latency.began = time.perf_counter()

@@ -43,7 +43,9 @@ class Mixture:
         nets = [_plain(path, device) for path in (first, second)]
         poses = [net.pose_encoder.state_dict() for net in nets]
         if poses[0].keys() != poses[1].keys() or not all(torch.equal(poses[0][key], poses[1][key]) for key in poses[0]):
-            raise UserError(f"{second}: does not come from the same meta-model as {first}; only such avatars can be morphed")
+            raise UserError(
+                f"{second}: does not come from the same meta-model as {first}; only such avatars can be morphed"
+            )
         self._ends = [[value.clone() for value in _own(net)] for net in nets]
         self._net = nets[0]
         self.avatar = Avatar(self._net, {}, device)
@@ -71,8 +73,16 @@ def _own(net: Reenactor) -> list[Tensor]:
 
 
 def morph_people(
-    *, model: Path, to_model: Path | None = None, identity_crops: Path | None = None, to_identity_crops: Path | None = None,
-    driver_crops: Path, video: Path, device: str, threads: int = 0, settings: RenderSettings,
+    *,
+    model: Path,
+    to_model: Path | None = None,
+    identity_crops: Path | None = None,
+    to_identity_crops: Path | None = None,
+    driver_crops: Path,
+    video: Path,
+    device: str,
+    threads: int = 0,
+    settings: RenderSettings,
 ) -> None:
     """One person becomes another while both do what the driver does; from the driver's first frame to its last.
 
@@ -96,7 +106,9 @@ def morph_people(
     ends = None
     if mixture is None:
         if avatar.personal or not (identity_crops and to_identity_crops):
-            raise UserError(f"{model}: give a second avatar (--to-model), or a meta-model with --identity-crops and --to-identity-crops")
+            raise UserError(
+                f"{model}: give a second avatar (--to-model), or a meta-model with --identity-crops and --to-identity-crops"
+            )
         ends = [person_identity(avatar, model, crops) for crops in (identity_crops, to_identity_crops)]
 
     def pictures() -> Iterator[np.ndarray]:
@@ -110,8 +122,16 @@ def morph_people(
 
 
 def morph_poses(
-    *, model: Path, driver_crops: Path, from_frame: int, to_frame: int, seconds: float, video: Path, device: str,
-    threads: int = 0, settings: RenderSettings,
+    *,
+    model: Path,
+    driver_crops: Path,
+    from_frame: int,
+    to_frame: int,
+    seconds: float,
+    video: Path,
+    device: str,
+    threads: int = 0,
+    settings: RenderSettings,
 ) -> None:
     """An avatar goes from the pose of one frame to that of another and back.
 

@@ -71,8 +71,12 @@ def export_onnx(*, model: Path, onnx: Path) -> float:
         program.save(temporary)
         difference = _largest_difference(graph, temporary)
         if not difference <= TOLERANCE:
-            raise UserError(f"{onnx}: not written: onnxruntime differs from PyTorch by {difference:.2g} (allowed: {TOLERANCE:g})")
-    print(f"onnx {onnx}: {onnx.stat().st_size / 1e6:.1f} MB, differs from PyTorch by at most {difference:.1e}", flush=True)
+            raise UserError(
+                f"{onnx}: not written: onnxruntime differs from PyTorch by {difference:.2g} (allowed: {TOLERANCE:g})"
+            )
+    print(
+        f"onnx {onnx}: {onnx.stat().st_size / 1e6:.1f} MB, differs from PyTorch by at most {difference:.1e}", flush=True
+    )
     return difference
 
 
@@ -82,7 +86,9 @@ def _require_packages() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError(f"export to ONNX needs the package {error.name}; install it with pip install 'reenact[onnx]'") from None
+        raise UserError(
+            f"export to ONNX needs the package {error.name}; install it with pip install 'reenact[onnx]'"
+        ) from None
 
 
 def _inputs(graph: DrivingGraph, batch: int) -> tuple[Tensor, ...]:
@@ -105,10 +111,16 @@ def _trace(graph: DrivingGraph) -> Any:
         # The exporter warns about deprecations of its own.
         warnings.simplefilter("ignore")
         return torch.onnx.export(
-            graph, inputs, dynamo=True, verbose=False, external_data=False, optimize=True,
-            input_names=["frames", "identity"][: len(inputs)], output_names=["rgb", "matte"],
+            graph,
+            inputs,
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+            optimize=True,
+            input_names=["frames", "identity"][: len(inputs)],
+            output_names=["rgb", "matte"],
             dynamic_shapes=tuple({0: batch} for _ in inputs),
-        )  # fmt: skip
+        )
 
 
 def _largest_difference(graph: DrivingGraph, path: Path) -> float:

@@ -52,7 +52,14 @@ class Plan:
 
 
 def score_table(
-    *, table: Path, scores: Path, summary: Path, device: str = "auto", threads: int = 0, plan: Plan, settings: ScoreSettings
+    *,
+    table: Path,
+    scores: Path,
+    summary: Path,
+    device: str = "auto",
+    threads: int = 0,
+    plan: Plan,
+    settings: ScoreSettings,
 ) -> None:
     """Measure every avatar of a table under self- and cross-driving.
 
@@ -77,8 +84,12 @@ def score_table(
     place = str(pick_device(device, threads))
     with FaceFinder(min_confidence=settings.min_confidence) as finder:
         bench = _Bench(Measurer(finder, settings), place, plan, settings.reference_frames)
-        bench.self_driven |= {job["key_self"] for job in jobs if any(row["protocol"] == "self" for row in done.get(job["key"], []))}
-        for job in tqdm([job for job in jobs if job["key"] not in done], desc="score_table", mininterval=5, disable=None):
+        bench.self_driven |= {
+            job["key_self"] for job in jobs if any(row["protocol"] == "self" for row in done.get(job["key"], []))
+        }
+        for job in tqdm(
+            [job for job in jobs if job["key"] not in done], desc="score_table", mininterval=5, disable=None
+        ):
             found = [{name: job[name] for name in PATHS} | row | {"key": job["key"]} for row in bench.measure(job)]
             rows += found
             _append(scores, found)
@@ -107,7 +118,12 @@ class _Bench:
             rows = list(self._measure(job))
         except (UserError, OSError, KeyError, ValueError) as error:
             # One damaged file among hundreds must not cost the others.
-            rows = [{"protocol": "", "error": f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else str(error)}]
+            rows = [
+                {
+                    "protocol": "",
+                    "error": f"{type(error).__name__}: {error}" if not isinstance(error, UserError) else str(error),
+                }
+            ]
         yield from rows
 
     def _measure(self, job: dict[str, str]) -> Iterator[dict]:
@@ -125,7 +141,9 @@ class _Bench:
             if shown is None:
                 continue  # one photo: there is nothing held out
             subject.shown[protocol] = shown
-            output = subject.output(avatar.drive(subject.drivers(protocol, Clip(pair[0])), batch_size=self._plan.batch_size))
+            output = subject.output(
+                avatar.drive(subject.drivers(protocol, Clip(pair[0])), batch_size=self._plan.batch_size)
+            )
             sequences = [("", output), *(baselines(subject, protocol, mean_image) if self._plan.baselines else [])]
             for name, sequence in sequences:
                 values, _ = subject.compare(sequence, protocol)
@@ -177,13 +195,19 @@ def _known(scores: Path, keys: set[str]) -> dict[str, list[dict]]:
     """Rows of an earlier run by key; those with errors are tried again, and a line cut short by a crash is left out."""
     if not scores.exists():
         return {}
-    found = pd.read_csv(scores, dtype={name: str for name in (*PATHS, "baseline", "error", "key", "protocol")}, on_bad_lines="skip")
+    found = pd.read_csv(
+        scores, dtype={name: str for name in (*PATHS, "baseline", "error", "key", "protocol")}, on_bad_lines="skip"
+    )
     if list(found.columns) != COLUMNS:
         return {}
     text = ["baseline", "error", "protocol"]
     found[text] = found[text].fillna("")
     good = found[(found["error"] == "") & found["key"].isin(keys)]
-    return {key: part.to_dict("records") for key, part in good.groupby("key", sort=False) if "cross" in set(part["protocol"])}
+    return {
+        key: part.to_dict("records")
+        for key, part in good.groupby("key", sort=False)
+        if "cross" in set(part["protocol"])
+    }
 
 
 def _append(scores: Path, rows: list[dict]) -> None:
@@ -213,11 +237,34 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         for metric in METRICS:
             values = part.groupby("model")[metric].mean().dropna()
             if len(values):
-                rows.append({
-                    "baseline": baseline, "protocol": protocol, "metric": metric, "mean": values.mean(),
-                    "deviation": values.std() if len(values) > 1 else np.nan, "least": values.min(), "median": values.median(),
-                    "largest": values.max(), "avatars": len(values), "errors": bad,
-                    "descriptor": part["descriptor"].iloc[0], "perceptual_network": part["perceptual_network"].iloc[0],
-                })  # fmt: skip
-    columns = ["baseline", "protocol", "metric", "mean", "deviation", "least", "median", "largest", "avatars", "errors", "descriptor", "perceptual_network"]
+                rows.append(
+                    {
+                        "baseline": baseline,
+                        "protocol": protocol,
+                        "metric": metric,
+                        "mean": values.mean(),
+                        "deviation": values.std() if len(values) > 1 else np.nan,
+                        "least": values.min(),
+                        "median": values.median(),
+                        "largest": values.max(),
+                        "avatars": len(values),
+                        "errors": bad,
+                        "descriptor": part["descriptor"].iloc[0],
+                        "perceptual_network": part["perceptual_network"].iloc[0],
+                    }
+                )
+    columns = [
+        "baseline",
+        "protocol",
+        "metric",
+        "mean",
+        "deviation",
+        "least",
+        "median",
+        "largest",
+        "avatars",
+        "errors",
+        "descriptor",
+        "perceptual_network",
+    ]
     return pd.DataFrame(rows, columns=columns)

@@ -34,7 +34,9 @@ class Journal:
         self._writer: SummaryWriter | None = None
         patience = 5 if sys.stderr.isatty() else 30  # a status line is a line of the log file there
         silent = not processes.is_main() or first > last
-        self._bar = tqdm(desc=title, initial=first - 1, total=last, mininterval=patience, maxinterval=patience, disable=silent)
+        self._bar = tqdm(
+            desc=title, initial=first - 1, total=last, mininterval=patience, maxinterval=patience, disable=silent
+        )
 
     def __enter__(self) -> "Journal":
         if processes.is_main():
@@ -43,7 +45,9 @@ class Journal:
             self._writer = SummaryWriter(str(self._run.path / TENSORBOARD), purge_step=self._first, flush_secs=30)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bar.close()
         if self._writer:
             self._writer.close()
@@ -72,7 +76,9 @@ class Journal:
         means = {name: float(np.mean(values)) for name, values in self._waiting.items()}
         self._waiting.clear()
         waiting = means["data_seconds"] / means["seconds"]
-        self._bar.set_postfix_str(f"{means['samples_per_second']:.3g} samples/s, waiting for data {waiting:.0%}", refresh=False)
+        self._bar.set_postfix_str(
+            f"{means['samples_per_second']:.3g} samples/s, waiting for data {waiting:.0%}", refresh=False
+        )
         try:
             self._run.add_stats({"step": step, **means})
             for name, value in means.items():

@@ -85,7 +85,12 @@ class Learner:
             for net in (self.reenactor.identity_encoder, self.reenactor.pose_encoder, self.discriminator):
                 net.to(memory_format=torch.channels_last)
         if self.settings.compile:
-            for net in (self.reenactor.identity_encoder, self.reenactor.pose_encoder, self.reenactor.generator, self.discriminator):
+            for net in (
+                self.reenactor.identity_encoder,
+                self.reenactor.pose_encoder,
+                self.reenactor.generator,
+                self.discriminator,
+            ):
                 net.compile()
         # Starts are made from the seed alone, but a GPU rounds as it likes.
         processes.copy_from_main(tensor for net in self.networks for tensor in net.state_dict().values())

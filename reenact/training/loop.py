@@ -90,7 +90,9 @@ def train(
         learner.load_state(saved[1])
         _say(f"{title}: resuming from step {learner.step} of {steps} ({run.path})")
     if len(set(processes.gathered([learner.step]))) > 1:
-        raise UserError(f"{run.path}: processes see different checkpoints in it; it must lie on a disk that all machines share")
+        raise UserError(
+            f"{run.path}: processes see different checkpoints in it; it must lie on a disk that all machines share"
+        )
     augment = Augmentation(settings.augment).to(device)
     image_losses = ImageLosses(settings, landmarks).to(device)
     for line in image_losses.described:
@@ -138,7 +140,9 @@ def train(
             if told:
                 processes.wait()  # a process that leaves may end the others: not before the checkpoint is there
                 why = interruption.asked or "another process was told to stop"
-                raise InterruptedRun(f"{title}: {why}: saved step {step} of {steps}; the same command goes on from there")
+                raise InterruptedRun(
+                    f"{title}: {why}: saved step {step} of {steps}; the same command goes on from there"
+                )
 
 
 def _check_finite(numbers: dict[str, float], step: int, batch: Batch, names: Sequence[str]) -> None:

@@ -81,11 +81,15 @@ class ImageLosses(nn.Module):
         if not settings.losses.face_recognition:
             return None
         if settings.face_recognition_weights is None:
-            raise UserError("losses.face_recognition: needs face_recognition_weights, the path of a MobileFaceNet checkpoint; 0 switches the loss off")
+            raise UserError(
+                "losses.face_recognition: needs face_recognition_weights, the path of a MobileFaceNet checkpoint; 0 switches the loss off"
+            )
         self.described.append(f"face_recognition loss: MobileFaceNet of {settings.face_recognition_weights}")
         return load_mobilefacenet(Path(settings.face_recognition_weights))
 
-    def _network(self, settings: TrainingSettings, term: str, weights: str | None, layout: str) -> PerceptualNetwork | None:
+    def _network(
+        self, settings: TrainingSettings, term: str, weights: str | None, layout: str
+    ) -> PerceptualNetwork | None:
         if not getattr(settings.losses, term):
             return None
         published = settings.losses.form == "published"
@@ -105,7 +109,9 @@ class ImageLosses(nn.Module):
         if self._weights.pixel:
             terms["pixel"] = functional.l1_loss(output, target)
         if self._weights.eyes_mouth and emphasis is not None:
-            terms["eyes_mouth"] = ((output - target).abs() * emphasis).mean() / processes.mean(emphasis.mean()).clamp_min(1e-3)
+            terms["eyes_mouth"] = ((output - target).abs() * emphasis).mean() / processes.mean(
+                emphasis.mean()
+            ).clamp_min(1e-3)
         if self.landmarks is not None:
             # An eye opens by a hundredth of the side, about what bfloat16 can tell apart.
             with torch.autocast(output.device.type, enabled=False):

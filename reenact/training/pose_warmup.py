@@ -67,7 +67,9 @@ def teach_pose(
     for step in tqdm(range(steps), desc="pose warm-up", mininterval=5):
         frames, points = samples.draw(BATCH, seed * 1_000_003 + step + 1)
         for group in optimizer.param_groups:
-            group["lr"] = group["rate"] * min(1, (step + 1) / (RISE * steps)) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+            group["lr"] = (
+                group["rate"] * min(1, (step + 1) / (RISE * steps)) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+            )
         # What opens counts for more and more: from the first step on it keeps a new encoder from learning where the face is.
         loss = landmark_distance(network(frames), points - 0.5, emphasis=min(1, 1.25 * step / steps))
         optimizer.zero_grad(set_to_none=True)
@@ -126,7 +128,10 @@ def scale_descriptors(net: Reenactor, batch: Batch) -> None:
     # Dropout would be measured along with the differences of the frames, and is the larger of the two.
     dropout, last = net.pose_encoder.classifier
     dropout.eval()
-    heads = ((net.identity_encoder, net.identity_encoder.fc, batch.identity_frames[:, 0]), (net.pose_encoder, last, batch.driver))
+    heads = (
+        (net.identity_encoder, net.identity_encoder.fc, batch.identity_frames[:, 0]),
+        (net.pose_encoder, last, batch.driver),
+    )
     for encoder, head, frames in heads:
         _rescale(head, encoder(frames), DESCRIPTOR_SCALE)
     dropout.train()

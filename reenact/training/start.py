@@ -36,7 +36,9 @@ def landmark_network(
     """
     kept, again = run.path / LANDMARKS, settings.start is not None
     steps = settings.start_warmup if again else settings.pose_warmup
-    taught = not warm_up or teach_pose(net.pose_encoder, clips, steps=steps, seed=settings.seed, device=device, again=again)
+    taught = not warm_up or teach_pose(
+        net.pose_encoder, clips, steps=steps, seed=settings.seed, device=device, again=again
+    )
     if not settings.losses.landmarks:
         return None
     if isinstance(taught, LandmarkNetwork) and processes.is_main():
@@ -47,7 +49,9 @@ def landmark_network(
     try:
         network.load_state_dict(load_file(kept))
     except OSError:
-        raise UserError("losses.landmarks: needs the network of the pose warm-up; set meta.pose_warmup (with start, start_warmup; e.g. 1000), or the weight to 0") from None
+        raise UserError(
+            "losses.landmarks: needs the network of the pose warm-up; set meta.pose_warmup (with start, start_warmup; e.g. 1000), or the weight to 0"
+        ) from None
     return network.frozen().to(device)
 
 
@@ -92,12 +96,18 @@ def resume_from(learner: Learner, folder: Path, run: RunFolder, about: dict[str,
     """
     step, state = _last(folder, "meta.resume")
     was = RunFolder(folder).about()
-    changes = [f"{name}: was {_words(was[name])}, is {_words(about[name])}" for name in FIXED if name in was and was[name] != about[name]]
+    changes = [
+        f"{name}: was {_words(was[name])}, is {_words(about[name])}"
+        for name in FIXED
+        if name in was and was[name] != about[name]
+    ]
     rows = [len(weights["networks"][1][LABEL_ROWS]) for weights in (state, learner.state())]
     if rows[0] != rows[1] and not changes:
         changes = [f"people: were {rows[0]}, are {rows[1]}"]
     if changes:
-        raise UserError(f"meta.resume: {str(folder)!r} cannot go on with other {'; '.join(changes)}. meta.start takes over what fits")
+        raise UserError(
+            f"meta.resume: {str(folder)!r} cannot go on with other {'; '.join(changes)}. meta.start takes over what fits"
+        )
     _load(learner, state, folder, "meta.resume")
     if processes.is_main():
         run.copy_stats(RunFolder(folder), step)
@@ -114,7 +124,9 @@ def _words(value: Any) -> str:
 def _last(folder: Path, setting: str) -> tuple[int, dict[str, Any]]:
     found = RunFolder(folder).latest() if folder.is_dir() else None
     if not found:
-        raise UserError(f"{setting}: {str(folder)!r} holds no checkpoint; give a folder of results/runs/meta, or import_published's --checkpoint-out")
+        raise UserError(
+            f"{setting}: {str(folder)!r} holds no checkpoint; give a folder of results/runs/meta, or import_published's --checkpoint-out"
+        )
     return found
 
 
@@ -122,4 +134,6 @@ def _load(learner: Learner, state: dict[str, Any], folder: Path, setting: str) -
     try:
         learner.load_state(state)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"{setting}: {str(folder)!r} is of other networks than model.preset ({str(error).splitlines()[0]})") from None
+        raise UserError(
+            f"{setting}: {str(folder)!r} is of other networks than model.preset ({str(error).splitlines()[0]})"
+        ) from None

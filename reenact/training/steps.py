@@ -46,7 +46,9 @@ def judge_batch(judge: Discriminator, output: Tensor, target: Tensor, rows: Tens
     return Verdict(fake_score, fake_maps, [m.detach() for m in real_maps], hinge_discriminator(fake, real))
 
 
-def weighted_losses(learner: Learner, batch: Batch, image_losses: ImageLosses) -> tuple[dict[str, Tensor], Tensor | None]:
+def weighted_losses(
+    learner: Learner, batch: Batch, image_losses: ImageLosses
+) -> tuple[dict[str, Tensor], Tensor | None]:
     """One forward pass of all networks.
 
     Returns:
@@ -57,7 +59,9 @@ def weighted_losses(learner: Learner, batch: Batch, image_losses: ImageLosses) -
     if personal:
         identity = net.identity_embedding.expand(len(batch.driver), -1)
     else:
-        embeddings = net.identity_encoder(batch.identity_frames.flatten(0, 1)).unflatten(0, batch.identity_frames.shape[:2])
+        embeddings = net.identity_encoder(batch.identity_frames.flatten(0, 1)).unflatten(
+            0, batch.identity_frames.shape[:2]
+        )
         identity = embeddings.mean(1)
     # In bfloat16 the networks put out bfloat16; losses are taken in the targets' precision.
     output, matte = (image.to(batch.target.dtype) for image in net.generator(identity, net.pose_encoder(batch.driver)))

@@ -64,20 +64,29 @@ class Validation:
         measurer: finds and describes faces; None = sheets only.
     """
 
-    def __init__(self, clips: Sequence[Person], frames: int, device: torch.device, measurer: Measurer | None = None) -> None:
+    def __init__(
+        self, clips: Sequence[Person], frames: int, device: torch.device, measurer: Measurer | None = None
+    ) -> None:
         self._pairs, self._device, self._measurer = make_pairs(clips, frames), device, measurer
 
     def __call__(self, learner: Learner) -> Findings:
         """Validate the moving average and the raw networks; sheets show the average. The error is the perceptual distance of SELF."""
         outputs = [self._drive(learner.average, pair) for pair in self._pairs]
-        sheets = {kind: sheet([(p, o) for p, o in zip(self._pairs, outputs) if p.kind == kind][:SHOWN]) for kind in self._kinds()}
+        sheets = {
+            kind: sheet([(p, o) for p, o in zip(self._pairs, outputs) if p.kind == kind][:SHOWN])
+            for kind in self._kinds()
+        }
         if self._measurer is None:
             return Findings(sheets=sheets)
         average = self._numbers(outputs)
         with evaluating(learner.reenactor) as raw:
             numbers = self._numbers([self._drive(raw, pair) for pair in self._pairs])
-        named = {f"validation_{k}": v for k, v in average.items()} | {f"raw_validation_{k}": v for k, v in numbers.items()}
-        return Findings({name: value for name, value in named.items() if not math.isnan(value)}, sheets, average["perceptual"])
+        named = {f"validation_{k}": v for k, v in average.items()} | {
+            f"raw_validation_{k}": v for k, v in numbers.items()
+        }
+        return Findings(
+            {name: value for name, value in named.items() if not math.isnan(value)}, sheets, average["perceptual"]
+        )
 
     @torch.no_grad()
     def _drive(self, net: Reenactor, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
@@ -99,17 +108,23 @@ class Validation:
 
     def _numbers(self, outputs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
         """Means over pairs; NaN where no face was found."""
-        found: dict[str, list[float]] = {name: [] for name in ("pose_error", "dice", "perceptual", "identity_error", "failed")}
+        found: dict[str, list[float]] = {
+            name: [] for name in ("pose_error", "dice", "perceptual", "identity_error", "failed")
+        }
         for pair, output, truth in zip(self._pairs, outputs, self._truth):
             measured = self._measurer.sequence(*output)
             found["failed"].append(metrics.failed_share(measured.landmarks))
             if pair.kind == SELF:
                 mattes = pair.mattes / 255
-                found["pose_error"].append(metrics.mean(metrics.pose_error_by_frame(measured.landmarks, truth.landmarks)))
+                found["pose_error"].append(
+                    metrics.mean(metrics.pose_error_by_frame(measured.landmarks, truth.landmarks))
+                )
                 found["dice"].append(dice_coefficient(output[1] / 255, mattes))
                 found["perceptual"].append(perceptual_error(self._measurer.perceptual, output[0], pair.targets, mattes))
             else:
-                found["identity_error"].append(metrics.mean(metrics.identity_error_by_frame(measured.descriptors, truth.descriptors)))
+                found["identity_error"].append(
+                    metrics.mean(metrics.identity_error_by_frame(measured.descriptors, truth.descriptors))
+                )
         return {name: metrics.mean(np.array(values, dtype=np.float64)) for name, values in found.items()}
 
 
@@ -129,7 +144,12 @@ def make_pairs(clips: Sequence[Person], frames: int) -> list[Pair]:
             if driver is not None:
                 chosen = spread(len(driver.frames), frames + 2)[1:-1] or [0]
                 known = _identity_frames(own[0], chosen if kind == SELF else [])
-                pictures = own[0].frames[known], masked_frames(own[0], known), driver.frames[chosen], masked_frames(driver, chosen)
+                pictures = (
+                    own[0].frames[known],
+                    masked_frames(own[0], known),
+                    driver.frames[chosen],
+                    masked_frames(driver, chosen),
+                )
                 pairs.append(Pair(kind, *pictures, driver.mattes[chosen]))
     return pairs
 

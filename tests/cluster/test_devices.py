@@ -42,7 +42,9 @@ def test_without_the_variable_the_driver_is_asked(tmp_path, monkeypatch):
     (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
     assert visible_devices({}, listed=tmp_path / "gpus") == ["0"]
     tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA A (UUID: GPU-1)'\necho '  MIG 1g.5gb Device 0: (UUID: MIG-1)'\necho 'GPU 1: NVIDIA A (UUID: GPU-2)'\n")
+    tool.write_text(
+        "#!/bin/sh\necho 'GPU 0: NVIDIA A (UUID: GPU-1)'\necho '  MIG 1g.5gb Device 0: (UUID: MIG-1)'\necho 'GPU 1: NVIDIA A (UUID: GPU-2)'\n"
+    )
     tool.chmod(0o755)
     assert visible_devices({}, listed=tmp_path / "gpus") == ["0", "1"]
 
@@ -58,7 +60,10 @@ def test_the_setting_chooses_among_the_visible():
 def test_leases_do_not_overlap(tmp_path):
     with leased(1, ["0", "MIG-3/1/0"], tmp_path) as (first, _), leased(1, ["0", "MIG-3/1/0"], tmp_path) as (second, _):
         assert [first, second] == [["0"], ["MIG-3/1/0"]]
-        with pytest.raises(UserError, match="no 1 of the GPUs 0, MIG-3/1/0 got free within 0 s"), leased(1, ["0", "MIG-3/1/0"], tmp_path, patience=0):
+        with (
+            pytest.raises(UserError, match="no 1 of the GPUs 0, MIG-3/1/0 got free within 0 s"),
+            leased(1, ["0", "MIG-3/1/0"], tmp_path, patience=0),
+        ):
             pass
     with leased(2, ["0", "MIG-3/1/0"], tmp_path, patience=0) as (both, _):
         assert len(both) == 2
@@ -115,7 +120,9 @@ def drive_everybody(project, visible, temporary):
     targets = [f"results/avatars/{person}/driven.zip" for person in ("anna", "ben", "cleo", "dan")]
     environment = os.environ | {"PYTHONPATH": str(project), "CUDA_VISIBLE_DEVICES": visible, "TMPDIR": str(temporary)}
     command = [sys.executable, "-m", "snakemake", "--cores", "8", "--allowed-rules", "drive", "--", *targets]
-    done = subprocess.run(command, cwd=project, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        command, cwd=project, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     assert done.returncode == 0, done.stdout
     rows = [(project / target).read_text().split() for target in targets]
     return [(device, float(start), float(end)) for device, start, end in rows], done.stdout

@@ -73,7 +73,16 @@ esac
 
 def environment(folder, **more):
     path = f"{folder}:{os.environ['PATH']}"
-    return os.environ | {"PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}", "PATH": path, "TMPDIR": str(folder), "CUDA_VISIBLE_DEVICES": "4,5,6"} | more
+    return (
+        os.environ
+        | {
+            "PYTHONPATH": f"{folder}:{os.environ.get('PYTHONPATH', '')}",
+            "PATH": path,
+            "TMPDIR": str(folder),
+            "CUDA_VISIBLE_DEVICES": "4,5,6",
+        }
+        | more
+    )
 
 
 def start(folder, *, gpus=1, nodes=1, processes=1, code=STAGE, log="stage.log", **more):
@@ -140,7 +149,10 @@ def test_a_warning_is_repeated_to_a_stage_that_did_not_listen_yet(tmp_path, in_j
 def test_a_stage_that_dies_says_how(tmp_path):
     job = start(tmp_path, code="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert job.wait(60) == 137
-    assert "was stopped by SIGKILL, as systems do to a process when memory runs out; give it more `mem_mb`" in (tmp_path / "stage.log").read_text()
+    assert (
+        "was stopped by SIGKILL, as systems do to a process when memory runs out; give it more `mem_mb`"
+        in (tmp_path / "stage.log").read_text()
+    )
     assert start(tmp_path, code="raise SystemExit(3)").wait(60) == 3
     assert "failed with status 3" in (tmp_path / "stage.log").read_text()
 
@@ -169,14 +181,26 @@ def test_under_slurm_a_warned_stage_goes_back_into_the_queue_and_its_log_goes_on
     assert (tmp_path / "asked").read_text().count("requeue 7") == 2
     (tmp_path / "enough").touch()
     assert start(tmp_path, gpus=3, **in_job).wait(60) == 0
-    assert len(re.findall(r"starts on \S+, SLURM job 7 of run run-1, start 1, GPUs: 4, 5, 6", (tmp_path / "stage.log").read_text())) == 3
+    assert (
+        len(
+            re.findall(
+                r"starts on \S+, SLURM job 7 of run run-1, start 1, GPUs: 4, 5, 6", (tmp_path / "stage.log").read_text()
+            )
+        )
+        == 3
+    )
 
 
 def test_a_stage_that_is_warned_before_it_can_save_anything_is_not_sent_back_for_ever(tmp_path, in_job):
-    code = "import sys; print('SIGURG: outside of training, nothing to save; the same command starts again'); sys.exit(75)"
+    code = (
+        "import sys; print('SIGURG: outside of training, nothing to save; the same command starts again'); sys.exit(75)"
+    )
     assert start(tmp_path, gpus=3, code=code, **in_job).wait(60) == -signal.SIGTERM
     assert start(tmp_path, gpus=3, code=code, **in_job).wait(60) == CONTINUE_STATUS
-    assert "twice told to stop before it had anything to save, so this counts as a failure; give it more `runtime`" in (tmp_path / "stage.log").read_text()
+    assert (
+        "twice told to stop before it had anything to save, so this counts as a failure; give it more `runtime`"
+        in (tmp_path / "stage.log").read_text()
+    )
     assert (tmp_path / "asked").read_text().count("requeue") == 1
 
 
@@ -199,7 +223,9 @@ def test_under_slurm_a_stopped_stage_says_why_and_stays_out_of_the_queue(tmp_pat
 
 
 def test_a_job_that_comes_back_is_not_a_cancelled_one():
-    assert "starts it again" in why_stopped(SlurmJob("7", state="RUNNING", restarts=1), SlurmJob("7", state="COMPLETING", restarts=2))
+    assert "starts it again" in why_stopped(
+        SlurmJob("7", state="RUNNING", restarts=1), SlurmJob("7", state="COMPLETING", restarts=2)
+    )
     assert why_stopped(SlurmJob("7", state="RUNNING"), SlurmJob("7", state="RUNNING")) == ""
 
 
@@ -216,7 +242,9 @@ def test_a_start_that_was_killed_at_once_is_explained_by_the_next(tmp_path, in_j
     with open_log(path, job):
         pass
     last = path.read_text().splitlines()[-1]
-    assert last.endswith("the start before, of SLURM job 7, ended without a word; SLURM: FAILED: StepId=7.0 exceeded memory limit (470765568 > 419430400), being killed")
+    assert last.endswith(
+        "the start before, of SLURM job 7, ended without a word; SLURM: FAILED: StepId=7.0 exceeded memory limit (470765568 > 419430400), being killed"
+    )
     with open_log(path, SlurmJob("9", run="run-2")):
         pass
     assert path.read_text() == ""
@@ -224,7 +252,13 @@ def test_a_start_that_was_killed_at_once_is_explained_by_the_next(tmp_path, in_j
 
 @pytest.mark.parametrize(
     ("names", "first"),
-    [("gpu[03-05,9],big1", "gpu03"), ("big1,gpu[03-05]", "big1"), ("node7", "node7"), ("r[1-2]n[5,7]-ib", "r1n5-ib"), ("127.0.0.[1-2]", "127.0.0.1")],
+    [
+        ("gpu[03-05,9],big1", "gpu03"),
+        ("big1,gpu[03-05]", "big1"),
+        ("node7", "node7"),
+        ("r[1-2]n[5,7]-ib", "r1n5-ib"),
+        ("127.0.0.[1-2]", "127.0.0.1"),
+    ],
 )
 def test_first_host_of_a_list_of_nodes(names, first):
     assert first_host(names) == first
@@ -233,12 +267,19 @@ def test_first_host_of_a_list_of_nodes(names, first):
 def test_a_step_on_one_node_needs_no_rendezvous():
     assert rendezvous({}) is None
     assert rendezvous({"SLURM_JOB_ID": "7", "SLURM_NNODES": "2"}) is None, "the batch script is no step"
-    assert rendezvous({"SLURM_JOB_ID": "7", "SLURM_NNODES": "2", "SLURM_STEP_NUM_NODES": "1", "SLURM_NODEID": "0"}) is None
+    assert (
+        rendezvous({"SLURM_JOB_ID": "7", "SLURM_NNODES": "2", "SLURM_STEP_NUM_NODES": "1", "SLURM_NODEID": "0"}) is None
+    )
 
 
 def test_two_nodes_find_each_other(tmp_path):
     """Two local processes with SLURM's variables of two nodes, each with two devices."""
-    step = {"SLURM_JOB_ID": "54321", "SLURM_NNODES": "2", "SLURM_JOB_NODELIST": "127.0.0.[1-2]", "CUDA_VISIBLE_DEVICES": "0,1"}
+    step = {
+        "SLURM_JOB_ID": "54321",
+        "SLURM_NNODES": "2",
+        "SLURM_JOB_NODELIST": "127.0.0.[1-2]",
+        "CUDA_VISIBLE_DEVICES": "0,1",
+    }
     jobs = []
     for node in (0, 1):
         folder = tmp_path / f"node{node}"
@@ -246,12 +287,23 @@ def test_two_nodes_find_each_other(tmp_path):
         with (folder / "out").open("w") as out:
             (folder / "stage.py").write_text(PROBE)
             command = [sys.executable, "-c", LAUNCH.format(gpus=4, nodes=2, processes=4), "never-written.log"]
-            jobs.append(subprocess.Popen(command, cwd=folder, env=environment(folder, **step, SLURM_NODEID=str(node)), stdout=out, stderr=subprocess.STDOUT))
+            jobs.append(
+                subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=environment(folder, **step, SLURM_NODEID=str(node)),
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                )
+            )
     assert [job.wait(120) for job in jobs] == [0, 0], [(tmp_path / f"node{n}" / "out").read_text() for n in (0, 1)]
     for node in (0, 1):
         text = (tmp_path / f"node{node}" / "out").read_text()
         found = sorted(map(json.loads, re.findall(r"\{.*?\}", text)), key=lambda facts: facts["RANK"])
         assert [facts["RANK"] for facts in found] == [2 * node, 2 * node + 1]
         assert [facts["LOCAL_RANK"] for facts in found] == [0, 1]
-        assert all((facts["WORLD_SIZE"], facts["LOCAL_WORLD_SIZE"], facts["GROUP_RANK"], facts["sum"]) == (4, 2, node, 0b1111) for facts in found)
+        assert all(
+            (facts["WORLD_SIZE"], facts["LOCAL_WORLD_SIZE"], facts["GROUP_RANK"], facts["sum"]) == (4, 2, node, 0b1111)
+            for facts in found
+        )
         assert {facts["port"] for facts in found} == {12_000 + 54321 % 20_000}

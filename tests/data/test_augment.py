@@ -32,7 +32,11 @@ def extent(mattes):
 def test_none_changes_nothing():
     batch = batch_of(4)
     same = changed(batch)
-    assert torch.equal(same.driver, batch.driver) and torch.equal(same.target, batch.target) and torch.equal(same.matte, batch.matte)
+    assert (
+        torch.equal(same.driver, batch.driver)
+        and torch.equal(same.target, batch.target)
+        and torch.equal(same.matte, batch.matte)
+    )
 
 
 def test_x_and_y_are_scaled_apart_in_half_of_the_frames_and_the_target_is_not():
@@ -48,7 +52,11 @@ def test_x_and_y_are_scaled_apart_in_half_of_the_frames_and_the_target_is_not():
     assert np.abs(np.corrcoef(ratio[(ratio != 1).any(1)].T)[0, 1]) < 0.3
     assert 0.4 < (ratio != 1).any(1).mean() < 0.6
     whole = changed(batch, pose=1.0)
-    assert torch.equal(whole.target, batch.target) and torch.equal(whole.matte, batch.matte) and torch.equal(whole.identity_frames, batch.identity_frames)
+    assert (
+        torch.equal(whole.target, batch.target)
+        and torch.equal(whole.matte, batch.matte)
+        and torch.equal(whole.identity_frames, batch.identity_frames)
+    )
 
 
 def test_published_joint_change_is_a_shift_of_5_per_cent_of_all_alike():
@@ -67,7 +75,17 @@ def test_published_joint_change_is_a_shift_of_5_per_cent_of_all_alike():
     assert torch.equal(moved.identity_frames, batch.identity_frames)
 
 
-@pytest.mark.parametrize("kind", ["ColorJiggle", "RandomGaussianBlur", "RandomGaussianNoise", "RandomJPEG", "RandomAffine", "RandomElasticTransform"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "ColorJiggle",
+        "RandomGaussianBlur",
+        "RandomGaussianNoise",
+        "RandomJPEG",
+        "RandomAffine",
+        "RandomElasticTransform",
+    ],
+)
 def test_each_published_change_happens_now_and_then(kind):
     batch = batch_of(64)
     change = next(change for change in Augmentation(AugmentSettings()).pose if type(change).__name__ == kind)

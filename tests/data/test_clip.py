@@ -15,7 +15,10 @@ def write(path, table):
 
 
 def test_numbers_stay_numbers_where_some_rows_have_none(tmp_path):
-    write(tmp_path / "c.zip", {"image": ["a.png", ""], "reason": ["", ""], "x": [1.5, np.nan], "unknown": [np.nan, np.nan]})
+    write(
+        tmp_path / "c.zip",
+        {"image": ["a.png", ""], "reason": ["", ""], "x": [1.5, np.nan], "unknown": [np.nan, np.nan]},
+    )
     table = Clip(tmp_path / "c.zip").table
     assert table["image"].tolist() == ["a.png", ""] and table["reason"].tolist() == ["", ""]
     assert table["x"].dtype == float and table["x"].iloc[0] == 1.5 and np.isnan(table["x"].iloc[1])

@@ -29,7 +29,10 @@ def test_parts_of_pictures_may_be_written():
     np.testing.assert_array_equal(decode_png(encode_png(image[3:20, 5:31])), image[3:20, 5:31])
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-5], lambda data: data[:len(data) // 2], lambda data: b"", lambda data: b"no picture" * 20])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[:-5], lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"no picture" * 20],
+)
 def test_damage_is_no_picture(damage, capfd):
     assert decode_png(damage(encode_png(picture(40, 40, 3)))) is None
 

@@ -47,8 +47,14 @@ def test_what_is_written_is_read(tmp_path):
 def test_any_tar_tool_can_look_inside(tmp_path):
     with tarfile.open(write(tmp_path)) as archive:
         names = archive.getnames()
-        assert names[:3] == ["a/1/000000.png", "a/1/000000.matte.png", "a/1/000001.png"] and "b/2/landmarks.npy" in names
-        assert cv2.imdecode(np.frombuffer(archive.extractfile("b/2/000003.png").read(), np.uint8), 1).shape == (64, 64, 3)
+        assert (
+            names[:3] == ["a/1/000000.png", "a/1/000000.matte.png", "a/1/000001.png"] and "b/2/landmarks.npy" in names
+        )
+        assert cv2.imdecode(np.frombuffer(archive.extractfile("b/2/000003.png").read(), np.uint8), 1).shape == (
+            64,
+            64,
+            3,
+        )
 
 
 def test_one_picture_is_one_read_by_many_threads_and_after_copying(tmp_path, monkeypatch):
@@ -94,7 +100,10 @@ def test_a_damaged_picture_is_named_and_made_anew(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (lambda path: os.truncate(path, 3000), r"shard\.tar: has 3,000 bytes of [\d,]+; delete shard\.tar and run again"),
+        (
+            lambda path: os.truncate(path, 3000),
+            r"shard\.tar: has 3,000 bytes of [\d,]+; delete shard\.tar and run again",
+        ),
         (lambda path: path.unlink(), r"shard\.tar: is missing"),
         (lambda path: index_of(path).unlink(), r"shard\.npz: not a readable index of a shard"),
         (lambda path: os.truncate(index_of(path), 300), r"shard\.npz: not a readable index of a shard"),
@@ -122,7 +131,10 @@ def test_a_file_system_without_locks_is_good_enough(tmp_path, monkeypatch, capsy
 def test_a_full_disk_keeps_what_is_there(tmp_path, monkeypatch):
     write(tmp_path, ["a/1"])
     monkeypatch.setattr(os, "pwrite", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with ShardWriter(tmp_path / "work") as writer, pytest.raises(UserError, match=r"work: cannot be written \(No space left on device\)"):
+    with (
+        ShardWriter(tmp_path / "work") as writer,
+        pytest.raises(UserError, match=r"work: cannot be written \(No space left on device\)"),
+    ):
         writer.add("b/2", "s", pictures())
     monkeypatch.undo()
     assert Shard(write(tmp_path)).clips == ["a/1", "b/2"]
@@ -144,10 +156,14 @@ with ShardWriter(Path(sys.argv[1])) as writer:
 
 def test_kill_9_while_it_writes(tmp_path):
     script = WRITER.format(paths=[str(path) for path in (Path(__file__).parents[1] / "support", os.getcwd())])
-    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "work")], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "work")], stdout=subprocess.PIPE, text=True
+    ) as process:
         for _ in range(5):
             said = int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
     with ShardWriter(tmp_path / "work") as writer:
         assert len(writer.entries) >= said + 1
-        assert max(entry["end"] for entry in writer.entries.values()) == os.path.getsize(tmp_path / "work" / "clips.tar")
+        assert max(entry["end"] for entry in writer.entries.values()) == os.path.getsize(
+            tmp_path / "work" / "clips.tar"
+        )

@@ -21,7 +21,12 @@ MARKS = np.random.default_rng(0).random((6, 68, 2)).astype(np.float16).astype(np
 
 def images(colour, number, side):
     made = [disc(colour, 0.4 + 0.04 * frame, 0.35 + 0.1 * number, 64) for frame in range(6)]
-    return [np.stack(kind) if side == 64 else np.stack([cv2.resize(i, (side, side), interpolation=cv2.INTER_AREA) for i in kind]) for kind in zip(*made)]
+    return [
+        np.stack(kind)
+        if side == 64
+        else np.stack([cv2.resize(i, (side, side), interpolation=cv2.INTER_AREA) for i in kind])
+        for kind in zip(*made)
+    ]
 
 
 def write(folder, shards, splits=("train", "train")):
@@ -32,7 +37,10 @@ def write(folder, shards, splits=("train", "train")):
         with ShardWriter(folder / f"work{place}") as writer:
             for clip, name, _ in mine:
                 frames, mattes = images(COLOURS[name], int(clip[-1]), 64)
-                encoded = ([cv2.imencode(".png", i[..., ::-1] if i.ndim == 3 else i)[1].tobytes() for i in kind] for kind in (frames, mattes))
+                encoded = (
+                    [cv2.imencode(".png", i[..., ::-1] if i.ndim == 3 else i)[1].tobytes() for i in kind]
+                    for kind in (frames, mattes)
+                )
                 writer.add(clip, "s", Pictures(*encoded, MARKS, ".png", 64))
             writer.publish(folder / f"{place}.tar", [dict(zip(("clip", "identity", "split"), clip)) for clip in mine])
     return [folder / f"{place}.tar" for place in range(shards)]
@@ -56,14 +64,24 @@ def test_samples_are_those_from_memory(tmp_path, side, by, shards):
     lazy, known = ShardPeople(write(tmp_path, shards), side, "train", by), in_memory(side, by)
     assert lazy.names == known.names and len(lazy) == len(known)
     for step in range(4):
-        how = {"seed": 3, "step": step, "batch_size": 5, "identity_frames": 3, "mirror": 0.5, "extremes": 0.5, "emphasis": True}
+        how = {
+            "seed": 3,
+            "step": step,
+            "batch_size": 5,
+            "identity_frames": 3,
+            "mirror": 0.5,
+            "extremes": 0.5,
+            "emphasis": True,
+        }
         assert all(torch.equal(a, b) for a, b in zip(tensors(sample(lazy, **how)), tensors(sample(known, **how))))
 
 
 def test_one_sample_is_ten_reads_from_one_clip(tmp_path, monkeypatch):
     people = ShardPeople(write(tmp_path, 2), 64, "train", "clip")
     reads, read = [], os.pread
-    monkeypatch.setattr(os, "pread", lambda file, size, offset: reads.append((file, offset)) or read(file, size, offset))
+    monkeypatch.setattr(
+        os, "pread", lambda file, size, offset: reads.append((file, offset)) or read(file, size, offset)
+    )
     sample(people, seed=1, step=1, batch_size=1, identity_frames=8)
     assert len(reads) == 10 and len({file for file, _ in reads}) == 1
 

@@ -84,7 +84,9 @@ def test_a_network_from_an_onnx_file(tmp_path: Path, finder: FaceFinder) -> None
         shape = [helper.make_tensor_value_info("face", onnx.TensorProto.FLOAT, ["n", 3, side, side])]
         result = [helper.make_tensor_value_info("descriptor", onnx.TensorProto.FLOAT, ["n", 6])]
         nodes = [
-            helper.make_node("AveragePool", ["face"], ["pooled"], kernel_shape=[side // 2, side], strides=[side // 2, side]),
+            helper.make_node(
+                "AveragePool", ["face"], ["pooled"], kernel_shape=[side // 2, side], strides=[side // 2, side]
+            ),
             helper.make_node("Flatten", ["pooled"], ["descriptor"]),
         ]
         graph = helper.make_graph(nodes, "mean", shape, result)
@@ -93,7 +95,11 @@ def test_a_network_from_an_onnx_file(tmp_path: Path, finder: FaceFinder) -> None
         return tmp_path / name
 
     descriptor = load_descriptor("arcface", network("means.onnx"), "CC0")
-    assert descriptor.name.startswith("means ") and descriptor.name.endswith("(licence: CC0)") and descriptor.dimensions == 6
+    assert (
+        descriptor.name.startswith("means ")
+        and descriptor.name.endswith("(licence: CC0)")
+        and descriptor.dimensions == 6
+    )
     image = portrait()
     landmarks = finder.find(image)[0].landmarks
     face = aligned_face(image, landmarks).astype(float) / 127.5 - 1

@@ -195,7 +195,9 @@ def test_pictures_are_measured_in_the_box_of_the_true_matte() -> None:
     assert metrics.ssim(outside, truth, mattes) == pytest.approx(1)
     inside = np.clip(truth + RANDOM.normal(0, 0.1, truth.shape), 0, 1)
     tensors = [torch.from_numpy(x[:, 20:50, 10:40]).permute(0, 3, 1, 2) for x in (inside, truth)]
-    assert metrics.psnr(inside, truth, mattes) == pytest.approx(float(peak_signal_noise_ratio(*tensors, data_range=1.0)), rel=1e-4)
+    assert metrics.psnr(inside, truth, mattes) == pytest.approx(
+        float(peak_signal_noise_ratio(*tensors, data_range=1.0)), rel=1e-4
+    )
 
 
 def test_boxes_are_large_enough_and_inside() -> None:
@@ -229,10 +231,19 @@ def woman(demo_media, descriptor_weights) -> dict[str, np.ndarray]:
         left, top, right, bottom = finder.find(frames[0])[0].box
         x, y, side = int((left + right) / 2), int((top + bottom) / 2), int(bottom - top)
         crops = [cv2.resize(f[max(0, y - side) : y + side, max(0, x - side) : x + side], (256, 256)) for f in frames]
-        found = {"plain": crops, "mirrored": [np.ascontiguousarray(crop[:, ::-1]) for crop in crops], "other": [portrait()] * 2}
-        landmarks = {name: np.stack([finder.find(image)[0].landmarks for image in images]).astype(float) for name, images in found.items()}
+        found = {
+            "plain": crops,
+            "mirrored": [np.ascontiguousarray(crop[:, ::-1]) for crop in crops],
+            "other": [portrait()] * 2,
+        }
+        landmarks = {
+            name: np.stack([finder.find(image)[0].landmarks for image in images]).astype(float)
+            for name, images in found.items()
+        }
     described = {
-        f"{name} descriptors": np.stack([descriptor.describe(image, points) for image, points in zip(found[name][:2], landmarks[name])])
+        f"{name} descriptors": np.stack(
+            [descriptor.describe(image, points) for image, points in zip(found[name][:2], landmarks[name])]
+        )
         for name in found
     }
     return landmarks | described
@@ -255,5 +266,9 @@ def test_each_sanity_case_moves_its_own_metric(woman: dict[str, np.ndarray]) -> 
     assert metrics.mouth_correlation(mirrored, plain) > 0.6
     # Swapped identity: nothing but the identity moves.
     own, mirror, other = (woman[f"{name} descriptors"] for name in ("plain", "mirrored", "other"))
-    assert metrics.identity_error(own[:1], own) < metrics.identity_error(mirror, own) < metrics.identity_error(other, own) / 2
+    assert (
+        metrics.identity_error(own[:1], own)
+        < metrics.identity_error(mirror, own)
+        < metrics.identity_error(other, own) / 2
+    )
     assert metrics.csim(own, own) > metrics.csim(mirror, own) > metrics.csim(other, own)

@@ -29,9 +29,14 @@ def test_square_of_a_reduced_picture_is_the_mean_of_what_it_shows(side):
     half = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)
     x, y, size = 40.7, 30.2, 128
     grid = np.float32(np.arange(size * 16) + 0.5) * (side / 16 / size)
-    samples = cv2.remap(picture, *(np.float32(axis - 0.5) for axis in np.meshgrid(x + grid, y + grid)), cv2.INTER_LINEAR)
+    samples = cv2.remap(
+        picture, *(np.float32(axis - 0.5) for axis in np.meshgrid(x + grid, y + grid)), cv2.INTER_LINEAR
+    )
     truth = cv2.resize(samples, (size, size), interpolation=cv2.INTER_AREA).astype(float)
-    errors = [np.abs(crop_square(half, x / 2, y / 2, side / 2, size, reduced=reduced) - truth).mean() for reduced in (True, False)]
+    errors = [
+        np.abs(crop_square(half, x / 2, y / 2, side / 2, size, reduced=reduced) - truth).mean()
+        for reduced in (True, False)
+    ]
     assert errors[0] < errors[1] < 1 and truth.std() > 10
 
 
@@ -44,7 +49,12 @@ def test_frame_and_crop_are_inverse(angle):
     # A rendering goes back to where its pixels came from.
     result = crop_square(picture, x, y, side, size, angle)
     corners = np.float32(to_frame(np.array([(0.5, 0.5), (95.5, 0.5), (0.5, 95.5)]), x, y, side, size, angle)) - 0.5
-    back = cv2.warpAffine(result, cv2.getAffineTransform(np.float32([(0, 0), (95, 0), (0, 95)]), corners), (220, 200), flags=cv2.INTER_LINEAR)
+    back = cv2.warpAffine(
+        result,
+        cv2.getAffineTransform(np.float32([(0, 0), (95, 0), (0, 95)]), corners),
+        (220, 200),
+        flags=cv2.INTER_LINEAR,
+    )
     inside = cv2.erode(np.uint8(back.min(axis=2) > 0), np.ones((7, 7)))
     assert inside.sum() > 5000 and np.abs(back.astype(int) - picture)[inside > 0].max() <= 3
     if angle == 30:  # clockwise: the crop's x axis points down in the frame
@@ -59,12 +69,16 @@ def published(image, box, size):
     side = right - left
     height, width = image.shape[:2]
     pads = [max(0, -top), max(0, top + side - height), max(0, -left), max(0, right - width)]
-    square = cv2.copyMakeBorder(image[max(0, top):top + side, max(0, left):right], *pads, cv2.BORDER_REFLECT_101)
+    square = cv2.copyMakeBorder(image[max(0, top) : top + side, max(0, left) : right], *pads, cv2.BORDER_REFLECT_101)
     if any(pads):
         weight = np.full((side, side), -9, np.float32)
         for place in range(side):
-            for pad, away, line in ((pads[0], place, np.s_[place, :]), (pads[1], side - 1 - place, np.s_[place, :]),
-                                    (pads[2], place, np.s_[:, place]), (pads[3], side - 1 - place, np.s_[:, place])):
+            for pad, away, line in (
+                (pads[0], place, np.s_[place, :]),
+                (pads[1], side - 1 - place, np.s_[place, :]),
+                (pads[2], place, np.s_[:, place]),
+                (pads[3], side - 1 - place, np.s_[:, place]),
+            ):
                 if pad:
                     weight[line] = np.maximum(weight[line], 1 - np.float32(away) / pad)
         blurred, result = (np.float32(part) / 255 for part in (cv2.GaussianBlur(square, (0, 0), 0.016 * side), square))
@@ -74,7 +88,9 @@ def published(image, box, size):
     return cv2.resize(square, (size, size), interpolation=cv2.INTER_CUBIC if size > box[3] - box[1] else cv2.INTER_AREA)
 
 
-@pytest.mark.parametrize("box", [(100, 60, 150, 130), (10.4, 5.2, 71.7, 83.9), (130.5, 90.5, 199.25, 160), (40, 20, 180, 155)])
+@pytest.mark.parametrize(
+    "box", [(100, 60, 150, 130), (10.4, 5.2, 71.7, 83.9), (130.5, 90.5, 199.25, 160), (40, 20, 180, 155)]
+)
 @pytest.mark.parametrize("size", [64, 256])
 def test_published_geometry_to_the_pixel(box, size):
     picture, box = texture(170, 210, 4), np.array(box, float)

@@ -25,7 +25,10 @@ def weights(tmp_path_factory):
         nets = {"s3fd-619a316812.pth": s3fd(), "3DFAN4-7835d9f11d.pth.tar": FAN(4)}
     for name, net in nets.items():
         # Half precision: the files are a quarter of a gigabyte otherwise.
-        filled = {key: torch.zeros(v.shape, dtype=v.dtype) if v.ndim < 2 else torch.randn(v.shape, dtype=torch.half) / 100 for key, v in net.state_dict().items()}
+        filled = {
+            key: torch.zeros(v.shape, dtype=v.dtype) if v.ndim < 2 else torch.randn(v.shape, dtype=torch.half) / 100
+            for key, v in net.state_dict().items()
+        }
         torch.save(filled, folder / name)
     return folder
 
@@ -40,7 +43,7 @@ class Heads:
 
     def detect_from_batch(self, batch):
         self.given.append(batch)
-        return [list(boxes) for boxes in self.boxes[:len(batch)]]
+        return [list(boxes) for boxes in self.boxes[: len(batch)]]
 
     def detect_from_image(self, image):
         return self.detect_from_batch(image[None])[0]
@@ -64,7 +67,12 @@ def finder(boxes, **settings):
     from reenact.faces.face_alignment_faces import _DETECTORS
 
     made = FaceAlignmentFinder.__new__(FaceAlignmentFinder)
-    made.batch, made._device, made._kind, made._min_confidence = settings.get("batch_size", 8), "cpu", _DETECTORS["sfd"], 0.5
+    made.batch, made._device, made._kind, made._min_confidence = (
+        settings.get("batch_size", 8),
+        "cpu",
+        _DETECTORS["sfd"],
+        0.5,
+    )
     made._boxes, made._landmarks = Heads(boxes), Brightest()
     return made
 
@@ -115,7 +123,9 @@ def test_peaks_between_cells():
 
 
 def test_real_networks_load_from_a_folder(weights):
-    settings = CropSettings(min_confidence=0.6, detector="face-alignment", face_alignment={"weights": str(weights), "batch_size": 2})
+    settings = CropSettings(
+        min_confidence=0.6, detector="face-alignment", face_alignment={"weights": str(weights), "batch_size": 2}
+    )
     with open_detectors(settings, "cpu", 2) as detectors:
         (one,) = detectors
         assert one.batch == 2
@@ -137,7 +147,9 @@ def test_dlib_needs_no_weights_of_its_own(weights, demo_media):
 
 def test_missing_and_wrong_weights_are_named(tmp_path, weights):
     (tmp_path / "other.pth").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"crop\.face_alignment\.weights: s3fd-619a316812\.pth is not in .*it has: other\.pth"):
+    with pytest.raises(
+        UserError, match=r"crop\.face_alignment\.weights: s3fd-619a316812\.pth is not in .*it has: other\.pth"
+    ):
         FaceAlignmentFinder(FaceAlignmentSettings(weights=str(tmp_path)))
     with pytest.raises(UserError, match="no such folder"):
         FaceAlignmentFinder(FaceAlignmentSettings(weights=str(tmp_path / "nowhere")))

@@ -75,6 +75,7 @@ def test_overlap():
 
 def test_libraries_are_quiet_unless_they_fail(capfd):
     import os
+
     with quiet_stderr():
         os.write(2, b"chatter")
     assert capfd.readouterr().err == ""

@@ -6,7 +6,13 @@ from reenact.faces.tracking import Sighting, face_sharpness, find_cuts, link, sa
 
 
 def sighting(row: int, x: float, thumbnail: np.ndarray) -> Sighting:
-    return Sighting(row, np.array([x, 0, x + 100, 130.0]), 0.9, (thumbnail / np.linalg.norm(thumbnail)).astype(np.float16), np.zeros((68, 2)))
+    return Sighting(
+        row,
+        np.array([x, 0, x + 100, 130.0]),
+        0.9,
+        (thumbnail / np.linalg.norm(thumbnail)).astype(np.float16),
+        np.zeros((68, 2)),
+    )
 
 
 def test_linking_prefers_likeness_and_joins_after_a_pause():

@@ -29,7 +29,19 @@ def plain(tmp_path_factory) -> Path:
 
 def run_stage(media: Path, folder: Path, *flags: str, limit: int | None = None) -> subprocess.CompletedProcess:
     """Stage decode by its command line, as a user runs it."""
-    return run("decode", "--media", media, "--frames", folder / "frames.csv", "--source", folder / "source.json", "--role", "driver", *flags, limit=limit)
+    return run(
+        "decode",
+        "--media",
+        media,
+        "--frames",
+        folder / "frames.csv",
+        "--source",
+        folder / "source.json",
+        "--role",
+        "driver",
+        *flags,
+        limit=limit,
+    )
 
 
 def run(stage: str, *flags: str | Path, limit: int | None = None) -> subprocess.CompletedProcess:
@@ -55,7 +67,7 @@ def damaged(plain: Path, folder: Path, case: str) -> Path:
         data = data[: len(data) * 2 // 3]
     elif case == "hit":
         middle = len(data) // 2
-        data = data[:middle] + bytes(900) + data[middle + 900:]
+        data = data[:middle] + bytes(900) + data[middle + 900 :]
     elif case == "zero bytes":
         data = b""
     elif case == "text":
@@ -91,22 +103,35 @@ def test_damage_is_counted_named_and_said_once(plain, tmp_path):
     count = source["damaged_frames"]
     assert result.returncode == 0 and count >= 1 and source["frames"] == 50 - count
     assert any(step.startswith(f"{count} damaged left out: frame at ") for step in source["steps"])
-    assert result.stderr.count("damaged left out") == 1 and result.stderr.startswith(f"{path}: {count} damaged left out")
+    assert result.stderr.count("damaged left out") == 1 and result.stderr.startswith(
+        f"{path}: {count} damaged left out"
+    )
 
 
-@pytest.mark.parametrize("case, message", [
-    ("no index", "neither a video nor an image that ffmpeg can read (its index is missing"),
-    ("zero bytes", "the file is empty (0 bytes); copy or download it again"),
-    ("text", "neither a video nor an image that ffmpeg can read (it is a text file)"),
-    ("sound", "has no pictures, only audio"),
-    ("nothing", "no such file or folder"),
-])
+@pytest.mark.parametrize(
+    "case, message",
+    [
+        ("no index", "neither a video nor an image that ffmpeg can read (its index is missing"),
+        ("zero bytes", "the file is empty (0 bytes); copy or download it again"),
+        ("text", "neither a video nor an image that ffmpeg can read (it is a text file)"),
+        ("sound", "has no pictures, only audio"),
+        ("nothing", "no such file or folder"),
+    ],
+)
 def test_nothing_usable_is_one_clear_error(plain, tmp_path, case, message):
     path = damaged(plain, tmp_path, case) if case != "nothing" else tmp_path / "nothing.mp4"
     out = tmp_path / "out"
     with pytest.raises(UserError) as error:
-        decode_clip(media=path, frames=out / "frames.csv", source=out / "source.json", role="driver", start=None, end=None, holdout=0.0,
-                    settings=DecodeSettings())
+        decode_clip(
+            media=path,
+            frames=out / "frames.csv",
+            source=out / "source.json",
+            role="driver",
+            start=None,
+            end=None,
+            holdout=0.0,
+            settings=DecodeSettings(),
+        )
     assert str(error.value).startswith(f"{path}: {message}") and "\n" not in str(error.value)
     assert not out.exists()
 
@@ -116,15 +141,33 @@ def test_the_command_line_says_it_in_one_line(plain, tmp_path):
     (tmp_path / "out").mkdir()
     result = run_stage(path, tmp_path / "out")
     assert result.returncode == 1 and not list((tmp_path / "out").iterdir())
-    assert result.stderr.strip().splitlines()[-1] == f"error: {path}: neither a video nor an image that ffmpeg can read (it is a text file)"
+    assert (
+        result.stderr.strip().splitlines()[-1]
+        == f"error: {path}: neither a video nor an image that ffmpeg can read (it is a text file)"
+    )
 
 
 def test_names_with_anything_in_them(plain, tmp_path):
-    for name in ("Zoë's “best” video 100%.mp4", 'double "quotes" & $HOME;.mp4', "12:30 übung.mp4", "視頻 видео.mp4", "-y.mp4", "a#b?c.mp4"):
+    for name in (
+        "Zoë's “best” video 100%.mp4",
+        'double "quotes" & $HOME;.mp4',
+        "12:30 übung.mp4",
+        "視頻 видео.mp4",
+        "-y.mp4",
+        "a#b?c.mp4",
+    ):
         path = tmp_path / name
         shutil.copy(plain, path)
-        decode_clip(media=path, frames=tmp_path / "frames.csv", source=tmp_path / "source.json", role="driver", start=None, end=None, holdout=0.0,
-                    settings=DecodeSettings())
+        decode_clip(
+            media=path,
+            frames=tmp_path / "frames.csv",
+            source=tmp_path / "source.json",
+            role="driver",
+            start=None,
+            end=None,
+            holdout=0.0,
+            settings=DecodeSettings(),
+        )
         source = json.loads((tmp_path / "source.json").read_text())
         assert source["frames"] == 50 and source["media"] == str(path)
     result = run_stage(tmp_path / "Zoë's “best” video 100%.mp4", tmp_path / "Ä 'out'")
@@ -135,7 +178,11 @@ def test_names_with_anything_in_them(plain, tmp_path):
 def mounted(folder: Path, options: str) -> Iterator[None]:
     """A small file system in memory on `folder`; skips the test where mounting is not allowed."""
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True) if shutil.which("mount") else None
+    done = (
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True)
+        if shutil.which("mount")
+        else None
+    )
     if done is None or done.returncode:
         pytest.skip("no file system can be mounted here")
     try:
@@ -159,18 +206,26 @@ def test_full_disk(plain, tmp_path):
         (out / "ballast").write_bytes(bytes(12 * 1024))
         result = run_stage(plain, out)
         assert result.returncode == 1 and [file.name for file in out.iterdir()] == ["ballast"]
-        assert result.stderr.startswith(f"error: {out}/") and result.stderr.strip().endswith(": cannot be written (No space left on device)")
+        assert result.stderr.startswith(f"error: {out}/") and result.stderr.strip().endswith(
+            ": cannot be written (No space left on device)"
+        )
 
 
 def test_folder_that_is_a_file(plain, tmp_path):
     """Without the right to mount: a path below a file cannot be written by anybody, and a limit on file sizes fills up like a disk."""
     (tmp_path / "file").write_text("x")
     result = run_stage(plain, tmp_path / "file")
-    assert result.returncode == 1 and result.stderr.startswith("error: ") and "source.json: cannot be written (" in result.stderr
+    assert (
+        result.returncode == 1
+        and result.stderr.startswith("error: ")
+        and "source.json: cannot be written (" in result.stderr
+    )
     out = tmp_path / "out"
     result = run_stage(plain, out, limit=1500)
     assert result.returncode == 1 and not list(out.iterdir())
-    assert result.stderr.startswith(f"error: {out}/") and result.stderr.strip().endswith(": cannot be written (File too large)")
+    assert result.stderr.startswith(f"error: {out}/") and result.stderr.strip().endswith(
+        ": cannot be written (File too large)"
+    )
 
 
 def test_crops_and_mattes_are_whole_or_not_there(demo_media, tmp_path):
@@ -179,7 +234,9 @@ def test_crops_and_mattes_are_whole_or_not_there(demo_media, tmp_path):
     out = tmp_path / "out"
     run_stage(media, tmp_path, "--end", "0.3")
     for limit, folder in ((20_000, out), (None, tmp_path)):
-        result = run("crop", "--media", media, "--frames", frames, "--crops", folder / "crops.zip", "--size", "128", limit=limit)
+        result = run(
+            "crop", "--media", media, "--frames", frames, "--crops", folder / "crops.zip", "--size", "128", limit=limit
+        )
         assert result.returncode == (limit is not None) and not (out / "crops.zip").exists(), result.stderr
     result = run("segment", "--crops", crops, "--mattes", out / "mattes.zip", limit=2_000)
     assert result.stderr == f"error: {out}/mattes.zip: cannot be written (File too large)\n" and not list(out.iterdir())
@@ -189,8 +246,19 @@ def test_memory_does_not_grow_with_length(tmp_path):
     """Peak memory of the stage over 60 s of video is that over 10 s."""
     videos = [tmp_path / "10.mp4", tmp_path / "60.mp4"]
     for video in videos:
-        ffmpeg("-f", "lavfi", "-i", f"testsrc=size=320x180:rate=25:duration={video.stem}", "-c:v", "libx264", "-preset", "ultrafast",
-               "-pix_fmt", "yuv420p", video)
+        ffmpeg(
+            "-f",
+            "lavfi",
+            "-i",
+            f"testsrc=size=320x180:rate=25:duration={video.stem}",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-pix_fmt",
+            "yuv420p",
+            video,
+        )
     code = """
 import resource, sys
 from workflow_scripts.decode import main
@@ -199,7 +267,9 @@ for video in sys.argv[1:3]:
     main()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
-    done = subprocess.run([sys.executable, "-c", code, *map(str, videos)], cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, videos)], cwd=ROOT, check=True, capture_output=True, text=True
+    )
     short, long = map(float, done.stdout.split())
     assert len(pd.read_csv(tmp_path / "60.mp4.csv")) == 1500
     assert long < short + 15, "MiB"

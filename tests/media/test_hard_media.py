@@ -26,20 +26,57 @@ def plain(tmp_path_factory) -> Path:
 
 
 def decode(media: Path, folder: Path, role: str = "driver") -> tuple[pd.DataFrame, dict]:
-    decode_clip(media=media, frames=folder / "frames.csv", source=folder / "source.json", role=role,
-                start=None, end=None, holdout=0.0, settings=DecodeSettings())
+    decode_clip(
+        media=media,
+        frames=folder / "frames.csv",
+        source=folder / "source.json",
+        role=role,
+        start=None,
+        end=None,
+        holdout=0.0,
+        settings=DecodeSettings(),
+    )
     return pd.read_csv(folder / "frames.csv", keep_default_na=False), json.loads((folder / "source.json").read_text())
 
 
 # ---- times --------------------------------------------------------------------------------------------------
 
 TIMED = {
-    "variable rate.mkv": ["-vf", "setpts='(N+mod(N,3)*0.4)/25/TB'", "-fps_mode", "passthrough", "-enc_time_base", "1/1000"],
+    "variable rate.mkv": [
+        "-vf",
+        "setpts='(N+mod(N,3)*0.4)/25/TB'",
+        "-fps_mode",
+        "passthrough",
+        "-enc_time_base",
+        "1/1000",
+    ],
     "29.97 and offset.mkv": ["-vf", "setpts=N*1001/30000/TB", "-r", "30000/1001", "-output_ts_offset", "1.5"],
     "59.94.mov": ["-vf", "setpts=N*1001/60000/TB", "-r", "60000/1001"],
     "offset.ts": ["-output_ts_offset", "37"],
-    "vp9.webm": ["-c:v", "libvpx-vp9", "-cpu-used", "8", "-deadline", "realtime", "-auto-alt-ref", "1", "-lag-in-frames", "12"],
-    "vp8.webm": ["-c:v", "libvpx", "-cpu-used", "8", "-deadline", "realtime", "-auto-alt-ref", "1", "-lag-in-frames", "12"],
+    "vp9.webm": [
+        "-c:v",
+        "libvpx-vp9",
+        "-cpu-used",
+        "8",
+        "-deadline",
+        "realtime",
+        "-auto-alt-ref",
+        "1",
+        "-lag-in-frames",
+        "12",
+    ],
+    "vp8.webm": [
+        "-c:v",
+        "libvpx",
+        "-cpu-used",
+        "8",
+        "-deadline",
+        "realtime",
+        "-auto-alt-ref",
+        "1",
+        "-lag-in-frames",
+        "12",
+    ],
     "mpeg4 with b-frames.avi": ["-c:v", "mpeg4", "-bf", "2", "-q:v", "4"],
     "animation.gif": ["-r", "10"],
     "hevc.mp4": ["-c:v", "libx265", "-x265-params", "log-level=error", "-bf", "3"],
@@ -85,17 +122,22 @@ def test_times_of_real_clips(demo_media, tmp_path):
 TAGGED = "setparams=colorspace=gbr:color_primaries=bt709:color_trc=bt709:range=pc"
 
 
-@pytest.mark.parametrize("flags, expected", [
-    (["-display_hflip"], lambda image: image[:, ::-1]),
-    (["-display_vflip"], lambda image: image[::-1]),
-    (["-display_rotation", 90, "-display_hflip"], None),
-])
+@pytest.mark.parametrize(
+    "flags, expected",
+    [
+        (["-display_hflip"], lambda image: image[:, ::-1]),
+        (["-display_vflip"], lambda image: image[::-1]),
+        (["-display_rotation", 90, "-display_hflip"], None),
+    ],
+)
 def test_mirrored_by_metadata(plain, tmp_path, flags, expected):
     path, shown = tmp_path / "mirrored.mp4", tmp_path / "shown.png"
     ffmpeg(*flags, "-i", plain, "-c", "copy", "-frames:v", 5, path)
     ffmpeg("-i", path, "-frames:v", 1, shown)
     image = next(read_frames(probe(path))).pixels()
-    assert np.abs(image.astype(int) - np.asarray(Image.open(shown).convert("RGB"))).mean() < 4  # ffmpeg's own colours are coarse
+    assert (
+        np.abs(image.astype(int) - np.asarray(Image.open(shown).convert("RGB"))).mean() < 4
+    )  # ffmpeg's own colours are coarse
     if expected:
         assert np.abs(image.astype(int) - expected(next(read_frames(probe(plain))).pixels())).mean() < 1
         assert probe(path).steps == ("mirrored (metadata)",)
@@ -104,7 +146,9 @@ def test_mirrored_by_metadata(plain, tmp_path, flags, expected):
 @pytest.mark.parametrize("transfer, name", [("smpte2084", "PQ"), ("arib-std-b67", "HLG")])
 def test_hdr_becomes_what_it_was_in_sdr(tmp_path, transfer, name):
     """An SDR picture, brought to HDR by zimg (SDR white at 203 cd/m2), comes back; highlights alone are compressed."""
-    grey = np.repeat(np.repeat(np.arange(16, 256, 16, dtype=np.uint8)[None], 8, axis=1)[:, :, None], 3, axis=2).repeat(48, axis=0)
+    grey = np.repeat(np.repeat(np.arange(16, 256, 16, dtype=np.uint8)[None], 8, axis=1)[:, :, None], 3, axis=2).repeat(
+        48, axis=0
+    )
     colour = np.clip(texture(48, 120, 3).astype(int) * [1.1, 0.8, 0.65], 0, 160).astype(np.uint8)
     Image.fromarray(np.concatenate([grey, colour])).save(tmp_path / "sdr.png")
     path = tmp_path / "hdr.mp4"
@@ -112,8 +156,29 @@ def test_hdr_becomes_what_it_was_in_sdr(tmp_path, transfer, name):
         f"format=gbrp,{TAGGED},zscale=t=linear:npl=203:agamma=0,format=gbrpf32le,"
         f"zscale=t={transfer}:p=bt2020:m=bt2020nc:r=tv:npl=203:agamma=0,format=yuv444p10le"
     )
-    ffmpeg("-loop", 1, "-i", tmp_path / "sdr.png", "-vf", to_hdr, "-frames:v", 2, "-c:v", "libx265", "-crf", 4, "-x265-params", "log-level=error",
-           "-color_primaries", "bt2020", "-color_trc", transfer, "-colorspace", "bt2020nc", path)
+    ffmpeg(
+        "-loop",
+        1,
+        "-i",
+        tmp_path / "sdr.png",
+        "-vf",
+        to_hdr,
+        "-frames:v",
+        2,
+        "-c:v",
+        "libx265",
+        "-crf",
+        4,
+        "-x265-params",
+        "log-level=error",
+        "-color_primaries",
+        "bt2020",
+        "-color_trc",
+        transfer,
+        "-colorspace",
+        "bt2020nc",
+        path,
+    )
     media = probe(path)
     assert f"HDR ({name}, BT.2020) tone-mapped to SDR BT.709" in media.steps[0]
     image = next(read_frames(media)).pixels()
@@ -132,48 +197,110 @@ def test_wide_colours_and_deep_colours(tmp_path):
     image[:, :, 0] = 200
     Image.fromarray(image).save(tmp_path / "sdr.png")
     path = tmp_path / "wide.mkv"
-    ffmpeg("-i", tmp_path / "sdr.png", "-vf", f"format=gbrp,{TAGGED},zscale=t=bt709:p=bt2020:m=bt2020nc:r=tv,format=yuv444p10le",
-           "-c:v", "ffv1", "-color_primaries", "bt2020", "-color_trc", "bt2020-10", "-colorspace", "bt2020nc", path)
+    ffmpeg(
+        "-i",
+        tmp_path / "sdr.png",
+        "-vf",
+        f"format=gbrp,{TAGGED},zscale=t=bt709:p=bt2020:m=bt2020nc:r=tv,format=yuv444p10le",
+        "-c:v",
+        "ffv1",
+        "-color_primaries",
+        "bt2020",
+        "-color_trc",
+        "bt2020-10",
+        "-colorspace",
+        "bt2020nc",
+        path,
+    )
     media = probe(path)
     assert media.steps == ("colours mapped from BT.2020 to BT.709",)
     np.testing.assert_allclose(next(read_frames(media)).pixels().astype(int), image, atol=6)
     path = tmp_path / "deep.mkv"
-    ffmpeg("-i", tmp_path / "sdr.png", "-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv444p12le", "-c:v", "ffv1", "-colorspace", "bt709", path)
+    ffmpeg(
+        "-i",
+        tmp_path / "sdr.png",
+        "-vf",
+        "scale=out_color_matrix=bt709:out_range=tv,format=yuv444p12le",
+        "-c:v",
+        "ffv1",
+        "-colorspace",
+        "bt709",
+        path,
+    )
     media = probe(path)
     assert media.steps == ("reduced from 12 to 8 bits",)
     np.testing.assert_allclose(next(read_frames(media)).pixels().astype(int), image, atol=2)
 
 
-@pytest.mark.parametrize("codec, pixels, suffix", [
-    ("mjpeg", "yuvj420p", "avi"), ("rawvideo", "nv12", "nut"), ("rawvideo", "gray", "nut"), ("ffv1", "yuv420p", "mkv"),
-    ("ffv1", "yuv422p10le", "mkv"), ("ffv1", "gbrp", "mkv"), ("rawvideo", "yuyv422", "nut"), ("png", "rgb48be", "mov"), ("libx264", "yuv444p", "mp4"),
-])
+@pytest.mark.parametrize(
+    "codec, pixels, suffix",
+    [
+        ("mjpeg", "yuvj420p", "avi"),
+        ("rawvideo", "nv12", "nut"),
+        ("rawvideo", "gray", "nut"),
+        ("ffv1", "yuv420p", "mkv"),
+        ("ffv1", "yuv422p10le", "mkv"),
+        ("ffv1", "gbrp", "mkv"),
+        ("rawvideo", "yuyv422", "nut"),
+        ("png", "rgb48be", "mov"),
+        ("libx264", "yuv444p", "mp4"),
+    ],
+)
 def test_odd_sizes_and_ways_to_store_pixels(tmp_path, codec, pixels, suffix):
     image = texture(75, 102 if "422" in pixels else 101, 5)
     image = np.repeat(image[..., :1], 3, axis=2) if pixels == "gray" else image
     Image.fromarray(image).save(tmp_path / "image.png")
     path = tmp_path / f"odd.{suffix}"
     quality = ["-crf", 2] if codec == "libx264" else ["-q:v", 2] if codec == "mjpeg" else []
-    ffmpeg("-loop", 1, "-i", tmp_path / "image.png", "-frames:v", 3, "-sws_flags", "bicubic+accurate_rnd+full_chroma_int",
-           "-c:v", codec, *quality, "-pix_fmt", pixels, "-strict", "unofficial", path)
+    ffmpeg(
+        "-loop",
+        1,
+        "-i",
+        tmp_path / "image.png",
+        "-frames:v",
+        3,
+        "-sws_flags",
+        "bicubic+accurate_rnd+full_chroma_int",
+        "-c:v",
+        codec,
+        *quality,
+        "-pix_fmt",
+        pixels,
+        "-strict",
+        "unofficial",
+        path,
+    )
     media = probe(path)
     frame = next(read_frames(media))
     assert frame.pixels().shape == image.shape and (media.width, media.height) == (image.shape[1], 75)
-    assert np.abs(frame.pixels().astype(int) - image).mean() < 2.5 and abs(float(frame.pixels().mean() - image.mean())) < 0.6
+    assert (
+        np.abs(frame.pixels().astype(int) - image).mean() < 2.5
+        and abs(float(frame.pixels().mean() - image.mean())) < 0.6
+    )
     assert frame.grey(30).shape == (30, 40 if image.shape[1] == 101 else 41) and frame.grey(30).dtype == np.uint8
     assert frame.pixels(50).shape[1] == 50 and frame.pixels(50).flags.c_contiguous
 
 
-@pytest.mark.parametrize("codec, pixels, suffix", [
-    ("qtrle", "argb", "mov"), ("prores_ks", "yuva444p10le", "mov"), ("ffv1", "yuva420p", "mkv"), ("libvpx-vp9", "yuva420p", "webm"),
-    ("gif", "", "gif"),
-])
+@pytest.mark.parametrize(
+    "codec, pixels, suffix",
+    [
+        ("qtrle", "argb", "mov"),
+        ("prores_ks", "yuva444p10le", "mov"),
+        ("ffv1", "yuva420p", "mkv"),
+        ("libvpx-vp9", "yuva420p", "webm"),
+        ("gif", "", "gif"),
+    ],
+)
 def test_transparency_is_filled_with_grey(tmp_path, codec, pixels, suffix):
     image = np.full((48, 64, 4), (200, 60, 60, 255), np.uint8)
     image[:, 32:] = (10, 250, 10, 0)
     Image.fromarray(image).save(tmp_path / "image.png")
     path = tmp_path / f"alpha.{suffix}"
-    palette = ["-vf", "split[a][b];[a]palettegen=reserve_transparent=1[p];[b][p]paletteuse"] if codec == "gif" else ["-pix_fmt", pixels]
+    palette = (
+        ["-vf", "split[a][b];[a]palettegen=reserve_transparent=1[p];[b][p]paletteuse"]
+        if codec == "gif"
+        else ["-pix_fmt", pixels]
+    )
     ffmpeg("-loop", 1, "-t", 0.12, "-i", tmp_path / "image.png", "-c:v", codec, *palette, path)
     media = probe(path)
     frame = next(read_frames(media))
@@ -181,13 +308,27 @@ def test_transparency_is_filled_with_grey(tmp_path, codec, pixels, suffix):
     for shown in (frame.pixels(), frame.pixels(32)):
         width = shown.shape[1]
         np.testing.assert_allclose(shown[:, : width // 2 - 2].reshape(-1, 3).mean(axis=0), [200, 60, 60], atol=8)
-        np.testing.assert_allclose(shown[:, width // 2 + 2:].reshape(-1, 3).mean(axis=0), 128, atol=4)
+        np.testing.assert_allclose(shown[:, width // 2 + 2 :].reshape(-1, 3).mean(axis=0), 128, atol=4)
 
 
 def test_interlaced_video_is_deinterlaced_frame_by_frame(tmp_path):
     whole = write_video(tmp_path / "whole.mp4", moving(60), rate=50)
     path = tmp_path / "interlaced.ts"
-    ffmpeg("-i", whole, "-vf", "tinterlace=interleave_top", "-c:v", "libx264", "-flags", "+ilme+ildct", "-x264-params", "tff=1", "-crf", 10, path)
+    ffmpeg(
+        "-i",
+        whole,
+        "-vf",
+        "tinterlace=interleave_top",
+        "-c:v",
+        "libx264",
+        "-flags",
+        "+ilme+ildct",
+        "-x264-params",
+        "tff=1",
+        "-crf",
+        10,
+        path,
+    )
     table, source = decode(path, tmp_path)
     expected = stated_times(path)
     assert len(table) == len(expected) == 30
@@ -224,6 +365,7 @@ def test_one_picture_in_any_wrapping_is_a_photo(tmp_path):
 
 def display_p3() -> bytes:
     """A minimal ICC profile: Display P3 primaries (adapted to D50) with a gamma of 2.2."""
+
     def number(value: float) -> bytes:
         return struct.pack(">i", round(value * 65536))
 
@@ -233,16 +375,26 @@ def display_p3() -> bytes:
     name = b"Display P3"
     curve = b"curv" + bytes(4) + struct.pack(">IHH", 1, round(2.2 * 256), 0)
     tags = {
-        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(name) + 1) + name + bytes(1 + 79), b"wtpt": xyz(0.9642, 1.0, 0.8249),
-        b"rXYZ": xyz(0.51512, 0.24120, -0.00105), b"gXYZ": xyz(0.29198, 0.69225, 0.04189), b"bXYZ": xyz(0.15710, 0.06657, 0.78407),
-        b"rTRC": curve, b"gTRC": curve, b"bTRC": curve,
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(name) + 1) + name + bytes(1 + 79),
+        b"wtpt": xyz(0.9642, 1.0, 0.8249),
+        b"rXYZ": xyz(0.51512, 0.24120, -0.00105),
+        b"gXYZ": xyz(0.29198, 0.69225, 0.04189),
+        b"bXYZ": xyz(0.15710, 0.06657, 0.78407),
+        b"rTRC": curve,
+        b"gTRC": curve,
+        b"bTRC": curve,
     }
     table, data, place = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
     for tag, content in tags.items():
         content += bytes(-len(content) % 4)
         table += tag + struct.pack(">II", place + len(data), len(content))
         data += content
-    head = struct.pack(">I4sI4s4s4s", place + len(data), b"lcms", 0x02100000, b"mntr", b"RGB ", b"XYZ ") + bytes(12) + b"acsp" + bytes(28)
+    head = (
+        struct.pack(">I4sI4s4s4s", place + len(data), b"lcms", 0x02100000, b"mntr", b"RGB ", b"XYZ ")
+        + bytes(12)
+        + b"acsp"
+        + bytes(28)
+    )
     return head + number(0.9642) + number(1.0) + number(0.8249) + bytes(48) + table + data
 
 

@@ -24,7 +24,7 @@ def corners() -> np.ndarray:
 
 def quadrants(image: np.ndarray) -> list[int]:
     height, width = image.shape[:2]
-    parts = [image[y:y + height // 2, x:x + width // 2] for y in (0, height // 2) for x in (0, width // 2)]
+    parts = [image[y : y + height // 2, x : x + width // 2] for y in (0, height // 2) for x in (0, width // 2)]
     return [int(part.mean()) for part in parts]
 
 
@@ -50,15 +50,33 @@ def test_b_frames_come_in_presentation_order(tmp_path):
 def test_rotation_metadata_is_applied(tmp_path, degrees, brightest):
     plain = write_video(tmp_path / "plain.mp4", [corners()] * 3)
     turned = tmp_path / "turned.mp4"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-display_rotation", str(degrees), "-i", str(plain), "-c", "copy", str(turned)]
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-display_rotation",
+        str(degrees),
+        "-i",
+        str(plain),
+        "-c",
+        "copy",
+        str(turned),
+    ]
     subprocess.run(command, check=True)
     media = probe(turned)
     frame = next(read_frames(media))
     image = frame.pixels()
-    assert image.shape[:2] == (frame.height, frame.width) == (media.height, media.width) == ((48, 64) if degrees == 180 else (64, 48))
+    assert (
+        image.shape[:2]
+        == (frame.height, frame.width)
+        == (media.height, media.width)
+        == ((48, 64) if degrees == 180 else (64, 48))
+    )
     # The same file as ffmpeg itself shows it.
     shown = tmp_path / "shown.png"
-    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(turned), "-frames:v", "1", str(shown)], check=True)
+    subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(turned), "-frames:v", "1", str(shown)], check=True
+    )
     np.testing.assert_allclose(image, np.asarray(Image.open(shown).convert("RGB")), atol=12)
     assert int(np.argmax(quadrants(image))) == brightest
     assert f"rotated by {degrees} degrees" in media.steps[0]
@@ -67,7 +85,9 @@ def test_rotation_metadata_is_applied(tmp_path, degrees, brightest):
 def test_pixels_are_made_square(tmp_path):
     plain = write_video(tmp_path / "plain.mp4", [texture(48, 64)] * 2)
     wide = tmp_path / "wide.mp4"
-    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(plain), "-vf", "setsar=3/2", str(wide)], check=True)
+    subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(plain), "-vf", "setsar=3/2", str(wide)], check=True
+    )
     media = probe(wide)
     assert (media.width, media.height) == (96, 48)
     assert next(read_frames(media)).pixels().shape == (48, 96, 3)
@@ -113,11 +133,22 @@ def test_damaged_frames_are_left_out_and_counted(tmp_path):
     plain = write_video(tmp_path / "plain.mp4", [texture(120, 160, n) for n in range(40)])
     damaged = tmp_path / "damaged.mp4"
     # With the index in front, only pictures are hit.
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(plain), "-c", "copy", "-movflags", "faststart", str(damaged)]
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-i",
+        str(plain),
+        "-c",
+        "copy",
+        "-movflags",
+        "faststart",
+        str(damaged),
+    ]
     subprocess.run(command, check=True)
     data = bytearray(damaged.read_bytes())
     middle = len(data) // 2
-    data[middle:middle + 3000] = bytes(3000)
+    data[middle : middle + 3000] = bytes(3000)
     damaged.write_bytes(data)
     damage: list[str] = []
     frames = list(read_frames(probe(damaged), damage))
@@ -156,8 +187,11 @@ def test_unusable_media_are_named(tmp_path):
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     (tmp_path / "folder").mkdir()
     for name, expected in [
-        ("missing.mp4", "no such file"), ("empty.mp4", "0 bytes"), ("text it's.mp4", "neither a video nor an image"),
-        ("folder", "no images in this folder"), ("bad.png", "no image can be read"),
+        ("missing.mp4", "no such file"),
+        ("empty.mp4", "0 bytes"),
+        ("text it's.mp4", "neither a video nor an image"),
+        ("folder", "no images in this folder"),
+        ("bad.png", "no image can be read"),
     ]:
         with pytest.raises(UserError) as error:
             probe(tmp_path / name)

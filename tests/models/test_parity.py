@@ -26,15 +26,30 @@ from reenact.training.losses import ImageLosses, hinge_discriminator, hinge_gene
 from reenact.training.steps import find_gradients, weighted_losses
 
 NARROW = Architecture(
-    image_size=32, identity_dim=32, pose_dim=16, generator_channels=16, max_channels=32, discriminator_channels=8,
-    discriminator_blocks=3, identity_layers=(1, 2, 1, 1), identity_width=8, identity_groups=4, pose_width=0.25, pose_dropout=0.0,
-)  # fmt: skip
+    image_size=32,
+    identity_dim=32,
+    pose_dim=16,
+    generator_channels=16,
+    max_channels=32,
+    discriminator_channels=8,
+    discriminator_blocks=3,
+    identity_layers=(1, 2, 1, 1),
+    identity_width=8,
+    identity_groups=4,
+    pose_width=0.25,
+    pose_dropout=0.0,
+)
 # The published size; parity was measured with the pose encoder's dropout off.
 FULL = Architecture.from_json(PRESETS["published"].to_json() | {"pose_dropout": 0.0}, "test")
 NAMES = {
-    "adversarial": "adversarial_G", "feature_matching": "feature_matching", "perceptual": "VGG", "face_perceptual": "VGGFace",
-    "dice": "segmentation_dice", "embedding_match": "embedding_matching", "discriminator": "adversarial_D",
-}  # fmt: skip
+    "adversarial": "adversarial_G",
+    "feature_matching": "feature_matching",
+    "perceptual": "VGG",
+    "face_perceptual": "VGGFace",
+    "dice": "segmentation_dice",
+    "embedding_match": "embedding_matching",
+    "discriminator": "adversarial_D",
+}
 FORMS = ["meta", "finetuned"]
 
 
@@ -239,7 +254,9 @@ def test_published_training_equals_the_authors(full):
     check(torch.stack(squares).sum().sqrt(), full.expected["train.step0.grad_norm.discriminator"], "gradient", 1e-4)
     if full.form == "meta":
         terms, judge_loss = weighted_losses(learner, full.batch, losses)
-        check_step({name: value.item() for name, value in {**terms, "discriminator": judge_loss}.items()}, full, 1, 1e-3)
+        check_step(
+            {name: value.item() for name, value in {**terms, "discriminator": judge_loss}.items()}, full, 1, 1e-3
+        )
         return
     check_step(training_step(learner, full.batch, losses), full, 1, 1e-3)
     sample = follow(learner, full.batch)[:, :, ::4, ::4]
@@ -268,6 +285,9 @@ def test_conversion_goes_both_ways_and_names_what_is_wrong():
 @pytest.mark.parametrize("form", FORMS)
 def test_keys_of_the_authors_are_those_of_our_networks(shared, form):
     spec = json.loads((shared / "parity" / f"keys_{form}.json").read_text())
-    parts = [{k: torch.empty(v["shape"], device="meta") for k, v in spec[n].items()} for n in ("embedder", "generator", "discriminator")]
+    parts = [
+        {k: torch.empty(v["shape"], device="meta") for k, v in spec[n].items()}
+        for n in ("embedder", "generator", "discriminator")
+    ]
     _, _, personal = convert(*parts)
     assert personal == (form == "finetuned")

@@ -62,8 +62,13 @@ def _cut(frame: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
     from scipy.ndimage import map_coordinates
 
     steps = (np.arange(size) + 0.5) / size
-    places = corners[0] + steps[None, :, None] * (corners[1] - corners[0]) + steps[:, None, None] * (corners[2] - corners[0])
-    channels = [map_coordinates(frame[..., c].astype(float), [places[..., 1] - 0.5, places[..., 0] - 0.5], order=3) for c in range(3)]
+    places = (
+        corners[0] + steps[None, :, None] * (corners[1] - corners[0]) + steps[:, None, None] * (corners[2] - corners[0])
+    )
+    channels = [
+        map_coordinates(frame[..., c].astype(float), [places[..., 1] - 0.5, places[..., 0] - 0.5], order=3)
+        for c in range(3)
+    ]
     return (np.stack(channels, axis=2).clip(0, 255) / 255).astype(np.float32)
 
 
@@ -93,7 +98,9 @@ def test_backgrounds(tmp_path: Path) -> None:
     greys = [np.full((48, 96, 3), level, np.uint8) for level in (40, 90, 140, 190)]
     path = write_video(tmp_path / "b.mp4", greys, rate=10)
     found = [int(image[16, 16, 0]) for image in backgrounds(str(path), 32, [0, 0.05, 0.1, 0.25, 0.39, 0.4, 0.55, 0.8])]
-    assert found == pytest.approx([40, 40, 90, 140, 190, 40, 90, 40], abs=3), "each at its time, then from the beginning again"
+    assert found == pytest.approx([40, 40, 90, 140, 190, 40, 90, 40], abs=3), (
+        "each at its time, then from the beginning again"
+    )
     with pytest.raises(UserError, match="no such file"):
         next(backgrounds(str(tmp_path / "absent.png"), 32, [0.0]))
 
@@ -102,7 +109,9 @@ def test_the_typical_photo_is_of_the_usual_pose(tmp_path: Path) -> None:
     frames = swaying(8)
     crops, _ = write_person(tmp_path / "a", frames, ["train"] * 6 + ["holdout"] * 2)
     assert typical_photo(Clip(crops)).shape == (256, 256, 3), "without landmarks: one from the middle"
-    table = pd.DataFrame({"index": range(8), "role": ["train"] * 6 + ["holdout"] * 2, "image": [f"{i}.png" for i in range(8)]})
+    table = pd.DataFrame(
+        {"index": range(8), "role": ["train"] * 6 + ["holdout"] * 2, "image": [f"{i}.png" for i in range(8)]}
+    )
     marks = np.zeros((8, 68, 2))
     marks += np.array([9, 1.5, 1.5, 9, np.nan, 1.5, 9, 9])[:, None, None]
 

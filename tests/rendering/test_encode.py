@@ -32,7 +32,11 @@ def read(path: Path) -> tuple[list[float], float, list[np.ndarray]]:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         frames = list(container.decode(stream))
-        return [frame.time for frame in frames], float(stream.duration * stream.time_base), [f.to_ndarray(format="rgb24") for f in frames]
+        return (
+            [frame.time for frame in frames],
+            float(stream.duration * stream.time_base),
+            [f.to_ndarray(format="rgb24") for f in frames],
+        )
 
 
 def test_constant_rate(tmp_path: Path) -> None:
@@ -71,7 +75,9 @@ def test_an_error_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("encoder", "codec", "pix_fmt"), [("libx265", "hevc", "yuv420p10le"), ("libx264", "h264", "yuv444p")])
+@pytest.mark.parametrize(
+    ("encoder", "codec", "pix_fmt"), [("libx265", "hevc", "yuv420p10le"), ("libx264", "h264", "yuv444p")]
+)
 def test_other_encoders_and_pixels(tmp_path: Path, encoder: str, codec: str, pix_fmt: str) -> None:
     times = [0, 0.1, 0.15, 0.4]
     with write_video(tmp_path / "a.mp4", 96, 64, preset="ultrafast", encoder=encoder, pix_fmt=pix_fmt) as writer:
@@ -111,12 +117,18 @@ def test_transparent_videos_are_straight_and_exact(tmp_path: Path, kind: str, su
         seen = frame.reformat(format="rgba64le", src_colorspace="ITU709").to_ndarray() / 65535
         wanted = transparent(step) / 65535
         assert np.abs(seen[..., 3] - wanted[..., 3])[:, [5, 16, 48, 80, 90]].max() < 0.02
-        assert np.abs(seen[..., :3] - wanted[..., :3]).max() < 0.05, "colour is not multiplied by alpha, nor lost where it is clear"
+        assert np.abs(seen[..., :3] - wanted[..., :3]).max() < 0.05, (
+            "colour is not multiplied by alpha, nor lost where it is clear"
+        )
 
 
 def test_encoders_that_are_not_there() -> None:
     check_encoder("libx264", "yuv420p", 16, "medium")
-    with pytest.raises(UserError, match=r"render.encoder: 'h264_videotoolbox' .*libx264") if sys.platform != "darwin" else nullcontext():
+    with (
+        pytest.raises(UserError, match=r"render.encoder: 'h264_videotoolbox' .*libx264")
+        if sys.platform != "darwin"
+        else nullcontext()
+    ):
         check_encoder("h264_videotoolbox", "yuv420p", 16, "medium")
     with pytest.raises(UserError, match=r"render.pix_fmt: 'yuv411p' .*libx264 takes .*yuv420p"):
         check_encoder("libx264", "yuv411p", 16, "medium")

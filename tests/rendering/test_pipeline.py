@@ -65,6 +65,7 @@ def test_every_worker_gets_every_item_and_a_slow_one_holds_the_rest_back() -> No
             for item in items:
                 time.sleep(pause)
                 got[name].append(item)
+
         return work
 
     with fan_out([worker("fast", 0), worker("slow", 0.002)], 3) as give:

@@ -73,7 +73,9 @@ def test_intensity_scales_about_the_mean() -> None:
     for intensity in (0.0, 0.5, 2.0):
         found = joined(adjusted(stream(poses, 8), PoseFilterSettings(intensity=intensity), poses))
         assert found.numpy() == pytest.approx((mean + intensity * (poses - mean)).numpy(), abs=1e-5)
-    assert torch.equal(joined(adjusted(stream(poses, 8), PoseFilterSettings(), poses)), poses), "off by default: bit for bit"
+    assert torch.equal(joined(adjusted(stream(poses, 8), PoseFilterSettings(), poses)), poses), (
+        "off by default: bit for bit"
+    )
 
 
 def test_settings_that_do_not_fit() -> None:

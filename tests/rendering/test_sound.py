@@ -15,12 +15,23 @@ from reenact.runtime.errors import UserError
 BEEP = 2.0
 """Where the clapper's beep starts in its file, s."""
 
-FORMATS = [("mp4", "aac"), ("mp3.mkv", "libmp3lame"), ("webm", "libopus"), ("mov", "pcm_s16le"), ("avi", "libmp3lame"), ("ts", "aac")]
+FORMATS = [
+    ("mp4", "aac"),
+    ("mp3.mkv", "libmp3lame"),
+    ("webm", "libopus"),
+    ("mov", "pcm_s16le"),
+    ("avi", "libmp3lame"),
+    ("ts", "aac"),
+]
 
 
 def write(path: Path, times: list[float], last: float) -> None:
     """Pictures without sound, in the container that the suffix names."""
-    video = write_video(path, 96, 64, preset="ultrafast") if path.suffix == ".mp4" else write_alpha_video(path, 96, 64, {".mov": "prores", ".webm": "vp9"}[path.suffix])
+    video = (
+        write_video(path, 96, 64, preset="ultrafast")
+        if path.suffix == ".mp4"
+        else write_alpha_video(path, 96, 64, {".mov": "prores", ".webm": "vp9"}[path.suffix])
+    )
     image = np.full((64, 96, 3), 40, np.uint8) if path.suffix == ".mp4" else np.full((64, 96, 4), 40000, np.uint16)
     with video as writer:
         for time, end in zip(times, [*times[1:], times[-1] + last]):
@@ -48,10 +59,16 @@ def beep(path: Path) -> tuple[float, float]:
 
 def clapper(path: Path, codec: str) -> None:
     """3 s: black with a silent sound, at BEEP a white frame and a beep of 40 ms."""
-    flash = ffmpeg.input("color=black:s=64x64:r=25:d=3", f="lavfi").filter("drawbox", color="white", t="fill", enable=f"between(t,{BEEP - 0.01},{BEEP + 0.02})")
-    sound = ffmpeg.input("sine=1000:r=48000:d=3", f="lavfi").filter("volume", volume=0, enable=f"not(between(t,{BEEP},{BEEP + 0.04}))")
-    command = ffmpeg.output(flash, sound, str(path), vcodec="mpeg4", acodec=codec) if path.suffix != ".webm" else ffmpeg.output(
-        flash, sound, str(path), vcodec="libvpx", acodec=codec
+    flash = ffmpeg.input("color=black:s=64x64:r=25:d=3", f="lavfi").filter(
+        "drawbox", color="white", t="fill", enable=f"between(t,{BEEP - 0.01},{BEEP + 0.02})"
+    )
+    sound = ffmpeg.input("sine=1000:r=48000:d=3", f="lavfi").filter(
+        "volume", volume=0, enable=f"not(between(t,{BEEP},{BEEP + 0.04}))"
+    )
+    command = (
+        ffmpeg.output(flash, sound, str(path), vcodec="mpeg4", acodec=codec)
+        if path.suffix != ".webm"
+        else ffmpeg.output(flash, sound, str(path), vcodec="libvpx", acodec=codec)
     )
     command.run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True, overwrite_output=True)
 
@@ -77,7 +94,13 @@ def test_codecs_are_copied_where_they_can_be(tmp_path: Path) -> None:
     write(tmp_path / "silent.mp4", [0, 0.5], 0.5)
     for suffix, codec, expected in [("mp4", "aac", "aac"), ("avi", "libmp3lame", "mp3"), ("mov", "pcm_s16le", "aac")]:
         clapper(tmp_path / f"c.{suffix}", codec)
-        add_audio(silent=tmp_path / "silent.mp4", media=tmp_path / f"c.{suffix}", start=0, duration=1, video=tmp_path / "o.mp4")
+        add_audio(
+            silent=tmp_path / "silent.mp4",
+            media=tmp_path / f"c.{suffix}",
+            start=0,
+            duration=1,
+            video=tmp_path / "o.mp4",
+        )
         with av.open(str(tmp_path / "o.mp4")) as container:
             assert container.streams.audio[0].codec.canonical_name == expected
 
@@ -85,15 +108,28 @@ def test_codecs_are_copied_where_they_can_be(tmp_path: Path) -> None:
 def test_sound_that_cannot_be_had(tmp_path: Path) -> None:
     write(tmp_path / "silent.mp4", [0, 0.5], 0.5)
     (tmp_path / "text.mp4").write_text("not a video")
-    for media, message in [("absent.mp4", "does not exist"), ("silent.mp4", "no sound"), ("text.mp4", "cannot be read")]:
+    for media, message in [
+        ("absent.mp4", "does not exist"),
+        ("silent.mp4", "no sound"),
+        ("text.mp4", "cannot be read"),
+    ]:
         with pytest.raises(UserError, match=message):
-            add_audio(silent=tmp_path / "silent.mp4", media=tmp_path / media, start=0, duration=1, video=tmp_path / "o.mp4")
+            add_audio(
+                silent=tmp_path / "silent.mp4", media=tmp_path / media, start=0, duration=1, video=tmp_path / "o.mp4"
+            )
     assert not (tmp_path / "o.mp4").exists()
 
 
-@pytest.mark.parametrize(("target", "codec", "expected"), [(".mov", "aac", "aac"), (".webm", "aac", "opus"), (".webm", "libopus", "opus"), (".mov", "libopus", "aac")])
+@pytest.mark.parametrize(
+    ("target", "codec", "expected"),
+    [(".mov", "aac", "aac"), (".webm", "aac", "opus"), (".webm", "libopus", "opus"), (".mov", "libopus", "aac")],
+)
 def test_sound_in_step_in_other_containers(tmp_path: Path, target: str, codec: str, expected: str) -> None:
-    media, silent, video = tmp_path / f"clap{'.webm' if codec == 'libopus' else '.mp4'}", tmp_path / f"silent{target}", tmp_path / f"out{target}"
+    media, silent, video = (
+        tmp_path / f"clap{'.webm' if codec == 'libopus' else '.mp4'}",
+        tmp_path / f"silent{target}",
+        tmp_path / f"out{target}",
+    )
     clapper(media, codec)
     write(silent, [step / 25 for step in range(40)], 1 / 25)
     add_audio(silent=silent, media=media, start=1.0, duration=40 / 25, video=video)

@@ -15,7 +15,21 @@ from reenact.settings.crop import CropSettings
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.model import ModelSettings
 
-STAGES = ["fetch", "decode", "crop", "segment", "dataset", "shard", "meta", "finetune", "drive", "score", "select", "render", "report"]
+STAGES = [
+    "fetch",
+    "decode",
+    "crop",
+    "segment",
+    "dataset",
+    "shard",
+    "meta",
+    "finetune",
+    "drive",
+    "score",
+    "select",
+    "render",
+    "report",
+]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -25,7 +39,9 @@ def test_every_stage_has_help_rule_and_script(stage):
     )
     assert done.returncode == 0 and done.stdout.startswith("usage:")
     assert f"rule {stage}:" in (ROOT / "rules" / f"{stage}.smk").read_text()
-    assert (ROOT / "reenact" / "stages" / f"{stage}.py").exists() and (ROOT / "tests" / "stages" / f"test_{stage}.py").exists()
+    assert (ROOT / "reenact" / "stages" / f"{stage}.py").exists() and (
+        ROOT / "tests" / "stages" / f"test_{stage}.py"
+    ).exists()
 
 
 def test_settings_resolve_default_then_text_then_flag():

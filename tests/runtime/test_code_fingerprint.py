@@ -38,7 +38,11 @@ def changed(project, file, old, new):
 
 
 def test_an_edit_reaches_the_stages_that_run_it(project):
-    assert changed(project, "reenact/settings/crop.py", "default=1.8", "default=1.9") == {"crop", "shard", "write_config"}
+    assert changed(project, "reenact/settings/crop.py", "default=1.8", "default=1.9") == {
+        "crop",
+        "shard",
+        "write_config",
+    }
     assert changed(project, "reenact/training/losses.py", "1 + fake", "2 + fake") == {"meta", "finetune"}
     assert changed(project, "workflow_scripts/decode.py", "frame table to write", "table to write") == {"decode"}
 
@@ -55,5 +59,7 @@ def test_a_template_counts(project):
 def test_nothing_that_the_snakefile_imports_is_heavy():
     imports = "import reenact.runtime.code_fingerprint, reenact.settings.files, reenact.settings.workflow"
     heavy = "import sys; print([m for m in ('torch', 'cv2', 'mediapipe', 'numpy', 'pandas') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", f"{imports}; {heavy}"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{imports}; {heavy}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

@@ -25,12 +25,32 @@ def clips(tmp_path_factory):
 
 def arguments(clips, folder, steps, **settings):
     crops, mattes = zip(*clips)
-    flags = {"steps": steps, "checkpoint-every": 1, "perceptual-width": 0.1, "batch-size": 2, "identity-frames": 1, "model.preset": "small", **settings}
-    files = {"model": "model.safetensors", "curves": "curves.csv", "metrics": "metrics.json", "preview": "preview.png", "runs": "runs"}
+    flags = {
+        "steps": steps,
+        "checkpoint-every": 1,
+        "perceptual-width": 0.1,
+        "batch-size": 2,
+        "identity-frames": 1,
+        "model.preset": "small",
+        **settings,
+    }
+    files = {
+        "model": "model.safetensors",
+        "curves": "curves.csv",
+        "metrics": "metrics.json",
+        "preview": "preview.png",
+        "runs": "runs",
+    }
     return [
-        "--crops", *crops, "--mattes", *mattes, "--device", "cpu",
-        *(part for name, value in flags.items() for part in (f"--{name}", value)), *(part for name, file in files.items() for part in (f"--{name}", folder / file)),
-    ]  # fmt: skip
+        "--crops",
+        *crops,
+        "--mattes",
+        *mattes,
+        "--device",
+        "cpu",
+        *(part for name, value in flags.items() for part in (f"--{name}", value)),
+        *(part for name, file in files.items() for part in (f"--{name}", folder / file)),
+    ]
 
 
 @pytest.fixture
@@ -97,4 +117,6 @@ def test_processes_stop_together_when_their_job_is_warned(start, tmp_path):
     assert running.returncode == CONTINUE_STATUS, printed
     (run,) = (tmp_path / "runs").iterdir()
     assert RunFolder(run).latest()[0] == last_step(tmp_path) >= 2
-    assert [row["step"] for row in RunFolder(run).stats()] == list(range(1, last_step(tmp_path) + 1)), "one process writes"
+    assert [row["step"] for row in RunFolder(run).stats()] == list(range(1, last_step(tmp_path) + 1)), (
+        "one process writes"
+    )

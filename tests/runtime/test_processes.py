@@ -25,13 +25,31 @@ from reenact.training.loop import train
 from reenact.training.shared_layers import SharedBatchNorm, SharedDropout
 
 NARROW = Architecture(
-    image_size=32, identity_dim=16, pose_dim=8, generator_channels=8, max_channels=16, discriminator_channels=8,
-    discriminator_blocks=2, identity_layers=(1, 1, 1, 1), identity_width=8, identity_groups=4, pose_width=0.25, pose_dropout=0.2,
-)  # fmt: skip
+    image_size=32,
+    identity_dim=16,
+    pose_dim=8,
+    generator_channels=8,
+    max_channels=16,
+    discriminator_channels=8,
+    discriminator_blocks=2,
+    identity_layers=(1, 1, 1, 1),
+    identity_width=8,
+    identity_groups=4,
+    pose_width=0.25,
+    pose_dropout=0.2,
+)
 SETTINGS = MetaSettings(
-    learning_rate=1e-5, discriminator_learning_rate=1e-5, beta1=0.5, ema=0.9, perceptual_width=0.1, checkpoint_every=2,
-    losses=LossWeights(pixel=10, eyes_mouth=3), augment=AugmentSettings(colour=0.5), identity_frames=2, batch_size=8,
-)  # fmt: skip
+    learning_rate=1e-5,
+    discriminator_learning_rate=1e-5,
+    beta1=0.5,
+    ema=0.9,
+    perceptual_width=0.1,
+    checkpoint_every=2,
+    losses=LossWeights(pixel=10, eyes_mouth=3),
+    augment=AugmentSettings(colour=0.5),
+    identity_frames=2,
+    batch_size=8,
+)
 
 
 def train_here(folder, run, steps, pieces=1):
@@ -45,7 +63,9 @@ def train_here(folder, run, steps, pieces=1):
     share = own_share(SETTINGS.batch_size, pieces)
 
     def batches(step):
-        batch = sample(people, seed=1, step=step, batch_size=8, identity_frames=2, mirror=0.5, emphasis=True, part=share.numbers)
+        batch = sample(
+            people, seed=1, step=step, batch_size=8, identity_frames=2, mirror=0.5, emphasis=True, part=share.numbers
+        )
         return replace(batch.to(torch.float64), label=batch.label)
 
     train(learner, batches, RunFolder(run), share=share, names=["red", "blue"], steps=steps, device=torch.device("cpu"))
@@ -54,7 +74,14 @@ def train_here(folder, run, steps, pieces=1):
 
 def worker(rank, port, folder, run, steps, pieces):
     """One of two processes, as torchrun starts them."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+    }
     with processes.joined("cpu") as place:
         assert place.type == "cpu" and processes.count() == 2 and processes.rank() == rank
         train_here(folder, run, steps, pieces)
@@ -92,13 +119,24 @@ def weights(run):
 
 
 def assert_equal_up_to_rounding(ours, theirs, rel):
-    named = {"perceptual", "pixel", "eyes_mouth", "dice", "adversarial", "feature_matching", "embedding_match", "discriminator"}
+    named = {
+        "perceptual",
+        "pixel",
+        "eyes_mouth",
+        "dice",
+        "adversarial",
+        "feature_matching",
+        "embedding_match",
+        "discriminator",
+    }
     assert len(rows(ours)) == len(rows(theirs)) and named < set(rows(ours)[0])
     for a, b in zip(rows(ours), rows(theirs)):
         assert a == pytest.approx(b, rel=rel), f"step {a['step']}"
     expected = weights(theirs)
     for name, tensor in weights(ours).items():
-        torch.testing.assert_close(tensor, expected[name], rtol=rel, atol=rel, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            tensor, expected[name], rtol=rel, atol=rel, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 def test_two_processes_equal_one_also_in_pieces(room, tmp_path):
@@ -134,7 +172,9 @@ def test_shares_are_equal_or_refused(monkeypatch):
     monkeypatch.setattr(processes, "count", lambda: 2)
     monkeypatch.setattr(processes, "rank", lambda: 1)
     assert own_share(8, 2).numbers == [2, 3, 6, 7]
-    with pytest.raises(UserError, match=r"meta\.batch_size: 6 samples cannot be shared by 2 processes in 2 pieces; a multiple of 4 can"):
+    with pytest.raises(
+        UserError, match=r"meta\.batch_size: 6 samples cannot be shared by 2 processes in 2 pieces; a multiple of 4 can"
+    ):
         own_share(6, 2)
 
 
@@ -144,11 +184,18 @@ def test_alone_shared_layers_are_torchs():
     x = torch.randn(4, 3, 5, 5) * 3 + 1
     torch.testing.assert_close(ours(x), theirs(x))
     dropped = SharedDropout(0.25)(torch.ones(1000, 10))
-    assert dropped.mean().item() == pytest.approx(1, abs=0.03) and set(dropped.unique().tolist()) <= {0.0, 1 / 0.75, float(torch.tensor(1) / 0.75)}
+    assert dropped.mean().item() == pytest.approx(1, abs=0.03) and set(dropped.unique().tolist()) <= {
+        0.0,
+        1 / 0.75,
+        float(torch.tensor(1) / 0.75),
+    }
     assert torch.equal(SharedDropout(0.25).eval()(x), x)
 
 
 def test_a_machine_without_gpus_is_named(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match=r"device: 'cuda:1'; with several processes allowed: auto, cpu, cuda"), processes.joined("cuda:1"):
+    with (
+        pytest.raises(UserError, match=r"device: 'cuda:1'; with several processes allowed: auto, cpu, cuda"),
+        processes.joined("cuda:1"),
+    ):
         pass

@@ -58,15 +58,30 @@ def test_schema_for_editors_is_current():
         (changed(finetune__sweep=[30, 30]), "finetune.sweep: [30, 30] must increase"),
         (changed(finetune__choose=77), "finetune.choose: 77 is not in finetune.sweep"),
         (changed(drivers__carphone__start="half"), "drivers.carphone.start: 'half' must be seconds, or a percentage"),
-        (changed(meta__source="gone.safetensors"), "meta.source: 'gone.safetensors' is neither 'train', 'bundled' nor an existing"),
+        (
+            changed(meta__source="gone.safetensors"),
+            "meta.source: 'gone.safetensors' is neither 'train', 'bundled' nor an existing",
+        ),
         (changed(meta__set="gone.csv", meta__clips=[]), "meta.set: 'gone.csv' does not exist"),
-        (changed(meta__set="config.yaml", meta__clips=[]), "meta.set: 'config.yaml' must be a folder, or a table that ends in .csv or .parquet"),
-        (changed(meta__source="train", meta__set="docs", meta__clips=["astronaut"]), "meta.clips: must be [] where meta.set is given"),
-        (changed(meta__set="docs", meta__clips=[], dataset__train_split="gone.csv"), "dataset.train_split: 'gone.csv' does not exist"),
+        (
+            changed(meta__set="config.yaml", meta__clips=[]),
+            "meta.set: 'config.yaml' must be a folder, or a table that ends in .csv or .parquet",
+        ),
+        (
+            changed(meta__source="train", meta__set="docs", meta__clips=["astronaut"]),
+            "meta.clips: must be [] where meta.set is given",
+        ),
+        (
+            changed(meta__set="docs", meta__clips=[], dataset__train_split="gone.csv"),
+            "dataset.train_split: 'gone.csv' does not exist",
+        ),
         (changed(meta__shards=0), "meta.shards: 0 should be greater than or equal to 1"),
         (changed(shard__max_failed=5), "shard.max_failed: 5 should be less than or equal to 1"),
         (changed(meta__clips=["nobody"]), "meta.clips: no identity or driver is called 'nobody'"),
-        (changed(score__descriptor_weights="gone.dat"), "score.descriptor_weights: 'gone.dat' does not exist; keep the entry"),
+        (
+            changed(score__descriptor_weights="gone.dat"),
+            "score.descriptor_weights: 'gone.dat' does not exist; keep the entry",
+        ),
         (changed(render__height=255), "render.height: 255 must be even"),
     ],
 )
@@ -78,15 +93,21 @@ def test_each_mistake_is_named(values, expected):
 def test_columns_of_a_set_are_checked_without_reading_it(tmp_path):
     table = tmp_path / "set.csv"
     table.write_text("clip,identiy,path\n" + "\0garbage\n" * 10)
-    assert f"meta.set: '{table}' lacks the column identity; it has clip, identiy, path" in message(changed(meta__set=str(table), meta__clips=[]))
+    assert f"meta.set: '{table}' lacks the column identity; it has clip, identiy, path" in message(
+        changed(meta__set=str(table), meta__clips=[])
+    )
     table.write_text("clip,identity,path\n")
     config = load_config(changed(meta__source="train", meta__set=str(table), meta__clips=[]))
     assert config.meta_clips() == [] and config.meta_set() == str(table)
-    assert "is for folders; a table says who validates" in message(changed(meta__set=str(table), meta__clips=[], dataset__validation_split="x.csv"))
+    assert "is for folders; a table says who validates" in message(
+        changed(meta__set=str(table), meta__clips=[], dataset__validation_split="x.csv")
+    )
 
 
 def test_all_mistakes_are_in_one_message():
-    values = changed(finetune__sweap=[1], crop__scale=9, identities__bob={"media": "bob.mp4"}, pairs=[["astronaut", "x"]])
+    values = changed(
+        finetune__sweap=[1], crop__scale=9, identities__bob={"media": "bob.mp4"}, pairs=[["astronaut", "x"]]
+    )
     text = message(values, ["drivers.carphone: stands twice"])
     assert text.startswith("5 problems in config.yaml:") and text.count("\n") == 5
 

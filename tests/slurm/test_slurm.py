@@ -81,7 +81,9 @@ class Run:
         command = [SNAKEMAKE, "--profile", "profiles/slurm", *arguments]
         environment = os.environ | {"PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
         with self.printed.open("w") as printed:
-            self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=printed, stderr=subprocess.STDOUT
+            )
 
     def log(self, name: str) -> str:
         path = self.folder / "logs" / name
@@ -94,7 +96,9 @@ class Run:
 
 def fact(job: str, name: str) -> str:
     """What SLURM itself says about a job."""
-    told = subprocess.run(["scontrol", "--oneliner", "show", "job", job], text=True, capture_output=True, check=True).stdout
+    told = subprocess.run(
+        ["scontrol", "--oneliner", "show", "job", job], text=True, capture_output=True, check=True
+    ).stdout
     found = re.search(rf"\b{name}=(\S*)", told)
     return found[1] if found else ""
 
@@ -117,17 +121,35 @@ def runs(tmp_path_factory, demo_media, descriptor_weights):
 
     people = {"red": {"media": "clip.mp4"}, "green": {"media": "clip.mp4"}}
     meta = {"batch_size": 2, "perceptual_width": 0.1, "identity_frames": 1, "checkpoint_every": 1000}
-    rest = {"drivers": {"speech": {"media": "clip.mp4"}}, "model": {"preset": "small"}, "score": {"descriptor_weights": "clip.mp4"}}
-    spread = Run(tmp_path_factory.mktemp("spread"), {"identities": people, "meta": meta | {"steps": 2, "processes": 2, "nodes": 2}, **rest})
-    short = Run(tmp_path_factory.mktemp("short"), {"identities": people, "meta": meta | {"steps": STEPS}, **rest}, **{"URG@300": "URG@61", "runtime: 10": "runtime: 2"})
+    rest = {
+        "drivers": {"speech": {"media": "clip.mp4"}},
+        "model": {"preset": "small"},
+        "score": {"descriptor_weights": "clip.mp4"},
+    }
+    spread = Run(
+        tmp_path_factory.mktemp("spread"),
+        {"identities": people, "meta": meta | {"steps": 2, "processes": 2, "nodes": 2}, **rest},
+    )
+    short = Run(
+        tmp_path_factory.mktemp("short"),
+        {"identities": people, "meta": meta | {"steps": STEPS}, **rest},
+        **{"URG@300": "URG@61", "runtime: 10": "runtime: 2"},
+    )
     for person in people:
         write_person(spread.folder / "results" / "clips", person, 6)
         write_person(short.folder / "results" / "clips", person, 6)
     # SLURM, which looks every 30 s, warns 30 to 60 s after the start. A step takes at least 9 s, so all of them longer on any machine.
-    short.edit("reenact/training/loop.py", **{"            batch = batches(step)\n": "            batch = batches(step)\n            time.sleep(9)\n"})
+    short.edit(
+        "reenact/training/loop.py",
+        **{"            batch = batches(step)\n": "            batch = batches(step)\n            time.sleep(9)\n"},
+    )
 
     clips = {name: {"media": "clip.mp4"} for name in ("patient", "hungry", "broken", "well")}
-    trouble = Run(tmp_path_factory.mktemp("trouble"), {"identities": clips, **rest}, **{"decode: {mem_mb: 1500 * attempt}": "decode: {mem_mb: 600 * attempt}"})
+    trouble = Run(
+        tmp_path_factory.mktemp("trouble"),
+        {"identities": clips, **rest},
+        **{"decode: {mem_mb: 1500 * attempt}": "decode: {mem_mb: 600 * attempt}"},
+    )
     (trouble.folder / "workflow_scripts" / "decode.py").write_text(DECODE)
     for run in (spread, short, trouble):
         (run.folder / "clip.mp4").write_text("not looked at")
@@ -155,8 +177,23 @@ def test_the_demo_is_built_and_every_job_ran_under_slurm(runs):
     frames = pd.read_csv(demo.folder / "results" / "clips" / "single_face" / "frames.csv")
     with av.open(str(demo.folder / "results" / "renders" / "pexels_woman" / "single_face.mp4")) as video:
         assert sum(1 for _ in video.decode(video=0)) == len(frames)
-    logs = [path.relative_to(demo.folder / "logs") for path in (demo.folder / "logs").rglob("*.log") if path.name[0] != "." and "slurm" not in path.parts]
-    assert {path.parts[0] for path in logs} == {"decode", "crop", "segment", "meta", "finetune", "drive", "score", "select", "render", "report"}
+    logs = [
+        path.relative_to(demo.folder / "logs")
+        for path in (demo.folder / "logs").rglob("*.log")
+        if path.name[0] != "." and "slurm" not in path.parts
+    ]
+    assert {path.parts[0] for path in logs} == {
+        "decode",
+        "crop",
+        "segment",
+        "meta",
+        "finetune",
+        "drive",
+        "score",
+        "select",
+        "render",
+        "report",
+    }
     for path in logs:
         ((job, gpus),) = demo.starts(str(path))
         assert fact(job, "JobState") == "COMPLETED"
@@ -166,15 +203,26 @@ def test_the_demo_is_built_and_every_job_ran_under_slurm(runs):
 
 
 def test_short_stages_share_a_job(runs):
-    jobs = {stage: runs["demo"].starts(f"{stage}/pexels_woman.log")[0][0] for stage in ("decode", "crop", "segment", "drive", "score", "select")}
+    jobs = {
+        stage: runs["demo"].starts(f"{stage}/pexels_woman.log")[0][0]
+        for stage in ("decode", "crop", "segment", "drive", "score", "select")
+    }
     assert jobs["decode"] == jobs["crop"] == jobs["segment"]
     assert jobs["score"] == jobs["select"] != jobs["drive"]
 
 
 def test_slurms_own_logs_are_where_the_docs_say(runs):
     demo = runs["demo"]
-    for pattern in ("rule_meta/{meta}.log", "rule_drive/pexels_woman/{drive}.log", "group_clip_crop_decode_segment/{crop}.log", "group_judge_score_select/{score}.log"):
-        jobs = {stage: demo.starts(f"{stage}/{'meta' if stage == 'meta' else 'pexels_woman'}.log")[0][0] for stage in ("meta", "drive", "crop", "score")}
+    for pattern in (
+        "rule_meta/{meta}.log",
+        "rule_drive/pexels_woman/{drive}.log",
+        "group_clip_crop_decode_segment/{crop}.log",
+        "group_judge_score_select/{score}.log",
+    ):
+        jobs = {
+            stage: demo.starts(f"{stage}/{'meta' if stage == 'meta' else 'pexels_woman'}.log")[0][0]
+            for stage in ("meta", "drive", "crop", "score")
+        }
         assert (demo.folder / "logs" / "slurm" / pattern.format(**jobs)).stat().st_size, pattern
 
 
@@ -189,7 +237,9 @@ def test_two_nodes_train_together(runs):
     whole, *nodes = spread.starts("meta/meta.log")
     assert whole[1] == "1 on each of 2 nodes" and nodes == [(whole[0], "0")] * 2
     assert fact(whole[0], "NodeList") == "reenact[1-2]" and fact(whole[0], "TresPerJob") == "gres:gpu:2"
-    assert json.loads((spread.folder / "results" / "meta" / "meta" / "metrics.json").read_text()), "written once, by the first of the processes"
+    assert json.loads((spread.folder / "results" / "meta" / "meta" / "metrics.json").read_text()), (
+        "written once, by the first of the processes"
+    )
 
 
 def test_a_training_that_is_out_of_time_finishes_over_several_starts(runs):
@@ -200,9 +250,16 @@ def test_a_training_that_is_out_of_time_finishes_over_several_starts(runs):
     assert len(starts) >= 2 and len(set(starts)) == 1, "one job, started several times"
     assert fact(starts[0][0], "Restarts") == str(len(starts) - 1)
     assert log.count("saved its state; the job goes back into the queue, and on from there") == len(starts) - 1
-    saved, resumed = ([int(step) for step in re.findall(pattern, log)] for pattern in (rf"SIGURG: saved step (\d+) of {STEPS}", rf"resuming from step (\d+) of {STEPS}"))
+    saved, resumed = (
+        [int(step) for step in re.findall(pattern, log)]
+        for pattern in (rf"SIGURG: saved step (\d+) of {STEPS}", rf"resuming from step (\d+) of {STEPS}")
+    )
     # A warning may also come when all steps are made and the model is being written.
-    assert saved == [step for step in resumed if step < STEPS] and resumed == sorted(set(resumed)) and len(resumed) == len(starts) - 1
+    assert (
+        saved == [step for step in resumed if step < STEPS]
+        and resumed == sorted(set(resumed))
+        and len(resumed) == len(starts) - 1
+    )
     assert "meta: finished, after" in log.splitlines()[-1]
     # For Snakemake nothing has happened.
     assert printed.count("has been submitted") == 1 and "Error" not in printed and "restart" not in printed
@@ -224,7 +281,11 @@ def test_a_job_that_fails_twice_stops_the_run_but_not_the_others(runs):
     for line in ("error: media/clip.mp4: no video", "decode: failed with status 1, after"):
         assert trouble.log("decode/broken.log").count(line) == 2 and line in printed
     assert trouble.process.returncode == 1 and "Exiting because a job execution failed" in printed
-    assert sorted(path.parent.name for path in trouble.folder.glob("results/clips/*/frames.csv")) == ["hungry", "patient", "well"]
+    assert sorted(path.parent.name for path in trouble.folder.glob("results/clips/*/frames.csv")) == [
+        "hungry",
+        "patient",
+        "well",
+    ]
 
 
 def test_a_job_that_took_too_much_memory_gets_more_and_the_log_says_why(runs):

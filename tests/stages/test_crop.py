@@ -38,9 +38,23 @@ def man(demo_media):
 def crop(media, folder, role="driver", start=None, end=None, threads=1, **settings):
     folder.mkdir(exist_ok=True)
     frames = folder / "frames.csv"
-    decode_clip(media=media, frames=frames, source=folder / "source.json", role=role, start=start, end=end,
-                holdout=0.0, settings=DecodeSettings(min_change=0.0, min_sharpness=0.0))
-    crop_clip(media=media, frames=frames, crops=folder / "crops.zip", settings=CropSettings(**{"size": 96, **settings}), threads=threads)
+    decode_clip(
+        media=media,
+        frames=frames,
+        source=folder / "source.json",
+        role=role,
+        start=start,
+        end=end,
+        holdout=0.0,
+        settings=DecodeSettings(min_change=0.0, min_sharpness=0.0),
+    )
+    crop_clip(
+        media=media,
+        frames=frames,
+        crops=folder / "crops.zip",
+        settings=CropSettings(**{"size": 96, **settings}),
+        threads=threads,
+    )
     return Clip(folder / "crops.zip")
 
 
@@ -122,13 +136,23 @@ def test_identity_drops_frames_without_its_face(demo_media, tmp_path):
     # The face is there to frame 71, 3.0 s.
     table = crop(demo_media("face_noface.mov"), tmp_path, role="identity", start=2.0, end=4.0).table
     gone = table["index"] >= 72
-    assert (table["status"][~gone] == "tracked").all() and (table["status"][gone] == "dropped").all() and gone.sum() > 10
+    assert (
+        (table["status"][~gone] == "tracked").all() and (table["status"][gone] == "dropped").all() and gone.sum() > 10
+    )
     assert (table["image"][gone] == "").all() and set(table["reason"][gone]) <= {"no face", "another person"}
 
 
 def test_nobody_there_names_the_file_and_the_frames(demo_media, tmp_path):
-    decode_clip(media=demo_media("no_face.mp4"), frames=tmp_path / "frames.csv", source=tmp_path / "source.json",
-                role="driver", start=None, end=None, holdout=0, settings=DecodeSettings())
+    decode_clip(
+        media=demo_media("no_face.mp4"),
+        frames=tmp_path / "frames.csv",
+        source=tmp_path / "source.json",
+        role="driver",
+        start=None,
+        end=None,
+        holdout=0,
+        settings=DecodeSettings(),
+    )
     command = [sys.executable, "-m", "workflow_scripts.crop", "--media", str(demo_media("no_face.mp4"))]
     command += ["--frames", str(tmp_path / "frames.csv"), "--crops", str(tmp_path / "crops.zip"), "--size", "64"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -148,7 +172,10 @@ def test_group_photo_gives_the_person_asked_for(demo_media, tmp_path, face):
     size = np.array(image.shape[1::-1])
     expected = {
         "largest": int(np.argmax([(box[2] - box[0]) * (box[3] - box[1]) for box in boxes])),
-        "most_central": int(np.argmin(np.linalg.norm(middles - size / 2, axis=1))), "0": 0, "4": 4, "point": 3,
+        "most_central": int(np.argmin(np.linalg.norm(middles - size / 2, axis=1))),
+        "0": 0,
+        "4": 4,
+        "point": 3,
     }[face]
     if face == "point":
         face = f"{middles[3, 0] / size[0] * 100:.0f}%,{middles[3, 1]:.0f}"
@@ -162,7 +189,9 @@ def test_a_person_who_is_not_there_is_named(demo_media, tmp_path):
     photo = demo_media("multi_face.jpg")
     with pytest.raises(UserError, match=r"crop\.face: no photo has a person 7; at most 5 faces"):
         crop(photo, tmp_path, role="identity", face=7)
-    with pytest.raises(UserError, match=r"crop\.face: '3,4' is not on a face; the frame has .* these faces: one around"):
+    with pytest.raises(
+        UserError, match=r"crop\.face: '3,4' is not on a face; the frame has .* these faces: one around"
+    ):
         crop(photo, tmp_path, role="identity", face="3,4")
     assert not (tmp_path / "crops.zip").exists()
 
@@ -185,13 +214,19 @@ def test_two_people_who_pass_each_other_are_not_confused(woman, man, tmp_path):
 
 def test_two_people_who_change_sides_at_a_cut(woman, man, tmp_path, capsys):
     """Each is followed through the cut, whoever is asked for; the cut is named."""
+
     def scene(left, right, count, seed):
         for n in range(count):
             canvas = place_head(texture(280, 480, seed), left, 120 + n / 2, 150, 130)
             yield place_head(canvas, right, 360 - n / 2, 150, 130)
 
     video = write_video(tmp_path / "cut.mp4", [*scene(woman, man, 16, 1), *scene(man, woman, 16, 7)])
-    for face, sides in (("120,140 at 0.1", "lr"), ("25%,50%", "lr"), ("75%,50% at 0.2", "rl"), ("120,150 at 1.2", "rl")):
+    for face, sides in (
+        ("120,140 at 0.1", "lr"),
+        ("25%,50%", "lr"),
+        ("75%,50% at 0.2", "rl"),
+        ("120,150 at 1.2", "rl"),
+    ):
         table = crop(video, tmp_path, face=face).table
         assert (table["status"] == "tracked").all() and list(table["scene"]) == [0] * 16 + [1] * 16
         found = ["l" if x < 240 else "r" for x in centres(table)[:, 0]]
@@ -220,7 +255,7 @@ def test_short_gap_is_bridged(woman, tmp_path):
     for n in range(24):
         image = place_head(texture(240, 320), woman, 130 + 2 * n, 130, 160)
         if 10 <= n < 14:  # something is held before the face
-            image[70:180, 80 + 2 * n:180 + 2 * n] = texture(110, 100, 5)
+            image[70:180, 80 + 2 * n : 180 + 2 * n] = texture(110, 100, 5)
         images.append(image)
     table = crop(write_video(tmp_path / "gap.mp4", images), tmp_path).table
     assert list(table["status"]) == ["tracked"] * 10 + ["interpolated"] * 4 + ["tracked"] * 10
@@ -263,7 +298,9 @@ def test_face_that_leaves_for_two_seconds(leaving, tmp_path):
         crop(leaving, tmp_path / "fail", no_face={"drivers": "fail"})
     dropped = crop(leaving, tmp_path / "identity", role="identity").table
     np.testing.assert_array_equal(dropped["image"] != "", there & (dropped["cut_off"] <= 0.3))
-    kept = crop(leaving, tmp_path / "kept", max_gap=3.0, role="identity", no_face={"identities": "hold"}, max_cut_off=1.0).table
+    kept = crop(
+        leaving, tmp_path / "kept", max_gap=3.0, role="identity", no_face={"identities": "hold"}, max_cut_off=1.0
+    ).table
     assert (kept["image"] != "").all() and (kept["status"][14:34] == "held").all()
     assert not any((tmp_path / folder / "crops.zip").exists() for folder in ("gap", "fail"))
 
@@ -281,7 +318,9 @@ def test_poor_frames_of_an_identity_are_dropped_with_their_reason(woman, tmp_pat
     table = crop(video, tmp_path / "identity", role="identity", **limits).table
     assert list(table["reason"][[3, 4, 11]]) == ["blurred", "blurred", "cut off"]
     assert (table["status"] == "dropped").sum() == 3 and table["sharpness"].notna().all()
-    with pytest.raises(UserError, match=r"poor.mp4: frames 0 to 11 .*: no frame with a usable face \(turned away in \d+\)"):
+    with pytest.raises(
+        UserError, match=r"poor.mp4: frames 0 to 11 .*: no frame with a usable face \(turned away in \d+\)"
+    ):
         crop(video, tmp_path / "none", role="identity", max_yaw=0)
     with pytest.raises(UserError, match=r"no face found that is high enough \(the highest: 1\d\d px\)"):
         crop(video, tmp_path / "low", min_face=220)
@@ -304,10 +343,16 @@ def test_crops_of_the_published_layout_pass_through(woman, tmp_path):
         if n != 1:
             Image.fromarray(np.uint8(np.hypot(*np.mgrid[-48:48, -48:48]) < 40) * 255).save(masks / f"{n}.png")
     clip = crop(folder, tmp_path / "out", role="identity")
-    assert list(clip.table["image"]) == ["000000.png", "000001.png", "000002.png"] and (clip.table["status"] == "tracked").all()
+    assert (
+        list(clip.table["image"]) == ["000000.png", "000001.png", "000002.png"]
+        and (clip.table["status"] == "tracked").all()
+    )
     np.testing.assert_array_equal(clip.images(list(clip.table["image"])), images)
     assert list(clip.table["matte"]) == ["000000.matte.png", "", "000002.matte.png"]
-    assert set(np.unique(clip.image("000000.matte.png"))) == {0, 255} and clip.image("000000.matte.png").shape == (96, 96)
+    assert set(np.unique(clip.image("000000.matte.png"))) == {0, 255} and clip.image("000000.matte.png").shape == (
+        96,
+        96,
+    )
     marks = clip.landmarks()
     assert np.isfinite(marks[:2]).all() and np.isnan(marks[2]).all() and (clip.table[["x", "y"]] == 0).all(axis=None)
     assert 0.3 < marks[0, 36:48].mean() < 0.7

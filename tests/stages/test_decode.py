@@ -24,24 +24,48 @@ def video(tmp_path_factory):
 
 def decode(media, folder, role="identity", start=None, end=None, holdout=0.0, max_frames=256):
     settings = DecodeSettings(max_frames=max_frames)
-    decode_clip(media=media, frames=folder / "frames.csv", source=folder / "source.json", role=role,
-                start=start, end=end, holdout=holdout, settings=settings)
+    decode_clip(
+        media=media,
+        frames=folder / "frames.csv",
+        source=folder / "source.json",
+        role=role,
+        start=start,
+        end=end,
+        holdout=holdout,
+        settings=settings,
+    )
     return pd.read_csv(folder / "frames.csv", keep_default_na=False), json.loads((folder / "source.json").read_text())
 
 
 def test_driver_lists_every_frame(video, tmp_path):
     table, source = decode(video, tmp_path, role="driver")
-    assert list(table.columns) == ["index", "time", "source_time", "duration", "role", "sharpness", "change", "reason", "notes"]
+    assert list(table.columns) == [
+        "index",
+        "time",
+        "source_time",
+        "duration",
+        "role",
+        "sharpness",
+        "change",
+        "reason",
+        "notes",
+    ]
     assert list(table["index"]) == list(range(50)) and set(table["role"]) == {"drive"}
     np.testing.assert_allclose(table["source_time"], np.arange(50) / 25, atol=1e-6)
     np.testing.assert_allclose(table["duration"], 0.04, atol=1e-4)
-    assert source["kind"] == "video" and source["frames"] == 50 and source["audio"] is False and source["damaged_frames"] == 0
+    assert (
+        source["kind"] == "video"
+        and source["frames"] == 50
+        and source["audio"] is False
+        and source["damaged_frames"] == 0
+    )
     assert source["fps"] == pytest.approx(25, rel=1e-3) and source["duration"] == pytest.approx(2, abs=1e-3)
 
 
-@pytest.mark.parametrize("start, end, first, last", [
-    (0.4, None, 10, 49), (None, "0.4", 0, 9), ("50%", "60%", 25, 29), (1.0, "100%", 25, 49), (0.41, 0.5, 11, 12),
-])
+@pytest.mark.parametrize(
+    "start, end, first, last",
+    [(0.4, None, 10, 49), (None, "0.4", 0, 9), ("50%", "60%", 25, 29), (1.0, "100%", 25, 49), (0.41, 0.5, 11, 12)],
+)
 def test_start_and_end(video, tmp_path, start, end, first, last):
     table, source = decode(video, tmp_path, "driver", start, end)
     assert (table["index"].iloc[0], table["index"].iloc[-1]) == (first, last)
@@ -91,10 +115,16 @@ def test_blurred_repeated_and_suspect_frames_are_set_aside():
     table = frame_table(100, sharpness=sharpness, change=change, notes=notes)
     roles, reasons = identity_roles(table, 0.1, DecodeSettings())
     assert list(np.flatnonzero(roles == "unused")) == [20, 21, 22, 23, 50, 51, 52, 53, 54, 70, 71]
-    assert reasons[20] == "blurred (0.30 of the frames around)" and reasons[50] == "like the frame before" and reasons[70] == AFTER_DAMAGE
+    assert (
+        reasons[20] == "blurred (0.30 of the frames around)"
+        and reasons[50] == "like the frame before"
+        and reasons[70] == AFTER_DAMAGE
+    )
     assert list(roles[90:]) == ["holdout"] * 10
     # Off is off, and a clip of which nothing else is left is used as it is.
-    roles, _ = identity_roles(frame_table(100, sharpness=sharpness, change=change), 0.0, DecodeSettings(min_sharpness=0, min_change=0))
+    roles, _ = identity_roles(
+        frame_table(100, sharpness=sharpness, change=change), 0.0, DecodeSettings(min_sharpness=0, min_change=0)
+    )
     assert set(roles) == {"train"}
     assert set(identity_roles(frame_table(9, change=0.1), 0.0, DecodeSettings())[0]) == {"train"}
 
@@ -129,13 +159,16 @@ def test_photos_are_all_trained_on(tmp_path):
     assert source["kind"] == "photos" and source["fps"] is None and source["duration"] == 0
 
 
-@pytest.mark.parametrize("arguments, expected", [
-    ({"start": 3.0}, "after start 3.0"),
-    ({"start": 1.0, "end": 0.5}, "not later than start"),
-    ({"start": 0.501, "end": 0.502}, "between start and end"),
-    ({"end": "120%"}, "0% to 100%"),
-    ({"start": "soon"}, "must be seconds"),
-])
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        ({"start": 3.0}, "after start 3.0"),
+        ({"start": 1.0, "end": 0.5}, "not later than start"),
+        ({"start": 0.501, "end": 0.502}, "between start and end"),
+        ({"end": "120%"}, "0% to 100%"),
+        ({"start": "soon"}, "must be seconds"),
+    ],
+)
 def test_impossible_stretches(video, tmp_path, arguments, expected):
     with pytest.raises(UserError, match=expected):
         decode(video, tmp_path, **arguments)
@@ -148,9 +181,22 @@ def test_driver_must_be_a_video(tmp_path):
         decode(tmp_path / "photo.png", tmp_path, role="driver")
 
 
-@pytest.mark.parametrize("value, expected", [
-    (12.5, (12.5, False)), ("12.5", (12.5, False)), (0, (0.0, False)), ("1:30", (90.0, False)), ("1:02:03.5", (3723.5, False)),
-    ("60%", (60.0, True)), ("101%", None), ("-1", None), (-1.0, None), ("soon", None), ("", None), ("1:", None),
-])
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        (12.5, (12.5, False)),
+        ("12.5", (12.5, False)),
+        (0, (0.0, False)),
+        ("1:30", (90.0, False)),
+        ("1:02:03.5", (3723.5, False)),
+        ("60%", (60.0, True)),
+        ("101%", None),
+        ("-1", None),
+        (-1.0, None),
+        ("soon", None),
+        ("", None),
+        ("1:", None),
+    ],
+)
 def test_ends_of_stretches(value, expected):
     assert read_time(value) == expected

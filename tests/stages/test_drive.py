@@ -37,19 +37,39 @@ def people(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_every_model_is_shown_the_same_frames(sweep: Path, people: tuple[Path, Path], tmp_path: Path) -> None:
     settings = DriveSettings(frames=16, batch_size=3)
-    drive_sweep(sweep=sweep, identity_crops=people[0], driver_crops=people[1], driven=tmp_path / "d.zip", device="cpu", settings=settings)
+    drive_sweep(
+        sweep=sweep,
+        identity_crops=people[0],
+        driver_crops=people[1],
+        driven=tmp_path / "d.zip",
+        device="cpu",
+        settings=settings,
+    )
     driven = Clip(tmp_path / "d.zip")
     assert driven.table.columns.tolist() == COLUMNS
     assert driven.table.groupby(["iteration", "protocol"]).size().to_dict() == {
-        (0, "self"): 10, (0, "cross"): 16, (30, "self"): 10, (30, "cross"): 16,
+        (0, "self"): 10,
+        (0, "cross"): 16,
+        (30, "self"): 10,
+        (30, "cross"): 16,
     }
-    frames = {i: part[["protocol", "index", "time", "run"]].to_numpy().tolist() for i, part in driven.table.groupby("iteration")}
+    frames = {
+        i: part[["protocol", "index", "time", "run"]].to_numpy().tolist()
+        for i, part in driven.table.groupby("iteration")
+    }
     assert frames[0] == frames[30]
     assert driven.table.query("protocol == 'self' and iteration == 0")["index"].tolist() == list(range(4, 14))
 
 
 def test_images_are_those_of_the_model(sweep: Path, people: tuple[Path, Path], tmp_path: Path) -> None:
-    drive_sweep(sweep=sweep, identity_crops=people[0], driver_crops=people[1], driven=tmp_path / "d.zip", device="cpu", settings=DriveSettings())
+    drive_sweep(
+        sweep=sweep,
+        identity_crops=people[0],
+        driver_crops=people[1],
+        driven=tmp_path / "d.zip",
+        device="cpu",
+        settings=DriveSettings(),
+    )
     driven, source = Clip(tmp_path / "d.zip"), Clip(people[1])
     row = driven.table.query("protocol == 'cross' and iteration == 30 and index == 7").iloc[0]
     assert (row["image"], row["matte"]) == ("cross/000030/000007.png", "cross/000030/000007.matte.png")
@@ -63,7 +83,14 @@ def test_images_are_those_of_the_model(sweep: Path, people: tuple[Path, Path], t
 
 def test_photos_are_driven_by_others_only(sweep: Path, people: tuple[Path, Path], tmp_path: Path) -> None:
     photo, _ = write_person(tmp_path / "photo", swaying(1), ["train"])
-    drive_sweep(sweep=sweep, identity_crops=photo, driver_crops=people[1], driven=tmp_path / "d.zip", device="cpu", settings=DriveSettings(frames=9))
+    drive_sweep(
+        sweep=sweep,
+        identity_crops=photo,
+        driver_crops=people[1],
+        driven=tmp_path / "d.zip",
+        device="cpu",
+        settings=DriveSettings(frames=9),
+    )
     assert set(Clip(tmp_path / "d.zip").table["protocol"]) == {"cross"}
 
 

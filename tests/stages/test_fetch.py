@@ -33,7 +33,9 @@ def index(tmp_path, monkeypatch):
 
 
 def fetch(target, **changes):
-    fetch_file(**{"package": "tiny==1.0", "member": "tiny/data/face.mp4", "sha256": SHA256, "target": target, **changes})
+    fetch_file(
+        **{"package": "tiny==1.0", "member": "tiny/data/face.mp4", "sha256": SHA256, "target": target, **changes}
+    )
 
 
 def test_writes_the_member(index, tmp_path):
@@ -41,12 +43,15 @@ def test_writes_the_member(index, tmp_path):
     assert (tmp_path / "media" / "face.mp4").read_bytes() == DATA
 
 
-@pytest.mark.parametrize("changes, expected", [
-    ({"package": "tiny==2.0"}, ["tiny==2.0: cannot be downloaded", "No matching distribution", "PIP_INDEX_URL"]),
-    ({"member": "tiny/face.mp4"}, ["no file tiny/face.mp4", "nearest: tiny/data/face.mp4"]),
-    ({"member": "tiny/data/fase.mp4"}, ["nearest: tiny/data/face.mp4"]),
-    ({"sha256": "0" * 64}, ["expected " + "0" * 64, f"found {SHA256}"]),
-])
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({"package": "tiny==2.0"}, ["tiny==2.0: cannot be downloaded", "No matching distribution", "PIP_INDEX_URL"]),
+        ({"member": "tiny/face.mp4"}, ["no file tiny/face.mp4", "nearest: tiny/data/face.mp4"]),
+        ({"member": "tiny/data/fase.mp4"}, ["nearest: tiny/data/face.mp4"]),
+        ({"sha256": "0" * 64}, ["expected " + "0" * 64, f"found {SHA256}"]),
+    ],
+)
 def test_says_what_is_wrong_and_writes_nothing(index, tmp_path, changes, expected):
     with pytest.raises(UserError) as error:
         fetch(tmp_path / "out" / "face.mp4", **changes)
@@ -66,17 +71,37 @@ def test_writes_what_an_address_gives(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["vgg.pth", "weights"]
 
 
-@pytest.mark.parametrize("source", [{}, {"package": "tiny==1.0"}, {"package": "tiny==1.0", "member": "a", "url": "https://example.org/a"}, {"member": "a"}])
+@pytest.mark.parametrize(
+    "source",
+    [
+        {},
+        {"package": "tiny==1.0"},
+        {"package": "tiny==1.0", "member": "a", "url": "https://example.org/a"},
+        {"member": "a"},
+    ],
+)
 def test_a_file_has_one_source(source):
     with pytest.raises(UserError, match=r"needs either package and member, or url"):
         read(FetchSettings, {"files": {"a": {**source, "sha256": SHA256}}}, "here")
 
 
 def test_command_line_ends_with_the_message_alone(index, tmp_path):
-    command = [sys.executable, "-m", "workflow_scripts.fetch", "--package", "tiny==1.0", "--member", "tiny/data/face.mp4"]
-    done = subprocess.run([*command, "--sha256", "1" * 64, "--target", str(tmp_path / "f")], capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "workflow_scripts.fetch",
+        "--package",
+        "tiny==1.0",
+        "--member",
+        "tiny/data/face.mp4",
+    ]
+    done = subprocess.run(
+        [*command, "--sha256", "1" * 64, "--target", str(tmp_path / "f")], capture_output=True, text=True
+    )
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
-    done = subprocess.run([*command, "--sha256", SHA256, "--target", str(tmp_path / "f")], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--sha256", SHA256, "--target", str(tmp_path / "f")], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "f").read_bytes() == DATA

@@ -33,9 +33,16 @@ def tune(room, folder, sweep=(1, 3), driver=None, **settings):
     crops, mattes, meta = room
     defaults = {"perceptual_width": 0.1, "max_batch": 2, "checkpoint_every": 2}
     finetune(
-        crops=crops, mattes=mattes, meta=meta, sweep=folder / "sweep", runs=folder / "runs", device="cpu", code="c",
-        settings=FinetuneSettings(sweep=list(sweep), **defaults | settings), driver=driver,
-    )  # fmt: skip
+        crops=crops,
+        mattes=mattes,
+        meta=meta,
+        sweep=folder / "sweep",
+        runs=folder / "runs",
+        device="cpu",
+        code="c",
+        settings=FinetuneSettings(sweep=list(sweep), **defaults | settings),
+        driver=driver,
+    )
     return {int(path.stem): path for path in sorted((folder / "sweep").glob("*.safetensors"))}
 
 
@@ -54,10 +61,14 @@ def test_iteration_zero_is_the_meta_model_with_the_mean_embedding(room, tmp_path
     base = load_model(room[2])[0].eval()
     frames = torch.from_numpy(load_person(room[0], room[1], 64).frames).permute(0, 3, 1, 2) / 255
     start = state(models[0])
-    torch.testing.assert_close(start["identity_embedding"][0], base.identity_encoder(frames).mean(0), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        start["identity_embedding"][0], base.identity_encoder(frames).mean(0), atol=1e-5, rtol=1e-4
+    )
     fold_spectral_norms(base)  # as an avatar's file has them
     for key, value in base.state_dict().items():
-        torch.testing.assert_close(start[key], value, atol=1e-7, rtol=1e-6)  # folding rounds by where the tensors lie in memory
+        torch.testing.assert_close(
+            start[key], value, atol=1e-7, rtol=1e-6
+        )  # folding rounds by where the tensors lie in memory
 
 
 def test_generator_and_embedding_learn_and_encoders_stay(room, tmp_path):
@@ -76,7 +87,9 @@ def test_settings_say_how_often_frames_are_mirrored(room):
         torch.testing.assert_close(getattr(mirrored, name), getattr(plain, name).flip(-1), rtol=0, atol=0)
     assert not torch.equal(mirrored.driver, plain.driver)
     photo = replace(person, frames=person.frames[:1], mattes=person.mattes[:1], landmarks=person.landmarks[:1])
-    plain, mirrored = (samples(photo, FinetuneSettings(mirror=mirror, extremes=0.5), 1)(step=7) for mirror in (0.0, 1.0))
+    plain, mirrored = (
+        samples(photo, FinetuneSettings(mirror=mirror, extremes=0.5), 1)(step=7) for mirror in (0.0, 1.0)
+    )
     assert torch.equal(mirrored.driver, plain.driver), "a single photo stays as it is"
 
 
@@ -84,7 +97,11 @@ def test_settings_say_how_often_unusual_faces_are_drawn(room):
     person = load_person(room[0], room[1], 64)
     landmarks = np.repeat(np.random.default_rng(0).random((1, 68, 2)), len(person.frames), axis=0)
     landmarks[3, 27:36, 0] += 0.1  # the nose of one frame points elsewhere
-    person = replace(person, landmarks=landmarks, frames=np.stack([np.full_like(frame, number) for number, frame in enumerate(person.frames)]))
+    person = replace(
+        person,
+        landmarks=landmarks,
+        frames=np.stack([np.full_like(frame, number) for number, frame in enumerate(person.frames)]),
+    )
 
     def share_of_it(extremes):
         drawn = [samples(person, FinetuneSettings(extremes=extremes), 2)(step).driver for step in range(100)]
@@ -97,7 +114,9 @@ def test_the_published_form_lets_the_pose_encoder_drift(room, tmp_path):
     models = tune(room, tmp_path, pose_encoder="published")
     before, after = state(models[0]), state(models[3])
     moved = {key for key in before if key.startswith("pose_encoder") and not torch.equal(before[key], after[key])}
-    assert moved and all(key.rsplit(".", 1)[1] in ("running_mean", "running_var", "num_batches_tracked") for key in moved)
+    assert moved and all(
+        key.rsplit(".", 1)[1] in ("running_mean", "running_var", "num_batches_tracked") for key in moved
+    )
 
 
 def test_discriminator_starts_from_the_meta_model_with_the_person_as_label(room):

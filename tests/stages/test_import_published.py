@@ -35,15 +35,23 @@ def test_a_meta_model(contents, tmp_path, capsys):
     assert net.architecture == NARROW and net.identity_embedding is None
     theirs = contents["meta"]["running_averages"]["generator"]
     assert torch.equal(net.generator.tail_conv.bias, theirs["decoder_blocks.7.bias"])
-    assert torch.equal(net.generator.blocks[2].conv1.parametrizations.weight.original, theirs["decoder_blocks.2.block.4.weight_orig"])
-    assert torch.equal(judge["linear.parametrizations.weight.original"], contents["meta"]["discriminator"]["linear.weight_orig"])
+    assert torch.equal(
+        net.generator.blocks[2].conv1.parametrizations.weight.original, theirs["decoder_blocks.2.block.4.weight_orig"]
+    )
+    assert torch.equal(
+        judge["linear.parametrizations.weight.original"], contents["meta"]["discriminator"]["linear.weight_orig"]
+    )
     assert not any(key.startswith("labels.") for key in judge)
     assert (about["form"], about["iteration"], about["weights"], about["source"]) == ("meta", 12, "average", "c.pth")
     assert len(about["sha256"]) == 64
     settings = MetaSettings(**about["settings"])
     assert (settings.batch_size, settings.identity_frames, settings.losses.embedding_match) == (4, 8, 1e-2)
     printed = capsys.readouterr().out
-    for line in ("a meta-model of the published code, iteration 12, 32 px, 3 labels", "ignored    label rows (3)", "data_root: paths of that machine"):
+    for line in (
+        "a meta-model of the published code, iteration 12, 32 px, 3 labels",
+        "ignored    label rows (3)",
+        "data_root: paths of that machine",
+    ):
         assert line in printed
     avatar, frames = Avatar.load(tmp_path / "m.safetensors", "cpu"), torch.rand(2, 3, 32, 32)
     rgb, _ = next(avatar.drive(frames, identity=avatar.identity_embedding(frames).mean(0)))
@@ -53,10 +61,17 @@ def test_a_meta_model(contents, tmp_path, capsys):
 def test_an_avatar(contents, tmp_path):
     import_published(checkpoint=write(tmp_path / "c.pth", contents["finetuned"]), model=tmp_path / "m.safetensors")
     net, about, judge = load_model(tmp_path / "m.safetensors")
-    assert torch.equal(net.identity_embedding, contents["finetuned"]["running_averages"]["generator"]["identity_embedding"])
+    assert torch.equal(
+        net.identity_embedding, contents["finetuned"]["running_averages"]["generator"]["identity_embedding"]
+    )
     assert judge == {} and not any("parametrizations" in key for key in net.state_dict())
     settings = FinetuneSettings(**about["settings"])
-    assert (settings.optimizer, settings.max_batch, settings.ema, settings.losses.embedding_match) == ("radam", 4, 0.972, 0)
+    assert (settings.optimizer, settings.max_batch, settings.ema, settings.losses.embedding_match) == (
+        "radam",
+        4,
+        0.972,
+        0,
+    )
     assert Avatar.load(tmp_path / "m.safetensors", "cpu").personal
 
 
@@ -95,7 +110,9 @@ def test_a_checkpoint_of_ours_has_everything_to_go_on(contents, tmp_path, capsys
     learner.load_state(state)
     assert step == learner.step == 12
     assert torch.equal(net.generator.tail_conv.bias, content["generator"]["decoder_blocks.7.bias"])
-    assert torch.equal(learner.average.generator.tail_conv.bias, content["running_averages"]["generator"]["decoder_blocks.7.bias"])
+    assert torch.equal(
+        learner.average.generator.tail_conv.bias, content["running_averages"]["generator"]["decoder_blocks.7.bias"]
+    )
     moments = learner.optimizers[0].state
     for parameter, theirs in (
         (net.identity_embedding, "identity_embedding"),
@@ -120,12 +137,13 @@ def test_refusals_name_the_place_and_leave_nothing(contents, tmp_path):
     whole = contents["finetuned"]
     cases = {
         r"generator\.decoder_blocks\.7\.bias: missing": changed(whole, "generator", "decoder_blocks.7.bias", None),
-        r"generator\.decoder_blocks\.7\.bias: has shape \[5\]": changed(whole, "generator", "decoder_blocks.7.bias", torch.ones(5)),
+        r"generator\.decoder_blocks\.7\.bias: has shape \[5\]": changed(
+            whole, "generator", "decoder_blocks.7.bias", torch.ones(5)
+        ),
         r"discriminator\.more: not a part": changed(whole, "discriminator", "more", torch.ones(5)),
         "has values that are not finite": changed(whole, "discriminator", "linear.bias", torch.full((1,), torch.nan)),
-        "running_averages: generator.constant.constant: missing": whole | {
-            "running_averages": changed(whole["running_averages"], "generator", "constant.constant", None)
-        },
+        "running_averages: generator.constant.constant: missing": whole
+        | {"running_averages": changed(whole["running_averages"], "generator", "constant.constant", None)},
     }
     for message, content in cases.items():
         path = write(tmp_path / "c.pth", content)
@@ -136,7 +154,11 @@ def test_refusals_name_the_place_and_leave_nothing(contents, tmp_path):
 
 
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["import_published", "--checkpoint", str(tmp_path / "gone.pth"), "--model", str(tmp_path / "m.safetensors")])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["import_published", "--checkpoint", str(tmp_path / "gone.pth"), "--model", str(tmp_path / "m.safetensors")],
+    )
     with pytest.raises(SystemExit) as end:
         run(main)
     assert end.value.code == 1
@@ -148,15 +170,19 @@ def test_the_workflow_imports_what_meta_source_names(tmp_path):
     media.touch()
     checkpoint = tmp_path / "their.pth"
     values = {
-        "identities": {"a": {"media": str(media)}}, "drivers": {"b": {"media": str(media)}}, "meta": {"source": str(checkpoint)},
+        "identities": {"a": {"media": str(media)}},
+        "drivers": {"b": {"media": str(media)}},
+        "meta": {"source": str(checkpoint)},
         "score": {"descriptor_weights": str(media)},
-    }  # fmt: skip
+    }
     with pytest.raises(UserError, match="neither 'train', 'bundled' nor an existing model file"):
         load_config(values)
     checkpoint.touch()
     assert load_config(values).imported_checkpoint() == str(checkpoint)
     assert load_config(values | {"meta": {}}).imported_checkpoint() is None
-    with pytest.raises(UserError, match=r"their\.pth' is a checkpoint .* need model\.preset: published \(it is small\)"):
+    with pytest.raises(
+        UserError, match=r"their\.pth' is a checkpoint .* need model\.preset: published \(it is small\)"
+    ):
         load_config(values | {"model": {"preset": "small"}})
 
 

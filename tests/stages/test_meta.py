@@ -32,12 +32,19 @@ def clips(tmp_path_factory):
 
 
 def make(clips, folder, dry_run=False, **settings):
-    outputs = MetaOutputs(folder / "model.safetensors", folder / "curves.csv", folder / "metrics.json", folder / "preview.png")
+    outputs = MetaOutputs(
+        folder / "model.safetensors", folder / "curves.csv", folder / "metrics.json", folder / "preview.png"
+    )
     make_meta_model(
-        clips=Clips(*zip(*clips)), outputs=outputs, runs=folder / "runs", device="cpu", code="c",
+        clips=Clips(*zip(*clips)),
+        outputs=outputs,
+        runs=folder / "runs",
+        device="cpu",
+        code="c",
         settings=MetaSettings(**{"perceptual_width": 0.1, "batch_size": 2, "identity_frames": 1, **settings}),
-        model_settings=SMALL, dry_run=dry_run,
-    )  # fmt: skip
+        model_settings=SMALL,
+        dry_run=dry_run,
+    )
     return outputs
 
 
@@ -52,7 +59,12 @@ def test_training_writes_model_curves_and_preview(clips, tmp_path):
     assert curves.pose_response.notna().tolist() == [False, True, True]
     assert cv2.imread(str(outputs.preview)).shape == (3 * 64, 7 * 64, 3)
     facts = json.loads(outputs.metrics.read_text())
-    assert facts["steps"] == 3 and facts["million_parameters"]["generator"] > 1 and facts["last"]["pose_response"] >= 0 and facts["best"] is None
+    assert (
+        facts["steps"] == 3
+        and facts["million_parameters"]["generator"] > 1
+        and facts["last"]["pose_response"] >= 0
+        and facts["best"] is None
+    )
 
 
 def test_frozen_norms_stay_as_they_were_before_the_first_step(clips, tmp_path):
@@ -60,7 +72,9 @@ def test_frozen_norms_stay_as_they_were_before_the_first_step(clips, tmp_path):
         net = load_model(make(clips, tmp_path / folder, **settings).model)[0]
         return torch.cat([buffer.flatten() for name, buffer in net.named_buffers() if name.endswith("running_mean")])
 
-    assert torch.equal(statistics("frozen", steps=1, frozen_norms=True), statistics("frozen", steps=3, frozen_norms=True))
+    assert torch.equal(
+        statistics("frozen", steps=1, frozen_norms=True), statistics("frozen", steps=3, frozen_norms=True)
+    )
     assert not torch.equal(statistics("batch", steps=1), statistics("batch", steps=3))
 
 
@@ -81,7 +95,9 @@ def test_learning_rates_fall_over_the_last_share_of_the_steps(clips, tmp_path):
         return load_model(make(clips, tmp_path / folder, ema=0.0, **settings).model)[0].generator.constant
 
     first = constant("first", steps=1)
-    torch.testing.assert_close(2 * (constant("falling", steps=2, decay=1.0) - first), constant("plain", steps=2) - first, atol=1e-6, rtol=0.01)
+    torch.testing.assert_close(
+        2 * (constant("falling", steps=2, decay=1.0) - first), constant("plain", steps=2) - first, atol=1e-6, rtol=0.01
+    )
 
 
 def test_a_longer_run_with_falling_rates_is_another_run(clips, tmp_path, capsys):
@@ -104,7 +120,9 @@ def test_training_may_start_from_another_run(clips, tmp_path, capsys):
     (run,) = (tmp_path / "first" / "runs").iterdir()
     second = make(clips[:1], tmp_path / "second", steps=1, seed=2, start=str(run))
     assert "starting from step 1 of" in (printed := capsys.readouterr().out) and "label rows begin anew" in printed
-    before, after = (load_model(made.model)[0].generator.tail_conv.parametrizations.weight.original for made in (first, second))
+    before, after = (
+        load_model(made.model)[0].generator.tail_conv.parametrizations.weight.original for made in (first, second)
+    )
     assert 0 < (before - after).abs().max() < 1e-3
     with pytest.raises(UserError, match=r"meta\.start: 'gone' holds no checkpoint"):
         make(clips, tmp_path / "x", steps=1, start="gone")
@@ -115,13 +133,22 @@ def test_a_warm_up_may_go_before_a_start_too_and_changes_the_pose_encoder_alone(
     first = make(clips, tmp_path / "first", steps=1, pose_warmup=2)
     run = only_run(tmp_path / "first")
     still = {"steps": 1, "seed": 2, "start": run, "learning_rate": 1e-9, "ema": 0.999}
-    plain, warmed = (make(clips, tmp_path / name, **still, **extra) for name, extra in (("plain", {"pose_warmup": 2}), ("warmed", {"start_warmup": 2})))
+    plain, warmed = (
+        make(clips, tmp_path / name, **still, **extra)
+        for name, extra in (("plain", {"pose_warmup": 2}), ("warmed", {"start_warmup": 2}))
+    )
     nets = [load_model(made.model)[0] for made in (first, plain, warmed)]
     for part in ("generator.constant", "identity_encoder.fc.weight"):
         torch.testing.assert_close(nets[2].get_parameter(part), nets[0].get_parameter(part), atol=1e-5, rtol=0)
-    moved = [(net.pose_encoder.classifier[1].weight - nets[0].pose_encoder.classifier[1].weight).abs().max().item() for net in nets[1:]]
+    moved = [
+        (net.pose_encoder.classifier[1].weight - nets[0].pose_encoder.classifier[1].weight).abs().max().item()
+        for net in nets[1:]
+    ]
     assert moved[0] < 1e-7 < 5e-6 < moved[1]
-    with pytest.raises(UserError, match=r"meta\.start_warmup: 2 needs meta\.start; before a training from the seed it is meta\.pose_warmup"):
+    with pytest.raises(
+        UserError,
+        match=r"meta\.start_warmup: 2 needs meta\.start; before a training from the seed it is meta\.pose_warmup",
+    ):
         make(clips, tmp_path / "x", steps=1, start_warmup=2)
 
 
@@ -145,7 +172,9 @@ def test_what_cannot_change_when_a_run_goes_on_is_refused_by_name(clips, tmp_pat
     make(clips, tmp_path / "first", steps=1)
     run = only_run(tmp_path / "first")
     refused = r"meta\.resume: '.*' cannot go on with other "
-    with pytest.raises(UserError, match=refused + r"people: was 2 \(red, green\), is 1 \(red\)\. meta\.start takes over what fits"):
+    with pytest.raises(
+        UserError, match=refused + r"people: was 2 \(red, green\), is 1 \(red\)\. meta\.start takes over what fits"
+    ):
         make(clips[:1], tmp_path / "x", steps=2, resume=run)
     with pytest.raises(UserError, match=refused + r"meta\.optimizer: was 'adam', is 'radam'"):
         make(clips, tmp_path / "x", steps=2, resume=run, optimizer="radam")
@@ -170,8 +199,12 @@ def test_fewer_samples_at_a_time_where_memory_runs_out(clips, tmp_path, monkeypa
 
     monkeypatch.setattr(reenact.training.loop, "find_gradients", scarce)
     make(clips, tmp_path, steps=1)
-    assert sizes == [[2], [1, 1]] and "meta: out of memory with 2 samples at a time; trying 1" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"out of memory with 1 samples at a time; raise meta\.accumulate, or set meta\.precision: bf16"):
+    assert (
+        sizes == [[2], [1, 1]] and "meta: out of memory with 2 samples at a time; trying 1" in capsys.readouterr().out
+    )
+    with pytest.raises(
+        UserError, match=r"out of memory with 1 samples at a time; raise meta\.accumulate, or set meta\.precision: bf16"
+    ):
         make(clips, tmp_path, steps=2)
 
 
@@ -187,17 +220,31 @@ def test_a_dry_run_says_what_training_needs_and_writes_nothing(clips, tmp_path, 
 
 def test_settings_and_where_they_come_from_are_printed(clips, tmp_path, monkeypatch, capsys):
     make(clips, tmp_path, steps=1, learning_rate=3e-4, ema=0.9, mirror=0.5)
-    flags = ["--settings", "{ema: 0.8, mirror: 0.25}", "--mirror", "0.1", "--losses.pixel", "2", "--resume", only_run(tmp_path), "--print-settings"]
+    flags = [
+        "--settings",
+        "{ema: 0.8, mirror: 0.25}",
+        "--mirror",
+        "0.1",
+        "--losses.pixel",
+        "2",
+        "--resume",
+        only_run(tmp_path),
+        "--print-settings",
+    ]
     monkeypatch.setattr(sys, "argv", ["meta", *flags])
     with pytest.raises(SystemExit) as stop:
         workflow_scripts.meta.main()
     assert stop.value.code == 0
     printed = capsys.readouterr().out.splitlines()
     assert {
-        "meta.learning_rate: 0.0003  (checkpoint)", "meta.ema: 0.8  (settings file)", "meta.mirror: 0.1  (command line)",
-        "meta.losses.pixel: 2.0  (command line)", "meta.losses.dice: 1.0  (checkpoint)", "meta.name: \"meta\"  (default)",
+        "meta.learning_rate: 0.0003  (checkpoint)",
+        "meta.ema: 0.8  (settings file)",
+        "meta.mirror: 0.1  (command line)",
+        "meta.losses.pixel: 2.0  (command line)",
+        "meta.losses.dice: 1.0  (checkpoint)",
+        'meta.name: "meta"  (default)',
         'model.preset: "small"  (checkpoint)',
-    } <= set(printed)  # fmt: skip
+    } <= set(printed)
 
 
 def test_an_avatar_is_no_meta_model(clips, tmp_path):

@@ -53,13 +53,21 @@ def negative(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "Avatar", Negative)
 
 
-def write_driver(folder: Path, frames: Iterable[np.ndarray], times: list[float], last: float, audio: bool) -> dict[str, Path]:
+def write_driver(
+    folder: Path, frames: Iterable[np.ndarray], times: list[float], last: float, audio: bool
+) -> dict[str, Path]:
     """Crops, source.json and (with sound) the media of a driver; returns render_pair's paths."""
     durations = [*np.diff(times).tolist(), last]
-    table = pd.DataFrame({
-        "index": range(len(times)), "time": times, "source_time": [START + t for t in times], "duration": durations,
-        "role": "drive", "image": [f"{i:06d}.png" for i in range(len(times))],
-    })
+    table = pd.DataFrame(
+        {
+            "index": range(len(times)),
+            "time": times,
+            "source_time": [START + t for t in times],
+            "duration": durations,
+            "role": "drive",
+            "image": [f"{i:06d}.png" for i in range(len(times))],
+        }
+    )
     with write_clip(folder / "crops.zip") as writer:
         for name, frame in zip(table["image"], frames):
             writer.add(name, frame)
@@ -69,8 +77,12 @@ def write_driver(folder: Path, frames: Iterable[np.ndarray], times: list[float],
         sound = ffmpeg.input(f"sine=440:d={START + times[-1] + last + 1}", f="lavfi")
         sound.output(str(folder / "driver.m4a"), acodec="aac").run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True)
     return dict(
-        driver_crops=folder / "crops.zip", driver_media=folder / "driver.m4a", driver_source=folder / "source.json",
-        stem=folder / "out" / "a", model=folder / "model.safetensors", device="cpu",
+        driver_crops=folder / "crops.zip",
+        driver_media=folder / "driver.m4a",
+        driver_source=folder / "source.json",
+        stem=folder / "out" / "a",
+        model=folder / "model.safetensors",
+        device="cpu",
     )
 
 
@@ -84,7 +96,9 @@ def shown(path: Path) -> tuple[list[float], list[np.ndarray]]:
 def answer(crop: np.ndarray, side: int = 128) -> np.ndarray:
     """What `Negative` makes of a crop, on black."""
     small = cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA)
-    return cv2.resize((255 - small) * (oval(64)[..., None] / 255), (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 255)
+    return cv2.resize((255 - small) * (oval(64)[..., None] / 255), (side, side), interpolation=cv2.INTER_CUBIC).clip(
+        0, 255
+    )
 
 
 def test_frames_times_sound_and_places(tmp_path: Path, negative: None) -> None:
@@ -92,7 +106,9 @@ def test_frames_times_sound_and_places(tmp_path: Path, negative: None) -> None:
     times = [0.0, *np.cumsum([0.04, 0.04, 0.1, 0.033, 0.033, 0.2, 0.04, 0.04, 0.04, 0.04]).tolist()]
     paths = write_driver(tmp_path, frames, times, last=0.12, audio=True)
     person, _ = write_person(tmp_path / "person", [np.full((256, 256, 3), 200, np.uint8)], ["train"])
-    render.render_pair(**paths, identity_crops=person, settings=RenderSettings(height=128, batch_size=4, preset="ultrafast"))
+    render.render_pair(
+        **paths, identity_crops=person, settings=RenderSettings(height=128, batch_size=4, preset="ultrafast")
+    )
     for suffix, width in ((".mp4", 128), (".side_by_side.mp4", 384)):
         path = paths["stem"].with_name("a" + suffix)
         with av.open(str(path)) as container:
@@ -119,7 +135,9 @@ def test_no_sound(tmp_path: Path, negative: None, has: bool, wanted: str) -> Non
     for suffix, width in ((".mp4", 256), (".side_by_side.mp4", 512)):
         with av.open(str(paths["stem"].with_name("a" + suffix))) as container:
             assert not container.streams.audio
-            assert (container.streams.video[0].frames, container.streams.video[0].width) == (3, width), "without the person's crops: two panels"
+            assert (container.streams.video[0].frames, container.streams.video[0].width) == (3, width), (
+                "without the person's crops: two panels"
+            )
 
 
 def test_nothing_is_left_when_it_fails(tmp_path: Path, negative: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,8 +216,10 @@ RATES = {
     "variable": np.cumsum([0.0, *np.random.default_rng(3).choice([0.02, 1001 / 30000, 0.05, 0.04], 55)]).tolist(),
 }
 KINDS = {
-    "avatar": (".mp4", "h264", "yuv420p"), "side_by_side": (".side_by_side.mp4", "h264", "yuv420p"),
-    "alpha": (".alpha.mov", "prores", "yuva444p12le"), "on_background": (".on_background.mp4", "h264", "yuv420p"),
+    "avatar": (".mp4", "h264", "yuv420p"),
+    "side_by_side": (".side_by_side.mp4", "h264", "yuv420p"),
+    "alpha": (".alpha.mov", "prores", "yuva444p12le"),
+    "on_background": (".on_background.mp4", "h264", "yuv420p"),
     "pasted": (".pasted.mp4", "h264", "yuv420p"),
 }
 FLASH = 30
@@ -217,20 +237,33 @@ def clapper(folder: Path, times: list[float], start: int) -> dict[str, Path]:
     beep = ffmpeg.input(f"sine=1000:r=48000:d={ends[-1]}", f="lavfi")
     beep = beep.filter("volume", volume=0, enable=f"not(between(t,{times[FLASH]},{times[FLASH] + 0.03}))")
     beep.output(str(folder / "beep.wav")).run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True)
-    add_audio(silent=folder / "silent.mp4", media=folder / "beep.wav", start=0, duration=ends[-1], video=folder / "driver.mp4")
+    add_audio(
+        silent=folder / "silent.mp4", media=folder / "beep.wav", start=0, duration=ends[-1], video=folder / "driver.mp4"
+    )
     rows = range(start, len(times))
-    table = pd.DataFrame({
-        "index": rows, "time": [times[r] - times[start] for r in rows], "source_time": [times[r] for r in rows],
-        "duration": [ends[r] - times[r] for r in rows], "role": "drive", "image": [f"{r:06d}.png" for r in rows], **SQUARE,
-    })
+    table = pd.DataFrame(
+        {
+            "index": rows,
+            "time": [times[r] - times[start] for r in rows],
+            "source_time": [times[r] for r in rows],
+            "duration": [ends[r] - times[r] for r in rows],
+            "role": "drive",
+            "image": [f"{r:06d}.png" for r in rows],
+            **SQUARE,
+        }
+    )
     with write_clip(folder / "crops.zip") as crops:
         for r, name in zip(rows, table["image"]):
             crops.add(name, np.full((64, 64, 3), level[r], np.uint8))
         crops.finish(table)
     (folder / "source.json").write_text(json.dumps({"audio": True}))
     return dict(
-        driver_crops=folder / "crops.zip", driver_media=folder / "driver.mp4", driver_source=folder / "source.json",
-        stem=folder / "out" / "clap", model=folder / "model.safetensors", device="cpu",
+        driver_crops=folder / "crops.zip",
+        driver_media=folder / "driver.mp4",
+        driver_source=folder / "source.json",
+        stem=folder / "out" / "clap",
+        model=folder / "model.safetensors",
+        device="cpu",
     )
 
 
@@ -250,7 +283,9 @@ def test_every_output_at_every_rate(tmp_path: Path, negative: None, rate: str, s
     times = RATES[rate]
     paths = clapper(tmp_path, times, start)
     background = "#0000ff"
-    settings = RenderSettings(outputs=[*KINDS, "frames"], height=64, preset="ultrafast", background=background, feather=0.1)
+    settings = RenderSettings(
+        outputs=[*KINDS, "frames"], height=64, preset="ultrafast", background=background, feather=0.1
+    )
     render.render_pair(**paths, settings=settings)
     wanted = [time - times[start] for time in times[start:]]
     for kind, (suffix, codec, pix_fmt) in KINDS.items():
@@ -258,13 +293,20 @@ def test_every_output_at_every_rate(tmp_path: Path, negative: None, rate: str, s
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             assert (stream.codec_context.codec.canonical_name, stream.codec_context.pix_fmt) == (codec, pix_fmt), kind
-            assert float(stream.duration * stream.time_base) == pytest.approx(wanted[-1] + 0.04, abs=1e-3), "to the frame"
+            assert float(stream.duration * stream.time_base) == pytest.approx(wanted[-1] + 0.04, abs=1e-3), (
+                "to the frame"
+            )
         found, pictures = shown(path)
         assert found == pytest.approx(wanted, abs=1e-3), kind
         height, width = pictures[0].shape[:2]
-        middle = [picture[height // 2 - 2, -32 if kind == "side_by_side" else 88 if kind == "pasted" else width // 2].mean() for picture in pictures]
+        middle = [
+            picture[height // 2 - 2, -32 if kind == "side_by_side" else 88 if kind == "pasted" else width // 2].mean()
+            for picture in pictures
+        ]
         assert int(np.argmax(middle)) == FLASH - start and np.sum(np.array(middle) > 128) == 1, kind
-        assert abs(heard(path) - found[FLASH - start]) < 0.02, f"{kind}: less than a frame of 1/50 s between flash and beep"
+        assert abs(heard(path) - found[FLASH - start]) < 0.02, (
+            f"{kind}: less than a frame of 1/50 s between flash and beep"
+        )
     table = pd.read_csv(paths["stem"].with_name("clap.frames") / "times.csv")
     assert table["time"].tolist() == pytest.approx(wanted) and table["index"].tolist() == list(range(start, len(times)))
     check_pictures(paths["stem"], FLASH - start)
@@ -279,7 +321,9 @@ def check_pictures(stem: Path, flash: int) -> None:
     assert np.abs(on_blue[2, 2] - [0, 0, 255]).max() < 12 and on_blue[32, 32].min() > 240
     pasted = shown(stem.with_name("clap.pasted.mp4"))[1]
     assert pasted[flash].shape == (120, 160, 3)
-    assert pasted[flash][58, 88].min() > 240 and pasted[flash][5, 5].max() < 16, "the avatar in the square, the driver around it"
+    assert pasted[flash][58, 88].min() > 240 and pasted[flash][5, 5].max() < 16, (
+        "the avatar in the square, the driver around it"
+    )
     assert pasted[flash - 1][58, 88].max() < 16 and pasted[flash - 1][5, 5].min() > 240
 
 
@@ -302,8 +346,12 @@ def test_transparent_webm_with_sound(tmp_path: Path, negative: None) -> None:
 
 def test_sound_of_a_file(tmp_path: Path, negative: None) -> None:
     paths = clapper(tmp_path, RATES["25"], 7)
-    render.render_pair(**paths, settings=RenderSettings(outputs=["avatar"], audio=str(tmp_path / "beep.wav"), height=64))
-    assert heard(paths["stem"].with_name("clap.mp4")) == pytest.approx(RATES["25"][FLASH], abs=0.02), "from its own beginning"
+    render.render_pair(
+        **paths, settings=RenderSettings(outputs=["avatar"], audio=str(tmp_path / "beep.wav"), height=64)
+    )
+    assert heard(paths["stem"].with_name("clap.mp4")) == pytest.approx(RATES["25"][FLASH], abs=0.02), (
+        "from its own beginning"
+    )
 
 
 def test_results_do_not_depend_on_batches_and_threads(tmp_path: Path) -> None:
@@ -312,9 +360,15 @@ def test_results_do_not_depend_on_batches_and_threads(tmp_path: Path) -> None:
     save_model(paths["model"], Reenactor(PRESETS["small"], personal=True), {})
     pixels = []
     for size in (2, 8):
-        settings = RenderSettings(outputs=["frames"], height=64, batch_size=size, pose={"smoothing": "savgol", "window": 5})
+        settings = RenderSettings(
+            outputs=["frames"], height=64, batch_size=size, pose={"smoothing": "savgol", "window": 5}
+        )
         render.render_pair(**paths, settings=settings)
-        pixels.append(np.stack([cv2.imread(str(f), -1) for f in sorted(paths["stem"].with_name("a.frames").glob("*.png"))])[..., 3].astype(int))
+        pixels.append(
+            np.stack([cv2.imread(str(f), -1) for f in sorted(paths["stem"].with_name("a.frames").glob("*.png"))])[
+                ..., 3
+            ].astype(int)
+        )
     assert len(pixels[0]) == 7
     assert np.abs(pixels[0] - pixels[1]).max() <= 1
 

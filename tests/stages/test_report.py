@@ -19,10 +19,25 @@ from reenact.stages.score import COLUMNS
 from reenact.stages.select import select_model
 from reenact.training.previews import write_grid
 
-CONFIG = {"device": "cpu", "crop": {"size": 256}, "finetune": {"sweep": [30, 60], "losses": {"pixel": 0.5}}, "note": "<script>alert(1)</script>"}
+CONFIG = {
+    "device": "cpu",
+    "crop": {"size": 256},
+    "finetune": {"sweep": [30, 60], "losses": {"pixel": 0.5}},
+    "note": "<script>alert(1)</script>",
+}
 SOURCE = {
-    "media": "films/woman.mp4", "kind": "video", "width": 640, "height": 360, "frames": 14, "fps": 23.976, "duration": 0.58,
-    "start": 0.0, "end": 0.58, "audio": True, "damaged_frames": 0, "steps": [],
+    "media": "films/woman.mp4",
+    "kind": "video",
+    "width": 640,
+    "height": 360,
+    "frames": 14,
+    "fps": 23.976,
+    "duration": 0.58,
+    "start": 0.0,
+    "end": 0.58,
+    "audio": True,
+    "damaged_frames": 0,
+    "steps": [],
 }
 
 
@@ -40,7 +55,11 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.sources += [value or "" for name, value in attributes if name in ("src", "srcset", "poster") or (name == "href" and tag != "a")]
+        self.sources += [
+            value or ""
+            for name, value in attributes
+            if name in ("src", "srcset", "poster") or (name == "href" and tag != "a")
+        ]
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -57,21 +76,52 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     avatar = root / "avatars" / "woman"
     (avatar / "sweep").mkdir(parents=True)
     rows = [
-        {"model": m, "protocol": p, "frames": 96, "identity_error": 0.1, "motion_error": 0.05, "descriptor": "dlib ResNet-29 v1",
-         "perceptual_network": "VGG-19", "failed": 0.25, "jitter": 1.5} | ({"pose_error": 0.1, "psnr": 20.0} if p == "self" else {})
-        for p in ("self", "cross") for m in ("mean_image", "0", "30", "60")
+        {
+            "model": m,
+            "protocol": p,
+            "frames": 96,
+            "identity_error": 0.1,
+            "motion_error": 0.05,
+            "descriptor": "dlib ResNet-29 v1",
+            "perceptual_network": "VGG-19",
+            "failed": 0.25,
+            "jitter": 1.5,
+        }
+        | ({"pose_error": 0.1, "psnr": 20.0} if p == "self" else {})
+        for p in ("self", "cross")
+        for m in ("mean_image", "0", "30", "60")
     ]
     pd.DataFrame(rows).reindex(columns=COLUMNS).to_csv(avatar / "scores.csv", index=False)
     frames = [
-        {"model": m, "protocol": p, "part": part, "run": run, "index": 8 * run + i, "failed": 0, "identity_error": 0.1 + 0.001 * i, "pose_error": 0.1, "motion_error": 0.05}
-        for p in ("self", "cross") for m in ("0", "30", "60") for run, part in enumerate(("select", "check")) for i in range(8)
+        {
+            "model": m,
+            "protocol": p,
+            "part": part,
+            "run": run,
+            "index": 8 * run + i,
+            "failed": 0,
+            "identity_error": 0.1 + 0.001 * i,
+            "pose_error": 0.1,
+            "motion_error": 0.05,
+        }
+        for p in ("self", "cross")
+        for m in ("0", "30", "60")
+        for run, part in enumerate(("select", "check"))
+        for i in range(8)
     ]
     pd.DataFrame(frames).to_csv(avatar / "frame_scores.csv", index=False)
     for iteration in (0, 30, 60):
         (avatar / "sweep" / f"{iteration:06d}.safetensors").write_text("x" * 1000)
     select_model(
-        scores=avatar / "scores.csv", frame_scores=avatar / "frame_scores.csv", sweep=avatar / "sweep", model=avatar / "model.safetensors", table=avatar / "sweep.csv",
-        plot=avatar / "sweep.png", selected=avatar / "selected.json", wanted=60, settings=SelectSettings(),
+        scores=avatar / "scores.csv",
+        frame_scores=avatar / "frame_scores.csv",
+        sweep=avatar / "sweep",
+        model=avatar / "model.safetensors",
+        table=avatar / "sweep.csv",
+        plot=avatar / "sweep.png",
+        selected=avatar / "selected.json",
+        wanted=60,
+        settings=SelectSettings(),
     )
     curves = pd.DataFrame({"step": range(1, 61), "adversarial": np.linspace(1, 0, 60), "dice": 0.5, "seconds": 1.0})
     (root / "meta" / "small").mkdir(parents=True)
@@ -104,11 +154,21 @@ def test_everything_is_there(results: Path, tmp_path: Path) -> None:
     page = Page(text)
     assert page.open == []
     assert page.tags.count("video") == 1, "side by side only: the avatar alone is in it"
-    assert text.count("<tr class=\"chosen\">") == 2, "in both protocols"
+    assert text.count('<tr class="chosen">') == 2, "in both protocols"
     assert page.tags.count("figure") == 1 + 5 + 5
     assert "Chosen iteration: 60 (your choice)" in text and "took no part in the choice" in text
-    for expected in ("Two people", "dlib ResNet-29 v1", "VGG-19", "mean image", "0, not fine-tuned", "woman.mp4: 640 × 360 px, 14 frames", "25%",
-                     "losses.pixel", "held out", "finetune"):
+    for expected in (
+        "Two people",
+        "dlib ResNet-29 v1",
+        "VGG-19",
+        "mean image",
+        "0, not fine-tuned",
+        "woman.mp4: 640 × 360 px, 14 frames",
+        "25%",
+        "losses.pixel",
+        "held out",
+        "finetune",
+    ):
         assert expected in text, expected
 
 
@@ -123,11 +183,17 @@ def test_it_needs_nothing_else(results: Path, tmp_path: Path) -> None:
 
 
 def test_the_same_twice(results: Path, tmp_path: Path) -> None:
-    assert build(results, tmp_path / "a.html", everything(results)) == build(results, tmp_path / "b.html", everything(results))
+    assert build(results, tmp_path / "a.html", everything(results)) == build(
+        results, tmp_path / "b.html", everything(results)
+    )
 
 
 def test_only_what_is_given_is_shown(results: Path, tmp_path: Path) -> None:
-    given = [results / "avatars" / "woman" / "scores.csv", results / "renders" / "woman" / "man.mp4", results / "renders" / "woman" / "absent.mp4"]
+    given = [
+        results / "avatars" / "woman" / "scores.csv",
+        results / "renders" / "woman" / "man.mp4",
+        results / "renders" / "woman" / "absent.mp4",
+    ]
     text = build(results, tmp_path / "index.html", given)
     assert Page(text).tags.count("video") == 1
     for absent in ("Chosen iteration", "Drivers", "Meta-model", "Footage"):
@@ -142,7 +208,9 @@ def test_every_kind_of_render_is_shown_or_named(results: Path, tmp_path: Path) -
     (folder / "man.frames").mkdir()
     for name in ("000000.png", "times.csv"):
         (folder / "man.frames" / name).write_text("")
-    given = [folder / f"man{suffix}" for suffix in (".mp4", ".side_by_side.mp4", ".pasted.mp4", ".alpha.mov", ".frames")]
+    given = [
+        folder / f"man{suffix}" for suffix in (".mp4", ".side_by_side.mp4", ".pasted.mp4", ".alpha.mov", ".frames")
+    ]
     text = build(results, tmp_path / "index.html", given)
     assert Page(text).tags.count("video") == 2
     assert "Also in results/renders/woman: man.alpha.mov, man.frames." in text
@@ -156,8 +224,15 @@ def test_an_imported_meta_model_has_no_curves(results: Path, tmp_path: Path) -> 
 
 
 def test_lost_frames_and_doubtful_mattes_are_named() -> None:
-    crops = pd.DataFrame({"status": ["tracked", "dropped", "dropped", "held"], "reason": ["", "no face", "blurred", "no face"]})
+    crops = pd.DataFrame(
+        {"status": ["tracked", "dropped", "dropped", "held"], "reason": ["", "no face", "blurred", "no face"]}
+    )
     assert _lost(crops) == ["2 of 4 frames left out (1 no face, 1 blurred).", "1 of 4 frames held (1 no face)."]
-    mattes = pd.DataFrame({"time": [0.0, 0.5], "coverage": [0.4, 0.2], "warning": ["", "coverage jumps from 40% to 20%"]})
-    assert _matted(mattes) == ["The person covers 30% of the crops (20% to 40%).", "Look at 1 matte, the first at 0.50 s: coverage jumps from 40% to 20%."]
+    mattes = pd.DataFrame(
+        {"time": [0.0, 0.5], "coverage": [0.4, 0.2], "warning": ["", "coverage jumps from 40% to 20%"]}
+    )
+    assert _matted(mattes) == [
+        "The person covers 30% of the crops (20% to 40%).",
+        "Look at 1 matte, the first at 0.50 s: coverage jumps from 40% to 20%.",
+    ]
     assert _lost(crops[:1]) == _matted(mattes[:0]) == []

@@ -31,7 +31,12 @@ def pretend(path: Path, protocols: dict[str, tuple[np.ndarray, int]]) -> None:
     rows, matte = [], resize_area(oval()[None], SIZE)[0]
     with write_clip(path) as writer:
         for protocol, (truth, first) in protocols.items():
-            kinds = {PERFECT: truth, FROZEN: truth[[0] * len(truth)], LATE: truth[[0, *range(len(truth) - 1)]], BLANK: np.zeros_like(truth)}
+            kinds = {
+                PERFECT: truth,
+                FROZEN: truth[[0] * len(truth)],
+                LATE: truth[[0, *range(len(truth) - 1)]],
+                BLANK: np.zeros_like(truth),
+            }
             for iteration, images in kinds.items():
                 for step, image in enumerate(images):
                     name = f"{protocol}/{iteration:06d}/{step}"
@@ -45,14 +50,22 @@ def pretend(path: Path, protocols: dict[str, tuple[np.ndarray, int]]) -> None:
 def scores(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("score")
     held_out = swaying(10)
-    person = write_person(folder / "person", [portrait(turn=t) for t in (-6, 0, 6)] + held_out, ["train"] * 3 + ["holdout"] * 10)
+    person = write_person(
+        folder / "person", [portrait(turn=t) for t in (-6, 0, 6)] + held_out, ["train"] * 3 + ["holdout"] * 10
+    )
     # Another head: wider, darker, and upside down in colour, but the same movement.
     other = [255 - np.ascontiguousarray(frame[:, ::-1]) // 2 for frame in held_out]
     driver = write_person(folder / "driver", other, ["drive"] * 10)
     pretend(folder / "driven.zip", {"self": (masked(held_out), 3), "cross": (masked(held_out), 0)})
     score_avatar(
-        driven=folder / "driven.zip", identity_crops=person[0], identity_mattes=person[1], driver_crops=driver[0],
-        driver_mattes=driver[1], scores=folder / "scores.csv", frame_scores=folder / "frame_scores.csv", settings=SETTINGS,
+        driven=folder / "driven.zip",
+        identity_crops=person[0],
+        identity_mattes=person[1],
+        driver_crops=driver[0],
+        driver_mattes=driver[1],
+        scores=folder / "scores.csv",
+        frame_scores=folder / "frame_scores.csv",
+        settings=SETTINGS,
     )
     table = pd.read_csv(folder / "scores.csv", dtype={"model": str}).set_index(["protocol", "model"])
     table.attrs["frames"] = pd.read_csv(folder / "frame_scores.csv", dtype={"model": str})
@@ -73,7 +86,11 @@ def test_the_truth_scores_as_the_truth(scores: pd.DataFrame) -> None:
     perfect, real = scores.loc[("self", str(PERFECT))], scores.loc[("self", "real_frames")]
     assert (perfect["pose_error"], perfect["motion_error"], perfect["perceptual"]) == (0, 0, 0)
     assert (perfect["psnr"], perfect["ssim"], perfect["matte_iou"], perfect["jitter"]) == (100, 1, 1, 1)
-    assert perfect["aligned_error"] == pytest.approx(0, abs=1e-9) and perfect["mouth_correlation"] == pytest.approx(1) and perfect["csim"] > 0.95
+    assert (
+        perfect["aligned_error"] == pytest.approx(0, abs=1e-9)
+        and perfect["mouth_correlation"] == pytest.approx(1)
+        and perfect["csim"] > 0.95
+    )
     assert perfect["sharpness"] == pytest.approx(1, abs=0.15), "the same person, other frames"
     assert perfect["identity_error"] == real["identity_error"] < 0.05
 
@@ -110,7 +127,9 @@ def test_errors_by_frame_average_to_the_scores(scores: pd.DataFrame) -> None:
     assert list(frames) == FRAME_COLUMNS
     means = frames.groupby(["protocol", "model"])[["identity_error", "pose_error", "motion_error", "failed"]].mean()
     for name in means:
-        pd.testing.assert_series_equal(means[name], scores[name].reindex(means.index), check_names=False, check_dtype=False, rtol=1e-4, atol=1e-6)
+        pd.testing.assert_series_equal(
+            means[name], scores[name].reindex(means.index), check_names=False, check_dtype=False, rtol=1e-4, atol=1e-6
+        )
     assert set(frames["part"]) == {"select"}, "ten frames are too few to set some aside"
 
 
@@ -126,11 +145,20 @@ def test_mistakes(tmp_path: Path) -> None:
     blank = [np.zeros_like(frame) for frame in frames]
     driver = write_person(tmp_path / "driver", frames, ["drive"] * 3)
     pretend(tmp_path / "driven.zip", {"cross": (masked(frames), 0)})
-    for roles, pictures, message in [("holdout", frames, "no training frame"), ("train", blank, "no face found in any of 2 training frames")]:
+    for roles, pictures, message in [
+        ("holdout", frames, "no training frame"),
+        ("train", blank, "no face found in any of 2 training frames"),
+    ]:
         person = write_person(tmp_path / "person", pictures, [roles] * 3)
         with pytest.raises(UserError, match=message):
             score_avatar(
-                driven=tmp_path / "driven.zip", identity_crops=person[0], identity_mattes=person[1], driver_crops=driver[0],
-                driver_mattes=driver[1], scores=tmp_path / "s.csv", frame_scores=tmp_path / "f.csv", settings=SETTINGS,
+                driven=tmp_path / "driven.zip",
+                identity_crops=person[0],
+                identity_mattes=person[1],
+                driver_crops=driver[0],
+                driver_mattes=driver[1],
+                scores=tmp_path / "s.csv",
+                frame_scores=tmp_path / "f.csv",
+                settings=SETTINGS,
             )
     assert not (tmp_path / "s.csv").exists()

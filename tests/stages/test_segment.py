@@ -32,10 +32,20 @@ from reenact.stages.segment import COLUMNS, find_warnings, segment_clip
 
 
 def segment(media, folder, role, end=None, threads=1, **settings):
-    decode_clip(media=media, frames=folder / "frames.csv", source=folder / "source.json", role=role, start=None, end=end,
-                holdout=0, settings=DecodeSettings())
+    decode_clip(
+        media=media,
+        frames=folder / "frames.csv",
+        source=folder / "source.json",
+        role=role,
+        start=None,
+        end=end,
+        holdout=0,
+        settings=DecodeSettings(),
+    )
     crop_clip(media=media, frames=folder / "frames.csv", crops=folder / "crops.zip", settings=CropSettings())
-    segment_clip(crops=folder / "crops.zip", mattes=folder / "mattes.zip", settings=SegmentSettings(**settings), threads=threads)
+    segment_clip(
+        crops=folder / "crops.zip", mattes=folder / "mattes.zip", settings=SegmentSettings(**settings), threads=threads
+    )
     return Clip(folder / "crops.zip"), Clip(folder / "mattes.zip")
 
 
@@ -105,12 +115,19 @@ def test_threads_change_nothing(astronaut, tmp_path):
 def test_padding_is_nobody(demo_media, tmp_path):
     image = next(read_frames(probe(demo_media("astronaut.png")))).pixels()[60:, :]  # the hair is cut off by the frame
     x, y, side = 223 - 105, -60, 210
-    crops = write_crops(tmp_path / "crops.zip", [crop_square(image, x, y, side, 256)],
-                        x=x, y=y, side=side, frame_width=image.shape[1], frame_height=image.shape[0])
+    crops = write_crops(
+        tmp_path / "crops.zip",
+        [crop_square(image, x, y, side, 256)],
+        x=x,
+        y=y,
+        side=side,
+        frame_width=image.shape[1],
+        frame_height=image.shape[0],
+    )
     segment_clip(crops=crops, mattes=tmp_path / "mattes.zip", settings=SegmentSettings())
     matte = Clip(tmp_path / "mattes.zip").image("000000.png")
     border = round(60 / side * 256)
-    assert matte[:border - 27].max() == 0 and matte[border + 5:border + 60, 100:150].min() > 240
+    assert matte[: border - 27].max() == 0 and matte[border + 5 : border + 60, 100:150].min() > 240
 
 
 def test_dropped_frames_have_no_matte(tmp_path, capsys):
@@ -125,7 +142,9 @@ def test_dropped_frames_have_no_matte(tmp_path, capsys):
 
 def test_given_mattes_stay_as_they_are(astronaut, tmp_path):
     given = np.random.default_rng(0).integers(0, 256, (256, 256), np.uint8)
-    crops = write_crops(tmp_path / "crops.zip", [astronaut] * 3, matte=["", "000001.matte.png", ""], extra={"000001.matte.png": given})
+    crops = write_crops(
+        tmp_path / "crops.zip", [astronaut] * 3, matte=["", "000001.matte.png", ""], extra={"000001.matte.png": given}
+    )
     segment_clip(crops=crops, mattes=tmp_path / "mattes.zip", settings=SegmentSettings())
     first, second, third = Clip(tmp_path / "mattes.zip").images([f"00000{i}.png" for i in range(3)])
     np.testing.assert_array_equal(second, given)
@@ -142,8 +161,14 @@ def test_a_jump_is_named(astronaut, tmp_path, capsys):
 
 
 def test_warnings():
-    table = pd.DataFrame({"time": [0, 0.04, 0.08, 0.12, 2, 2.04], "image": ["a", "b", "c", "", "e", "f"],
-                          "coverage": [0.4, 0.41, 0.5, np.nan, 0.3, 0.31], "face_coverage": [1, 1, 1, np.nan, 1, 0.2]})
+    table = pd.DataFrame(
+        {
+            "time": [0, 0.04, 0.08, 0.12, 2, 2.04],
+            "image": ["a", "b", "c", "", "e", "f"],
+            "coverage": [0.4, 0.41, 0.5, np.nan, 0.3, 0.31],
+            "face_coverage": [1, 1, 1, np.nan, 1, 0.2],
+        }
+    )
     one = np.zeros(6, int)
     jump = "coverage jumps from 41% to 50%"
     assert find_warnings(table, one, True, 0.08) == ["", "", jump, "", "", "only 20% of the face is covered"]
@@ -191,8 +216,13 @@ def test_smoothing_is_over_time_and_not_over_change():
     values = [0.0, 0.6, 0.0, 0.9]
 
     def run(pictures, sigma=0.04, scenes=(0, 0, 0, 0)):
-        moments = [Moment(n, t, s, np.full((8, 8), v, np.float32), p) for n, (t, s, v, p) in enumerate(zip(times, scenes, values, pictures))]
-        return {moment.row: float(smoothed(moment, near, sigma).mean()) for moment, near in neighbourhoods(moments, sigma)}
+        moments = [
+            Moment(n, t, s, np.full((8, 8), v, np.float32), p)
+            for n, (t, s, v, p) in enumerate(zip(times, scenes, values, pictures))
+        ]
+        return {
+            moment.row: float(smoothed(moment, near, sigma).mean()) for moment, near in neighbourhoods(moments, sigma)
+        }
 
     same = run([still] * 4)
     assert list(same) == [0, 1, 2, 3]
@@ -208,7 +238,9 @@ def test_inside_frame():
     part = inside_frame(-50, 0, 100, 0, 100, 100, 100)
     assert part[:, :39].max() == 0 and part[:, 50:].min() == 1 and 0.3 < part[50, 45] < 0.7
     turned = inside_frame(-50, 0, 100, 90, 100, 100, 100)
-    assert (turned.max(axis=0) == 1).all() and (turned.max(axis=1) == 0).any(), "a turned square has its padding elsewhere"
+    assert (turned.max(axis=0) == 1).all() and (turned.max(axis=1) == 0).any(), (
+        "a turned square has its padding elsewhere"
+    )
 
 
 def test_mediapipe_takes_any_size(astronaut):
@@ -239,9 +271,13 @@ def segformer(tmp_path_factory):
     transformers, torch = pytest.importorskip("transformers"), pytest.importorskip("torch")
     torch.manual_seed(0)
     config = transformers.SegformerConfig(
-        depths=[1] * 4, hidden_sizes=[8, 8, 16, 16], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=16, id2label=LABELS,
+        depths=[1] * 4,
+        hidden_sizes=[8, 8, 16, 16],
+        num_attention_heads=[1, 1, 2, 2],
+        decoder_hidden_size=16,
+        id2label=LABELS,
         label2id={name: number for number, name in LABELS.items()},
-    )  # fmt: skip
+    )
     folder = tmp_path_factory.mktemp("segformer")
     network = transformers.SegformerForSemanticSegmentation(config)
     for weights in network.parameters():
@@ -279,12 +315,29 @@ def test_transformers_gives_probabilities_of_its_labels(segformer, astronaut, tm
 
 def test_a_universal_model(astronaut, tmp_path):
     transformers = pytest.importorskip("transformers")
-    backbone = transformers.SwinConfig(embed_dim=8, depths=[1] * 4, num_heads=[1] * 4, window_size=4, out_features=["stage1", "stage2", "stage3", "stage4"])
+    backbone = transformers.SwinConfig(
+        embed_dim=8,
+        depths=[1] * 4,
+        num_heads=[1] * 4,
+        window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
     config = transformers.MaskFormerConfig(
-        backbone_config=backbone, fpn_feature_size=32, mask_feature_size=32, id2label=LABELS,
-        decoder_config=transformers.DetrConfig(d_model=32, encoder_layers=1, decoder_layers=1, num_queries=4,
-                                               encoder_attention_heads=1, decoder_attention_heads=1, encoder_ffn_dim=16, decoder_ffn_dim=16),
-    )  # fmt: skip
+        backbone_config=backbone,
+        fpn_feature_size=32,
+        mask_feature_size=32,
+        id2label=LABELS,
+        decoder_config=transformers.DetrConfig(
+            d_model=32,
+            encoder_layers=1,
+            decoder_layers=1,
+            num_queries=4,
+            encoder_attention_heads=1,
+            decoder_attention_heads=1,
+            encoder_ffn_dim=16,
+            decoder_ffn_dim=16,
+        ),
+    )
     transformers.MaskFormerForInstanceSegmentation(config).save_pretrained(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": 64}))
     from reenact.matting.segmenters import open_segmenter
@@ -297,7 +350,12 @@ def test_a_universal_model(astronaut, tmp_path):
 def failing(tmp_path, astronaut, **settings):
     crops = write_crops(tmp_path / "crops.zip", [astronaut])
     with pytest.raises(UserError) as error:
-        segment_clip(crops=crops, mattes=tmp_path / "mattes.zip", settings=SegmentSettings(network="transformers", **settings), device="cpu")
+        segment_clip(
+            crops=crops,
+            mattes=tmp_path / "mattes.zip",
+            settings=SegmentSettings(network="transformers", **settings),
+            device="cpu",
+        )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crops.zip"], "nothing half-written"
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -306,7 +364,10 @@ def failing(tmp_path, astronaut, **settings):
 def test_models_that_cannot_be_had(astronaut, tmp_path, segformer, tmp_path_factory, monkeypatch):
     pytest.importorskip("transformers")
     message = failing(tmp_path, astronaut, model="nobody/nothing-of-this-name", offline=True)
-    assert "segment.model: 'nobody/nothing-of-this-name' cannot be loaded" in message and "segment.network: mediapipe" in message
+    assert (
+        "segment.model: 'nobody/nothing-of-this-name' cannot be loaded" in message
+        and "segment.network: mediapipe" in message
+    )
     assert "neither an existing folder nor an id" in failing(tmp_path, astronaut, model="./no/such/folder")
     empty = tmp_path_factory.mktemp("empty")
     assert "a folder needs config.json" in failing(tmp_path, astronaut, model=str(empty))
@@ -319,7 +380,9 @@ def test_labels():
     settings = SegmentSettings(network="transformers", model="a/b")
     assert person_labels({1: "Skin", 0: "Background"}, settings) == [False, True]
     assert person_labels({0: "wall", 1: "Person"}, settings.model_copy(update={"labels": ["person"]})) == [False, True]
-    with pytest.raises(UserError, match="no label is called 'background', so those of the person must be named; a/b has: wall, person"):
+    with pytest.raises(
+        UserError, match="no label is called 'background', so those of the person must be named; a/b has: wall, person"
+    ):
         person_labels({0: "wall", 1: "person"}, settings)
     with pytest.raises(UserError, match="nothing is left for the background"):
         person_labels({0: "wall", 1: "person"}, settings.model_copy(update={"labels": ["wall", "person"]}))

@@ -21,16 +21,25 @@ IDENTITY = [0.30, 0.20, 0.14, 0.11, 0.105, 0.104]  # falls, then flattens
 POSE = [0.12, 0.10, 0.10, 0.105, 0.15, 0.20]  # mimics get lost late
 
 
-def scores(identity: list[float] = IDENTITY, pose: list[float] | None = POSE, sweep: list[int] = SWEEP, **other: list[float]) -> pd.DataFrame:
+def scores(
+    identity: list[float] = IDENTITY, pose: list[float] | None = POSE, sweep: list[int] = SWEEP, **other: list[float]
+) -> pd.DataFrame:
     """A table as stage score writes it. `other`: e.g. cross_jitter; pose None = a photo, without self-driving."""
     rows = []
     for step, iteration in enumerate(sweep):
         cross = {"identity_error": identity[step], "motion_error": 0.1 + 0.01 * step, "jitter": 1.5, "failed": 0.0}
-        own = {"identity_error": identity[step] - 0.02, "pose_error": pose[step] if pose else np.nan, "jitter": 1.2, "failed": 0.0}
+        own = {
+            "identity_error": identity[step] - 0.02,
+            "pose_error": pose[step] if pose else np.nan,
+            "jitter": 1.2,
+            "failed": 0.0,
+        }
         for protocol, values in (("cross", cross), ("self", own)):
             if protocol == "self" and pose is None:
                 continue
-            values |= {name.removeprefix(f"{protocol}_"): v[step] for name, v in other.items() if name.startswith(protocol)}
+            values |= {
+                name.removeprefix(f"{protocol}_"): v[step] for name, v in other.items() if name.startswith(protocol)
+            }
             rows.append({"model": str(iteration), "protocol": protocol, **values})
     rows.append({"model": "mean_image", "protocol": "cross", "identity_error": 0.01, "motion_error": 0.3})
     return pd.DataFrame(rows).reindex(columns=["model", "protocol", *METRICS, "descriptor"]).assign(descriptor="dlib")
@@ -43,12 +52,26 @@ def by_frame(table: pd.DataFrame, noise: float = 0.0, seed: int = 0) -> pd.DataF
         hard = random.normal(0, 0.02, 64)
         for row in table[table["protocol"] == protocol].itertuples():
             errors = random.normal(0, noise, (3, 64))
-            errors -= errors.reshape(3, 2, 2, 16)[:, :, 0].mean(axis=(1, 2))[:, None, None].reshape(3, 1)  # means stay those of the table
-            values = {name: getattr(row, name) + hard + error for name, error in zip(("identity_error", "pose_error", "motion_error"), errors)}
-            tables.append(pd.DataFrame({
-                "model": row.model, "protocol": protocol, "part": (["select"] * 16 + ["check"] * 16) * 2, "run": np.arange(64) // 8,
-                "index": range(64), "failed": 0, **values,
-            }))  # fmt: skip
+            errors -= (
+                errors.reshape(3, 2, 2, 16)[:, :, 0].mean(axis=(1, 2))[:, None, None].reshape(3, 1)
+            )  # means stay those of the table
+            values = {
+                name: getattr(row, name) + hard + error
+                for name, error in zip(("identity_error", "pose_error", "motion_error"), errors)
+            }
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "model": row.model,
+                        "protocol": protocol,
+                        "part": (["select"] * 16 + ["check"] * 16) * 2,
+                        "run": np.arange(64) // 8,
+                        "index": range(64),
+                        "failed": 0,
+                        **values,
+                    }
+                )
+            )
     return pd.concat(tables)
 
 
@@ -71,13 +94,20 @@ def test_weights_move_the_choice_along_the_sweep() -> None:
 
 
 def test_zero_shot_is_never_chosen_by_itself() -> None:
-    assert auto(scores(identity=[0.0, 0.5, 0.5, 0.5, 0.5, 0.5], pose=[0.0, 0.5, 0.5, 0.5, 0.5, 0.5])) == 30, "a tie: the fewest"
+    assert auto(scores(identity=[0.0, 0.5, 0.5, 0.5, 0.5, 0.5], pose=[0.0, 0.5, 0.5, 0.5, 0.5, 0.5])) == 30, (
+        "a tie: the fewest"
+    )
 
 
 def test_noise_between_neighbours_moves_the_choice_little() -> None:
     random = np.random.default_rng(0)
     chosen = [
-        auto(scores((np.array(IDENTITY) + random.normal(0, 0.004, 6)).tolist(), (np.array(POSE) + random.normal(0, 0.004, 6)).tolist()))
+        auto(
+            scores(
+                (np.array(IDENTITY) + random.normal(0, 0.004, 6)).tolist(),
+                (np.array(POSE) + random.normal(0, 0.004, 6)).tolist(),
+            )
+        )
         for _ in range(200)
     ]
     assert np.mean([c == 125 for c in chosen]) > 0.7
@@ -96,11 +126,16 @@ def test_an_error_that_hardly_varies_does_not_decide() -> None:
 
 def test_a_loss_that_is_within_noise_does_not_outweigh_a_gain_that_is_not() -> None:
     """The astronaut of the demo: likeness comes late, and her motion error rises by no more than two stretches of it differ."""
-    table = scores(identity=[0.130, 0.127, 0.128, 0.111, 0.097], pose=[0.066, 0.066, 0.069, 0.071, 0.074], sweep=SWEEP[:5])
+    table = scores(
+        identity=[0.130, 0.127, 0.128, 0.111, 0.097], pose=[0.066, 0.066, 0.069, 0.071, 0.074], sweep=SWEEP[:5]
+    )
     assert auto(table) == 230
     frames = by_frame(table)
     # Without asking for likeness first, which leaves 30 out.
-    stretched, ours = (judge(by_iteration(table), frames, SelectSettings(noise=noise, likeness=0)).set_index("iteration")["combined"] for noise in (0.05, 0.25))
+    stretched, ours = (
+        judge(by_iteration(table), frames, SelectSettings(noise=noise, likeness=0)).set_index("iteration")["combined"]
+        for noise in (0.05, 0.25)
+    )
     assert abs(stretched[30] - stretched[230]) < 0.05, "both stretched to the full scale, the ends tie"
     assert ours[30] - ours[230] > 0.15
 
@@ -114,7 +149,9 @@ def test_who_is_not_like_the_person_is_not_chosen_for_the_mimics(count: int, cho
     identity, sweep = LATE
     rows = judged(scores(identity[:count], pose=None, sweep=sweep[:count]), noise=0.002)
     assert choose(rows).iteration == chosen
-    assert rows["left_out"].str.startswith("unlike the person").tolist() == [False, True, True, True, False, False][:count]
+    assert (
+        rows["left_out"].str.startswith("unlike the person").tolist() == [False, True, True, True, False, False][:count]
+    )
     assert "left out: 30 (unlike the person: identity error 0.1" in choose(rows).reason
 
 
@@ -137,9 +174,13 @@ def test_likeness_that_noise_cannot_tell_leaves_nobody_out() -> None:
 
 
 @pytest.mark.parametrize(("at_125", "last", "candidate"), [(0.0985, 0.080, False), (0.1075, 0.098, True)])
-def test_noise_keeps_nobody_who_is_far_from_a_person_that_the_sweep_reaches(at_125: float, last: float, candidate: bool) -> None:
+def test_noise_keeps_nobody_who_is_far_from_a_person_that_the_sweep_reaches(
+    at_125: float, last: float, candidate: bool
+) -> None:
     """125 is a little, but not surely, less than half of the way to the last, which is clearly like her or is not."""
-    rows = judged(scores([0.113, 0.125, 0.125, at_125, last + 0.013, last], pose=None, sweep=LATE[1]), noise=0.03).set_index("iteration")
+    rows = judged(
+        scores([0.113, 0.125, 0.125, at_125, last + 0.013, last], pose=None, sweep=LATE[1]), noise=0.03
+    ).set_index("iteration")
     middle = rows.loc[[0, 345], "identity_error"].mean()
     assert 0 < rows.loc[125, "identity_error"] - middle < rows.loc[125, "identity_spread"]
     assert (rows.loc[125, "left_out"] == "") == candidate
@@ -151,15 +192,29 @@ def test_where_nobody_is_like_the_person_all_are_judged() -> None:
     assert "every iteration has a fault, this one: unlike the person" in choose(rows).reason
 
 
-@pytest.mark.parametrize(("identity", "pose", "behind", "beaten"), [
-    (0.0753, 0.0551, 0.035, True), (0.0753, 0.0562, 0.035, False), (0.0815, 0.0551, 0.035, False), (0.0832, 0.0500, 0.035, True), (0.0753, 0.0551, 0.015, False),
-])  # fmt: skip
-def test_noise_ties_nobody_who_is_no_better_in_anything(identity: float, pose: float, behind: float, beaten: bool) -> None:
+@pytest.mark.parametrize(
+    ("identity", "pose", "behind", "beaten"),
+    [
+        (0.0753, 0.0551, 0.035, True),
+        (0.0753, 0.0562, 0.035, False),
+        (0.0815, 0.0551, 0.035, False),
+        (0.0832, 0.0500, 0.035, True),
+        (0.0753, 0.0551, 0.015, False),
+    ],
+)
+def test_noise_ties_nobody_who_is_no_better_in_anything(
+    identity: float, pose: float, behind: float, beaten: bool
+) -> None:
     """The last two of the demo's astronaut, and what a little less likeness or mimics, or a smaller difference, would change."""
-    rows = pd.DataFrame({
-        "identity_error": [0.114, 0.0832, identity], "pose_error": [0.045, 0.0560, pose], "combined": [np.nan, 0.49 + behind, 0.49],
-        "identity_spread": 0.002, "pose_spread": 0.0018,
-    })  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "identity_error": [0.114, 0.0832, identity],
+            "pose_error": [0.045, 0.0560, pose],
+            "combined": [np.nan, 0.49 + behind, 0.49],
+            "identity_spread": 0.002,
+            "pose_spread": 0.0018,
+        }
+    )
     assert _beaten(rows, 0.02).tolist() == [False, beaten, False]
 
 
@@ -168,7 +223,12 @@ def test_both_parts_of_a_stretch_see_all_of_it(count: int) -> None:
     select = np.array(parts(count)) == SELECT
     ends = np.flatnonzero(np.diff(select)) + 1
     lengths = np.diff([0, *ends, count])
-    assert len(lengths) >= 4 and len(lengths) % 2 == 0 and np.ptp(lengths) <= 1 and abs(2 * select.sum() - count) <= len(lengths)
+    assert (
+        len(lengths) >= 4
+        and len(lengths) % 2 == 0
+        and np.ptp(lengths) <= 1
+        and abs(2 * select.sum() - count) <= len(lengths)
+    )
     assert lengths.min() >= min(2 * RUN_LENGTH, count // 4) - 4
     assert set(parts(15)) == {SELECT}
 
@@ -182,7 +242,12 @@ def test_trembling_failing_and_unmeasured_iterations_are_left_out() -> None:
 
 def test_photos_are_judged_by_cross_driving() -> None:
     table = judged(scores(pose=None))
-    part = by_frame(scores(pose=None)).query("part == 'select' and protocol == 'cross'").groupby("model")["motion_error"].mean()
+    part = (
+        by_frame(scores(pose=None))
+        .query("part == 'select' and protocol == 'cross'")
+        .groupby("model")["motion_error"]
+        .mean()
+    )
     assert table["pose_error"].tolist() == pytest.approx([part[str(i)] for i in SWEEP])
     assert auto(scores(pose=None)) in (60, 125)
 
@@ -211,8 +276,15 @@ def run(folder: Path, table: pd.DataFrame, wanted: int | str = "auto", **setting
     table.to_csv(folder / "scores.csv", index=False)
     by_frame(table).to_csv(folder / "frame_scores.csv", index=False)
     select_model(
-        scores=folder / "scores.csv", frame_scores=folder / "frame_scores.csv", wanted=wanted, sweep=folder / "sweep", model=folder / "model.safetensors", table=folder / "sweep.csv",
-        plot=folder / "sweep.png", selected=folder / "selected.json", settings=SelectSettings(**settings),
+        scores=folder / "scores.csv",
+        frame_scores=folder / "frame_scores.csv",
+        wanted=wanted,
+        sweep=folder / "sweep",
+        model=folder / "model.safetensors",
+        table=folder / "sweep.csv",
+        plot=folder / "sweep.png",
+        selected=folder / "selected.json",
+        settings=SelectSettings(**settings),
     )
     return json.loads((folder / "selected.json").read_text())
 
@@ -299,19 +371,28 @@ def test_a_sweep_does_not_end_before_it_is_like_the_person() -> None:
     tables = [judged(scores(identity[:count], pose[:count], sweep[:count])) for count in range(1, 7)]
     assert not any(turned(table, SelectSettings()) for table in tables)
     # The same mimics, but she is herself from the first iteration on.
-    tables = [judged(scores([0.119, 0.06, 0.06, 0.06, 0.06][:count], pose[:count], SWEEP[:count])) for count in range(1, 6)]
+    tables = [
+        judged(scores([0.119, 0.06, 0.06, 0.06, 0.06][:count], pose[:count], SWEEP[:count])) for count in range(1, 6)
+    ]
     assert [turned(table, SelectSettings()) for table in tables] == [False, False, False, True, True]
 
 
 # The astronaut again, at 1e-3 on two threads: 125 was chosen for the mimics, as it was hardly far enough from her to be left out.
-LATER = ([0.113, 0.124, 0.120, 0.102, 0.093, 0.078], [0.045, 0.045, 0.044, 0.048, 0.056, 0.055], [0, 30, 60, 125, 230, 345])
+LATER = (
+    [0.113, 0.124, 0.120, 0.102, 0.093, 0.078],
+    [0.045, 0.045, 0.044, 0.048, 0.056, 0.055],
+    [0, 30, 60, 125, 230, 345],
+)
 
 
-@pytest.mark.parametrize(("change", "more"), [
-    ({}, True),
-    ({3: 0.080}, False),  # the chosen one is like her already
-    ({4: 0.106}, False),  # no more like her after 125
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "more"),
+    [
+        ({}, True),
+        ({3: 0.080}, False),  # the chosen one is like her already
+        ({4: 0.106}, False),  # no more like her after 125
+    ],
+)
 def test_a_sweep_goes_on_where_likeness_comes_late(change: dict[int, float], more: bool) -> None:
     identity, motion, sweep = LATER
     identity = [change.get(step, value) for step, value in enumerate(identity)]

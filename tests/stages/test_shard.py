@@ -34,7 +34,7 @@ def media(tmp_path_factory):
     folder = tmp_path_factory.mktemp("media")
     frames = swaying(12)
     for number in range(3):
-        write_video(folder / f"good{number}.mp4", frames[2 * number:] + frames[:2 * number])
+        write_video(folder / f"good{number}.mp4", frames[2 * number :] + frames[: 2 * number])
     write_video(folder / "nobody.mp4", [texture(128, 128, n) for n in range(4)])
     (folder / "empty.mp4").touch()
     return folder
@@ -51,9 +51,14 @@ def prepare(media, folder, names, shards=1):
 def make(folder, crop=CROPS, code="c", **settings):
     outputs = ShardOutputs(folder / "shard.tar", folder / "failures.csv")
     make_shard(
-        clips=folder / "clips.csv", number=0, shards=1, outputs=outputs, runs=folder / "runs", code=code,
+        clips=folder / "clips.csv",
+        number=0,
+        shards=1,
+        outputs=outputs,
+        runs=folder / "runs",
+        code=code,
         settings=Preparation(DecodeSettings(), crop, SegmentSettings(), ShardSettings(**{"frames": 5, **settings})),
-    )  # fmt: skip
+    )
     return Shard(outputs.shard), pd.read_csv(outputs.failures)
 
 
@@ -64,7 +69,9 @@ def test_good_clips_are_kept_and_broken_ones_recorded(media, tmp_path):
     assert shard.frame(0, 0).shape == (64, 64, 3) and shard.matte(1, 4).shape == (64, 64)
     assert 0.2 < shard.landmarks(0).mean() < 0.8
     assert failures["clip"].tolist() == ["empty/1", "nobody/1"]
-    assert "empty.mp4: the file is empty (0 bytes)" in failures["reason"][0] and "no face found" in failures["reason"][1]
+    assert (
+        "empty.mp4: the file is empty (0 bytes)" in failures["reason"][0] and "no face found" in failures["reason"][1]
+    )
 
 
 def test_jpeg_is_close_and_png_exact(media, tmp_path):
@@ -78,14 +85,19 @@ def test_jpeg_is_close_and_png_exact(media, tmp_path):
 
 def test_too_many_failures_stop_the_job_and_what_was_made_stays(media, tmp_path, monkeypatch):
     prepare(media, tmp_path, ["good0", "good1", "empty", "nobody"])
-    with pytest.raises(UserError, match=r"2 of 4 clips of this shard failed, and shard\.max_failed allows 1; the last: nobody/1: .*failures\.csv"):
+    with pytest.raises(
+        UserError,
+        match=r"2 of 4 clips of this shard failed, and shard\.max_failed allows 1; the last: nobody/1: .*failures\.csv",
+    ):
         make(tmp_path, max_failed=0.25)
     assert not (tmp_path / "shard.tar").exists()
     (recorded,) = (tmp_path / "runs").glob("*/failures.csv")
     assert pd.read_csv(recorded)["clip"].tolist() == ["empty/1", "nobody/1"]
     made = []
     crop = reenact.stages.shard.crop_clip
-    monkeypatch.setattr(reenact.stages.shard, "crop_clip", lambda **given: made.append(given["media"].stem) or crop(**given))
+    monkeypatch.setattr(
+        reenact.stages.shard, "crop_clip", lambda **given: made.append(given["media"].stem) or crop(**given)
+    )
     shard, _ = make(tmp_path, max_failed=0.5)
     assert shard.clips == ["good0/1", "good1/1"] and made == ["nobody"]
 
@@ -96,7 +108,9 @@ def test_a_table_that_grew_makes_only_what_is_new(media, tmp_path, monkeypatch):
     prepare(media, tmp_path, ["good1", "good0"])
     made = []
     crop = reenact.stages.shard.crop_clip
-    monkeypatch.setattr(reenact.stages.shard, "crop_clip", lambda **given: made.append(given["media"].stem) or crop(**given))
+    monkeypatch.setattr(
+        reenact.stages.shard, "crop_clip", lambda **given: made.append(given["media"].stem) or crop(**given)
+    )
     shard, _ = make(tmp_path)
     assert shard.clips == ["good1/1", "good0/1"] and made == ["good1"]
     make(tmp_path, code="changed")
@@ -149,13 +163,32 @@ def test_kill_9_and_the_same_command(media, tmp_path):
     crops = [[whole.frame(clip, n) for n in range(5)] for clip in range(3)]
     whole.path.unlink()
     command = [
-        sys.executable, "-m", "workflow_scripts.shard", "--clips", tmp_path / "clips.csv", "--number", "0", "--shards", "1", "--shard",
-        tmp_path / "killed.tar", "--failures", tmp_path / "killed.csv", "--runs", tmp_path / "killed", "--settings", "{frames: 5}",
-        "--crop-settings", "{size: 64}",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "workflow_scripts.shard",
+        "--clips",
+        tmp_path / "clips.csv",
+        "--number",
+        "0",
+        "--shards",
+        "1",
+        "--shard",
+        tmp_path / "killed.tar",
+        "--failures",
+        tmp_path / "killed.csv",
+        "--runs",
+        tmp_path / "killed",
+        "--settings",
+        "{frames: 5}",
+        "--crop-settings",
+        "{size: 64}",
+    ]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
-        while not [f for f in (tmp_path / "killed").glob("*/journal.jsonl") if b'"frames"' in f.read_bytes()] and time.monotonic() < deadline:
+        while (
+            not [f for f in (tmp_path / "killed").glob("*/journal.jsonl") if b'"frames"' in f.read_bytes()]
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "killed.tar").exists()
@@ -172,7 +205,9 @@ def test_a_folder_of_videos_is_one_clip(media, tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     for target, source in (("00001.mp4", "good0"), ("00002.mp4", "empty"), ("00010.mp4", "good1")):
         os.link(media / f"{source}.mp4", folder / target)
-    list_clips(source=tmp_path / "vox", clips=tmp_path / "clips.csv", shards=1, settings=DatasetSettings(validation=0.0))
+    list_clips(
+        source=tmp_path / "vox", clips=tmp_path / "clips.csv", shards=1, settings=DatasetSettings(validation=0.0)
+    )
     shard, failures = make(tmp_path, frames=9)
     assert shard.clips == ["id1/video"] and shard.first[-1] == 6
     assert failures["path"].tolist() == [str(folder / "00002.mp4")]
@@ -180,7 +215,10 @@ def test_a_folder_of_videos_is_one_clip(media, tmp_path, monkeypatch):
 
 def test_the_published_layout_with_its_mattes(tmp_path):
     for name, matte in (("1", oval()), ("2", oval()), ("3", np.zeros((256, 256), np.uint8))):
-        for kind, suffix, image in (("images-cropped", "jpg", portrait(turn=5 * int(name))), ("segmentation-cropped", "png", matte)):
+        for kind, suffix, image in (
+            ("images-cropped", "jpg", portrait(turn=5 * int(name))),
+            ("segmentation-cropped", "png", matte),
+        ):
             path = tmp_path / kind / "id1" / "video" / f"{name}.{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image)

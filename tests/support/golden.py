@@ -47,29 +47,57 @@ HASH = "crc32"
 """Key of what is compared bit by bit only; the statistics beside it say the same with a tolerance."""
 
 TRAINING = {
-    "perceptual_width": 0.1, "mirror": 0.5, "extremes": 0.5, "seed": 1,
+    "perceptual_width": 0.1,
+    "mirror": 0.5,
+    "extremes": 0.5,
+    "seed": 1,
     "losses": {"face_perceptual": 0.5, "pixel": 10.0, "eyes_mouth": 8.0},
-}  # fmt: skip
+}
 # Adam turns gradients that are nothing but rounding into whole steps; at usual rates a few of them move the losses by 1 % on another CPU.
 META_RATES = {"learning_rate": 1e-6, "encoder_rate": 0.001, "discriminator_learning_rate": 1e-5}
 FINETUNE_RATES = {"learning_rate": 5e-5, "discriminator_learning_rate": 1e-4}
-LOSSES = ["adversarial", "feature_matching", "perceptual", "face_perceptual", "dice", "embedding_match", "pixel", "eyes_mouth", "discriminator"]
+LOSSES = [
+    "adversarial",
+    "feature_matching",
+    "perceptual",
+    "face_perceptual",
+    "dice",
+    "embedding_match",
+    "pixel",
+    "eyes_mouth",
+    "discriminator",
+]
 STEPS = 5
 
 
 def training_losses(folder: Path) -> dict[str, dict[str, list[float]]]:
     """Losses by name of five steps of meta-learning on two synthetic people, and of five steps of fine-tuning that model to a third."""
     clips = [people.write_person(folder, name, 6, landmarks=True) for name in ("red", "green")]
-    outputs = MetaOutputs(*(folder / name for name in ("model.safetensors", "curves.csv", "metrics.json", "preview.png")))
+    outputs = MetaOutputs(
+        *(folder / name for name in ("model.safetensors", "curves.csv", "metrics.json", "preview.png"))
+    )
     make_meta_model(
-        clips=Clips(*zip(*clips, strict=True)), outputs=outputs, runs=folder / "meta_runs", device="cpu", threads=1, code="golden",
-        settings=MetaSettings(**TRAINING, **META_RATES, steps=STEPS, batch_size=3, identity_frames=2), model_settings=ModelSettings(preset="small"),
-    )  # fmt: skip
+        clips=Clips(*zip(*clips, strict=True)),
+        outputs=outputs,
+        runs=folder / "meta_runs",
+        device="cpu",
+        threads=1,
+        code="golden",
+        settings=MetaSettings(**TRAINING, **META_RATES, steps=STEPS, batch_size=3, identity_frames=2),
+        model_settings=ModelSettings(preset="small"),
+    )
     crops, mattes = people.write_person(folder, "blue", 6, landmarks=True)
     finetune(
-        crops=crops, mattes=mattes, meta=outputs.model, sweep=folder / "sweep", runs=folder / "finetune_runs", device="cpu", threads=1,
-        code="golden", settings=FinetuneSettings(**TRAINING, **FINETUNE_RATES, sweep=[STEPS], max_batch=3),
-    )  # fmt: skip
+        crops=crops,
+        mattes=mattes,
+        meta=outputs.model,
+        sweep=folder / "sweep",
+        runs=folder / "finetune_runs",
+        device="cpu",
+        threads=1,
+        code="golden",
+        settings=FinetuneSettings(**TRAINING, **FINETUNE_RATES, sweep=[STEPS], max_batch=3),
+    )
     curves = {"meta": outputs.curves, "finetune": folder / "sweep" / "curves.csv"}
     tables = {stage: pd.read_csv(path, float_precision="round_trip") for stage, path in curves.items()}
     return {stage: {name: table[name].tolist() for name in LOSSES if name in table} for stage, table in tables.items()}
@@ -79,16 +107,27 @@ def crops_and_mattes(folder: Path) -> dict[str, Any]:
     """Tables, landmarks and pictures of ten frames of a driving video."""
     media, frames = find_media("single_face.mp4"), folder / "frames.csv"
     decode_clip(
-        media=media, frames=frames, source=folder / "source.json", role="driver", start=None, end=0.33, holdout=0.0, settings=DecodeSettings(), threads=1
+        media=media,
+        frames=frames,
+        source=folder / "source.json",
+        role="driver",
+        start=None,
+        end=0.33,
+        holdout=0.0,
+        settings=DecodeSettings(),
+        threads=1,
     )
     crop_clip(media=media, frames=frames, crops=folder / "crops.zip", settings=CropSettings(size=128), device="cpu")
     segment_clip(crops=folder / "crops.zip", mattes=folder / "mattes.zip", settings=SegmentSettings(), device="cpu")
     crops, mattes = Clip(folder / "crops.zip"), Clip(folder / "mattes.zip")
     names = crops.table["image"].tolist()
     return {
-        "crop_table": crops.table.to_dict("list"), "matte_table": mattes.table.to_dict("list"), "landmarks": _samples(crops.landmarks()[..., None]),
-        "crops": _samples(crops.images(names)), "mattes": _samples(mattes.images(names)),
-    }  # fmt: skip
+        "crop_table": crops.table.to_dict("list"),
+        "matte_table": mattes.table.to_dict("list"),
+        "landmarks": _samples(crops.landmarks()[..., None]),
+        "crops": _samples(crops.images(names)),
+        "mattes": _samples(mattes.images(names)),
+    }
 
 
 def _samples(arrays: np.ndarray) -> dict[str, list]:
@@ -106,7 +145,9 @@ def rendering_scores(folder: Path) -> dict[str, Any]:
     """Every metric of a head that follows its driver turned too little, paler, blurred and with a matte too small, and of the baselines."""
     size, roles = 64, ["train"] * 3 + ["holdout"] * 6
     truth = person_clips.swaying(6)
-    person = person_clips.write_person(folder / "person", [person_clips.portrait(turn=turn) for turn in (-6, 0, 6)] + truth, roles)
+    person = person_clips.write_person(
+        folder / "person", [person_clips.portrait(turn=turn) for turn in (-6, 0, 6)] + truth, roles
+    )
     # Another head: mirrored and with other colours, but the same movement.
     driver = person_clips.write_person(folder / "driver", [255 - frame[:, ::-1] // 2 for frame in truth], ["drive"] * 6)
     rows = []
@@ -120,12 +161,21 @@ def rendering_scores(folder: Path) -> dict[str, Any]:
         writer.finish(pd.DataFrame(rows, columns=["image", "matte", "protocol", "iteration", "index", "time", "run"]))
     weights = find_media(person_clips.WEIGHTS.name, "weights")
     score_avatar(
-        driven=folder / "driven.zip", identity_crops=person[0], identity_mattes=person[1], driver_crops=driver[0], driver_mattes=driver[1],
-        scores=folder / "scores.csv", frame_scores=folder / "frame_scores.csv",
-        settings=ScoreSettings(descriptor_weights=str(weights), reference_frames=2, identity_frames=2, perceptual_width=0.1),
-    )  # fmt: skip
+        driven=folder / "driven.zip",
+        identity_crops=person[0],
+        identity_mattes=person[1],
+        driver_crops=driver[0],
+        driver_mattes=driver[1],
+        scores=folder / "scores.csv",
+        frame_scores=folder / "frame_scores.csv",
+        settings=ScoreSettings(
+            descriptor_weights=str(weights), reference_frames=2, identity_frames=2, perceptual_width=0.1
+        ),
+    )
     scores = pd.read_csv(folder / "scores.csv")[["protocol", "model", "frames", *METRICS]]
-    frames = pd.read_csv(folder / "frame_scores.csv")[["protocol", "model", "index", "failed", "identity_error", "pose_error", "motion_error"]]
+    frames = pd.read_csv(folder / "frame_scores.csv")[
+        ["protocol", "model", "index", "failed", "identity_error", "pose_error", "motion_error"]
+    ]
     return {"means": scores.to_dict("list"), "frames": frames.to_dict("list")}
 
 
@@ -136,7 +186,9 @@ def _distorted(frames: list[np.ndarray], size: int) -> list[tuple[np.ndarray, np
     made = []
     for step, frame in enumerate(frames):
         follows = cv2.addWeighted(frame, 0.8, frames[max(step - 1, 0)], 0.2, 10)
-        moved = cv2.GaussianBlur(cv2.warpAffine(follows, matrix, (256, 256), borderMode=cv2.BORDER_REFLECT), (0, 0), 1.5)
+        moved = cv2.GaussianBlur(
+            cv2.warpAffine(follows, matrix, (256, 256), borderMode=cv2.BORDER_REFLECT), (0, 0), 1.5
+        )
         small = resize_area(moved[None], size)[0]
         made.append((np.rint(small * (matte[..., None] / 255)).astype(np.uint8), matte))
     return made
@@ -145,7 +197,16 @@ def _distorted(frames: list[np.ndarray], size: int) -> list[tuple[np.ndarray, np
 def shipped_plan(folder: Path) -> list[str]:
     """The jobs that the shipped config.yaml plans in an empty folder: rule and wildcards, sorted."""
     shutil.copy(ROOT / "config.yaml", folder)
-    command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--cores", "1", "--dry-run"]
+    command = [
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--directory",
+        str(folder),
+        "--cores",
+        "1",
+        "--dry-run",
+    ]
     done = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}")
@@ -185,13 +246,20 @@ def differences(kept: Any, made: Any, exact: bool, where: str = "") -> list[str]
     """
     if isinstance(kept, dict) and isinstance(made, dict):
         keys = [key for key in kept if key in made and (exact or key != HASH)]
-        missing = [f"{where}.{key}: only {'in golden.json' if key in kept else 'made now'}" for key in sorted(kept.keys() ^ made.keys())]
+        missing = [
+            f"{where}.{key}: only {'in golden.json' if key in kept else 'made now'}"
+            for key in sorted(kept.keys() ^ made.keys())
+        ]
         return missing + [text for key in keys for text in differences(kept[key], made[key], exact, f"{where}.{key}")]
     if kept == made:
         return []
     if isinstance(kept, list) and isinstance(made, list) and len(kept) == len(made):
         if any(isinstance(item, list) for item in kept):
-            return [text for row, pair in enumerate(zip(kept, made, strict=True)) for text in differences(*pair, exact, f"{where}[{row}]")]
+            return [
+                text
+                for row, pair in enumerate(zip(kept, made, strict=True))
+                for text in differences(*pair, exact, f"{where}[{row}]")
+            ]
         if not exact and _close(kept, made):
             return []
     return [f"{where}:\n  was {kept}\n  is  {made}"]
@@ -214,7 +282,9 @@ def main() -> None:
             parts[part] = compute(part, Path(folder))
     text = json.dumps(parts, indent=1)
     # One line for each short list: readable in a diff.
-    text = re.sub(r"\[[^\[\]{}]*\]", lambda found: re.sub(r"\n +", " ", found[0]) if len(found[0]) < 1000 else found[0], text)
+    text = re.sub(
+        r"\[[^\[\]{}]*\]", lambda found: re.sub(r"\n +", " ", found[0]) if len(found[0]) < 1000 else found[0], text
+    )
     KEPT.write_text(text + "\n", encoding="utf-8")
     print(f"{KEPT}: {KEPT.stat().st_size / 1000:.0f} kB")
 

@@ -18,7 +18,9 @@ def disc(colour: tuple[int, int, int], x: float, y: float, size: int) -> tuple[n
     return picture.astype(np.uint8), (255 * matte).astype(np.uint8)
 
 
-def write_person(folder: Path, name: str, frames: int, size: int = 64, holdout: int = 0, landmarks: bool = False) -> tuple[Path, Path]:
+def write_person(
+    folder: Path, name: str, frames: int, size: int = 64, holdout: int = 0, landmarks: bool = False
+) -> tuple[Path, Path]:
     """Crops and mattes of one synthetic person as stages crop and segment write them; landmarks, if wanted, are points inside the disc."""
     crops, mattes = folder / name / "crops.zip", folder / name / "mattes.zip"
     rows, points = [], []

@@ -34,10 +34,17 @@ def swaying(count: int) -> list[np.ndarray]:
 def write_person(folder: Path, frames: list[np.ndarray], roles: list[str], fps: float = 25.0) -> tuple[Path, Path]:
     """Write crops.zip and mattes.zip as the stages crop and segment do; every matte is `oval`."""
     names = [f"{index:06d}.png" for index in range(len(frames))]
-    table = pd.DataFrame({
-        "index": range(len(frames)), "time": [i / fps for i in range(len(frames))],
-        "source_time": [i / fps for i in range(len(frames))], "duration": 1 / fps, "role": roles, "image": names, "status": "tracked",
-    })
+    table = pd.DataFrame(
+        {
+            "index": range(len(frames)),
+            "time": [i / fps for i in range(len(frames))],
+            "source_time": [i / fps for i in range(len(frames))],
+            "duration": 1 / fps,
+            "role": roles,
+            "image": names,
+            "status": "tracked",
+        }
+    )
     folder.mkdir(parents=True, exist_ok=True)
     with write_clip(folder / "crops.zip") as crops, write_clip(folder / "mattes.zip") as mattes:
         for name, frame in zip(names, frames):

@@ -185,7 +185,13 @@ def forward(nets, vggs, batch):
     score, fake_maps = discriminator(judge, fake, rows)
     fake_score_d, _ = discriminator(judge, fake.detach(), rows.detach())
     real_score, real_maps = discriminator(judge, real, rows)
-    out |= {"fake_rgbs": fake, "fake_segm": matte, "real_embedding": rows, "fake_score_G": score, "real_score": real_score}
+    out |= {
+        "fake_rgbs": fake,
+        "fake_segm": matte,
+        "real_embedding": rows,
+        "fake_score_G": score,
+        "real_score": real_score,
+    }
     out["fake_features"], out["real_features"] = fake_maps, real_maps
     mask = batch["mask"].expand(-1, 3, -1, -1)
     losses = {
@@ -219,7 +225,9 @@ class Training:
 
     def step(self, batch):
         """One iteration; returns what `forward` does."""
-        sides = (("generator",), ("discriminator",)) if self.personal else (("generator", "embedder"), ("discriminator",))
+        sides = (
+            (("generator",), ("discriminator",)) if self.personal else (("generator", "embedder"), ("discriminator",))
+        )
         leaves = [[(n, k) for n in names for k in trained(self.nets[n].state)] for names in sides]
         for name, key in leaves[0] + leaves[1]:
             self.nets[name].state[key].requires_grad_(True)
@@ -287,7 +295,9 @@ def near(state, other):
 def small_case(shapes, seed):
     """States, averages, VGGs and a batch for {network: {name: shape}}, at 32 px."""
     states = {name: fill(part, f"{seed}:{name}") for name, part in shapes.items()}
-    averages = {name: near(states[name], fill(shapes[name], f"{seed}:ema:{name}")) for name in ("embedder", "generator")}
+    averages = {
+        name: near(states[name], fill(shapes[name], f"{seed}:ema:{name}")) for name in ("embedder", "generator")
+    }
     widths = [6, 6, 12, 12, 24, 24, 24, 24, 48, 48, 48, 48, 48], [6, 6, 12, 12, 24, 24, 24, 48, 48, 48, 48, 48, 48]
     vggs = {}
     for layout, counts in zip(("vgg19", "vgg16"), widths):
@@ -295,14 +305,20 @@ def small_case(shapes, seed):
         names |= {f"{i}.bias": (n,) for i, n in enumerate(counts)}
         filled = fill(names, f"{seed}:{layout}")
         vggs[layout] = [(filled[f"{i}.weight"], filled[f"{i}.bias"]) for i in range(13)]
-    coarse = fill({"enc_rgbs": (6, 3, 5, 5), "pose_rgbs": (2, 3, 5, 5), "target_rgbs": (2, 3, 5, 5), "mask": (2, 1, 5, 5)}, seed)
-    smooth = {k: interpolate(v, size=(32, 32), mode="bilinear", align_corners=True).sigmoid() for k, v in coarse.items()}
+    coarse = fill(
+        {"enc_rgbs": (6, 3, 5, 5), "pose_rgbs": (2, 3, 5, 5), "target_rgbs": (2, 3, 5, 5), "mask": (2, 1, 5, 5)}, seed
+    )
+    smooth = {
+        k: interpolate(v, size=(32, 32), mode="bilinear", align_corners=True).sigmoid() for k, v in coarse.items()
+    }
     mask = (smooth["mask"] > 0.45).float()
     personal = "identity_embedding" in shapes["generator"]
     batch = smooth | {
-        "enc_rgbs": smooth["enc_rgbs"].unflatten(0, (2, 3)), "mask": mask, "target_rgbs": smooth["target_rgbs"] * mask,
+        "enc_rgbs": smooth["enc_rgbs"].unflatten(0, (2, 3)),
+        "mask": mask,
+        "target_rgbs": smooth["target_rgbs"] * mask,
         "label": torch.tensor([0, 0] if personal else [0, 1]),
-    }  # fmt: skip
+    }
     return states, averages, vggs, batch
 
 

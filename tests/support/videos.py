@@ -20,7 +20,20 @@ def ffmpeg(*arguments: object) -> str:
 
 def stated_times(path: Path) -> list[float]:
     """Presentation times of the frames of a video as ffmpeg's own program reads them, s."""
-    said = ffmpeg("-copyts", "-i", path, "-map", "0:v:0", "-vf", "showinfo=checksum=0", "-fps_mode", "passthrough", "-f", "null", "-")
+    said = ffmpeg(
+        "-copyts",
+        "-i",
+        path,
+        "-map",
+        "0:v:0",
+        "-vf",
+        "showinfo=checksum=0",
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "null",
+        "-",
+    )
     base = Fraction(re.search(r"config in time_base: (\S+),", said)[1])
     return [float(int(pts) * base) for pts in re.findall(r" n: *\d+ pts: *(-?\d+) ", said)]
 
@@ -51,7 +64,7 @@ def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
 def moving(count: int, height: int = 96, width: int = 128) -> list[np.ndarray]:
     """A pattern that moves by 3 px a frame."""
     wide = texture(height, width + 3 * count, 7)
-    return [np.ascontiguousarray(wide[:, 3 * n:3 * n + width]) for n in range(count)]
+    return [np.ascontiguousarray(wide[:, 3 * n : 3 * n + width]) for n in range(count)]
 
 
 def plain_video(folder: Path) -> Path:
@@ -65,7 +78,7 @@ def place_head(canvas: np.ndarray, head: np.ndarray, x: float, y: float, width: 
     """Paste a picture of a head with soft edges, its middle at (x, y) px and `width` px wide."""
     scale = width / head.shape[1]
     matrix = np.array([[scale, 0, x - width / 2], [0, scale, y - head.shape[0] * scale / 2]])
-    rows, columns = np.mgrid[:head.shape[0], :head.shape[1]]
+    rows, columns = np.mgrid[: head.shape[0], : head.shape[1]]
     edge = np.minimum.reduce([rows, columns, head.shape[0] - 1 - rows, head.shape[1] - 1 - columns])
     soft = np.clip(edge / 12, 0, 1).astype(np.float32)
     size = canvas.shape[1::-1]

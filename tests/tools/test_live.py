@@ -40,7 +40,9 @@ def walk(path: Path, count: int, rate: int = 25) -> Path:
 def test_a_file_in_place_of_a_camera(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture) -> None:
     video = walk(tmp_path / "camera.mp4", 30)
     settings = LiveSettings(height=64, beside=True, report_every=0.3)
-    latency = run_live(model=model, source=str(video), output=str(tmp_path / "out.mp4"), device="cpu", settings=settings)
+    latency = run_live(
+        model=model, source=str(video), output=str(tmp_path / "out.mp4"), device="cpu", settings=settings
+    )
     assert 1 <= len(latency.values) <= 30 and 0 < np.median(latency.values) < 5
     with av.open(str(tmp_path / "out.mp4")) as container:
         frames = list(container.decode(video=0))
@@ -48,7 +50,9 @@ def test_a_file_in_place_of_a_camera(tmp_path: Path, model: Path, capsys: pytest
     assert (frames[0].width, frames[0].height) == (128, 64)
     assert 0 <= frames[0].time and frames[-1].time < 1.3 + 5, "shown at the times at which they were seen"
     crop = frames[-1].to_ndarray(format="rgb24")[:, :64]
-    assert np.abs(crop.astype(int) - frames[0].to_ndarray(format="rgb24")[:, :64]).mean() < 25, "the face stays in the middle"
+    assert np.abs(crop.astype(int) - frames[0].to_ndarray(format="rgb24")[:, :64]).mean() < 25, (
+        "the face stays in the middle"
+    )
     said = capsys.readouterr().out
     assert "frames/s, latency" in said and "ms (median)" in said and "(95 %)" in said
 
@@ -56,7 +60,14 @@ def test_a_file_in_place_of_a_camera(tmp_path: Path, model: Path, capsys: pytest
 def test_it_ends_when_the_time_is_over(tmp_path: Path, model: Path) -> None:
     video = walk(tmp_path / "camera.mp4", 100)
     begin = time.perf_counter()
-    run_live(model=model, source=str(video), output=str(tmp_path / "o.mp4"), device="cpu", seconds=0.2, settings=LiveSettings(height=64))
+    run_live(
+        model=model,
+        source=str(video),
+        output=str(tmp_path / "o.mp4"),
+        device="cpu",
+        seconds=0.2,
+        settings=LiveSettings(height=64),
+    )
     assert time.perf_counter() - begin < 4
 
 
@@ -81,7 +92,11 @@ class Scripted:
         self._script = iter(script)
 
     def find(self, image: np.ndarray) -> list[Face]:
-        grid = np.stack(np.meshgrid(np.linspace(0, 40, 22), np.linspace(0, 40, 22)), axis=2).reshape(-1, 2)[:478].astype(np.float32)
+        grid = (
+            np.stack(np.meshgrid(np.linspace(0, 40, 22), np.linspace(0, 40, 22)), axis=2)
+            .reshape(-1, 2)[:478]
+            .astype(np.float32)
+        )
         return [Face(grid + np.float32(place), 0.9) for place in next(self._script)]
 
 
@@ -93,7 +108,9 @@ def test_the_square_follows_one_face_and_stays_when_it_is_gone() -> None:
     assert follow(image, 0.0) is None
     for step in range(3):
         crop = follow(image, 0.04 * (step + 1))
-        assert crop.shape == (32, 32, 3) and crop[16, 16].tolist() == [255, 0, 0], "the red side, whoever is listed first"
+        assert crop.shape == (32, 32, 3) and crop[16, 16].tolist() == [255, 0, 0], (
+            "the red side, whoever is listed first"
+        )
     late = follow(image, 10.0)
     assert late[16, 24].tolist() == [0, 0, 255], "alone and elsewhere: that face is followed now"
 
@@ -131,14 +148,20 @@ def test_what_is_not_there(tmp_path: Path, model: Path, monkeypatch: pytest.Monk
 
 def test_virtual_camera_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reenact.rendering.screens.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'reenact\[virtual-camera\]'"), open_screen("virtual-camera", 64, 64):
+    with (
+        pytest.raises(UserError, match=r"pip install 'reenact\[virtual-camera\]'"),
+        open_screen("virtual-camera", 64, 64),
+    ):
         pass
 
 
 @pytest.mark.skipif(os.name != "posix" or any(Path("/dev").glob("video*")), reason="this machine has a camera")
 def test_no_virtual_camera_on_this_machine() -> None:
     pytest.importorskip("pyvirtualcam")
-    with pytest.raises(UserError, match=r"none can be opened .* or give --output PATH.mp4"), open_screen("virtual-camera", 64, 64):
+    with (
+        pytest.raises(UserError, match=r"none can be opened .* or give --output PATH.mp4"),
+        open_screen("virtual-camera", 64, 64),
+    ):
         pass
 
 

@@ -57,18 +57,39 @@ def test_a_mixture_begins_and_ends_with_the_two_avatars(models: dict[str, Path])
 
 
 def test_people(models: dict[str, Path], driver: Path, tmp_path: Path) -> None:
-    morph_people(model=models["a"], to_model=models["b"], driver_crops=driver, video=tmp_path / "o.mp4", device="cpu", settings=QUICK)
+    morph_people(
+        model=models["a"],
+        to_model=models["b"],
+        driver_crops=driver,
+        video=tmp_path / "o.mp4",
+        device="cpu",
+        settings=QUICK,
+    )
     assert len(pictures(tmp_path / "o.mp4")) == 6
     people = [write_person(tmp_path / str(i), swaying(i + 1), ["train"] * (i + 1))[0] for i in range(2)]
     morph_people(
-        model=models["meta"], identity_crops=people[0], to_identity_crops=people[1], driver_crops=driver,
-        video=tmp_path / "p.mp4", device="cpu", settings=QUICK,
+        model=models["meta"],
+        identity_crops=people[0],
+        to_identity_crops=people[1],
+        driver_crops=driver,
+        video=tmp_path / "p.mp4",
+        device="cpu",
+        settings=QUICK,
     )
     assert len(pictures(tmp_path / "p.mp4")) == 6
 
 
 def test_poses_go_there_and_back(models: dict[str, Path], driver: Path, tmp_path: Path) -> None:
-    morph_poses(model=models["a"], driver_crops=driver, from_frame=0, to_frame=3, seconds=0.4, video=tmp_path / "o.mp4", device="cpu", settings=QUICK)
+    morph_poses(
+        model=models["a"],
+        driver_crops=driver,
+        from_frame=0,
+        to_frame=3,
+        seconds=0.4,
+        video=tmp_path / "o.mp4",
+        device="cpu",
+        settings=QUICK,
+    )
     shown = pictures(tmp_path / "o.mp4")
     assert len(shown) == 10
     assert np.abs(shown[0] - shown[-1]).mean() < 2

@@ -27,13 +27,29 @@ from reenact.training.loop import Findings, train
 from reenact.training.pose_warmup import scale_descriptors
 
 TINY = Architecture(
-    image_size=32, identity_dim=32, pose_dim=16, generator_channels=16, max_channels=32, discriminator_channels=8,
-    discriminator_blocks=2, identity_layers=(1, 1, 1, 1), identity_width=8, identity_groups=4, pose_width=0.25, pose_dropout=0.0,
-)  # fmt: skip
+    image_size=32,
+    identity_dim=32,
+    pose_dim=16,
+    generator_channels=16,
+    max_channels=32,
+    discriminator_channels=8,
+    discriminator_blocks=2,
+    identity_layers=(1, 1, 1, 1),
+    identity_width=8,
+    identity_groups=4,
+    pose_width=0.25,
+    pose_dropout=0.0,
+)
 SETTINGS = MetaSettings(
-    learning_rate=2e-3, discriminator_learning_rate=2e-3, ema=0.9, perceptual_width=0.1, checkpoint_every=5,
-    losses=LossWeights(pixel=10), identity_frames=1, batch_size=4,
-)  # fmt: skip
+    learning_rate=2e-3,
+    discriminator_learning_rate=2e-3,
+    ema=0.9,
+    perceptual_width=0.1,
+    checkpoint_every=5,
+    losses=LossWeights(pixel=10),
+    identity_frames=1,
+    batch_size=4,
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +65,29 @@ def new_learner(settings=SETTINGS):
 
 def run_steps(people, learner, folder, steps, settings=SETTINGS, change=lambda step, batch: batch, loaders=0, **more):
     def draw(step):
-        batch = sample(PeopleInMemory(people), seed=1, step=step, batch_size=settings.batch_size, identity_frames=1, part=share.numbers)
+        batch = sample(
+            PeopleInMemory(people),
+            seed=1,
+            step=step,
+            batch_size=settings.batch_size,
+            identity_frames=1,
+            part=share.numbers,
+        )
         return change(step, batch)
 
     names = ["red", "blue"]
     share = own_share(settings.batch_size, settings.accumulate)
     with Prefetch(draw, threads=loaders, last=steps) as batches:
-        train(learner, batches, RunFolder(folder), share=share, names=names, steps=steps, device=torch.device("cpu"), **more)
+        train(
+            learner,
+            batches,
+            RunFolder(folder),
+            share=share,
+            names=names,
+            steps=steps,
+            device=torch.device("cpu"),
+            **more,
+        )
     return learner
 
 
@@ -96,7 +128,11 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(people, tmp_path, capsy
 
 def test_only_the_last_checkpoints_are_kept(people, tmp_path):
     run_steps(people, new_learner(), tmp_path, 20)
-    assert sorted(p.name for p in tmp_path.glob("*.pt")) == ["checkpoint_00000010.pt", "checkpoint_00000015.pt", "checkpoint_00000020.pt"]
+    assert sorted(p.name for p in tmp_path.glob("*.pt")) == [
+        "checkpoint_00000010.pt",
+        "checkpoint_00000015.pt",
+        "checkpoint_00000020.pt",
+    ]
 
 
 def checkpoints(folder):
@@ -106,7 +142,9 @@ def checkpoints(folder):
 def test_the_best_checkpoint_by_validation_is_kept_too(people, tmp_path):
     settings = SETTINGS.model_copy(update={"checkpoint_every": 1, "validate_every": 2})
     errors = iter([3.0, 1.0, float("nan"), 2.0])
-    run_steps(people, new_learner(settings), tmp_path, 8, settings, validate=lambda learner: Findings(error=next(errors)))
+    run_steps(
+        people, new_learner(settings), tmp_path, 8, settings, validate=lambda learner: Findings(error=next(errors))
+    )
     assert checkpoints(tmp_path) == [4, 6, 7, 8] and RunFolder(tmp_path).best() == {"step": 4, "value": 1.0}
 
 
@@ -131,7 +169,10 @@ def test_a_loss_that_is_not_finite_stops_and_is_named(people, tmp_path):
         return batch
 
     learner = new_learner()
-    with pytest.raises(UserError, match=r"step 7: loss perceptual, pixel, dice, .* is not finite, on clips blue, red; lower the learning rate"):
+    with pytest.raises(
+        UserError,
+        match=r"step 7: loss perceptual, pixel, dice, .* is not finite, on clips blue, red; lower the learning rate",
+    ):
         run_steps(people, learner, tmp_path, 9, change=spoil)
     assert all(p.isfinite().all() for p in learner.reenactor.parameters()), "nothing was learned from it"
     assert checkpoints(tmp_path) == [5] and RunFolder(tmp_path).stats()[-1]["step"] == 6
@@ -165,7 +206,9 @@ def test_a_write_that_fails_leaves_the_last_checkpoint(people, tmp_path, small_f
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(people, tmp_path):
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", tmp_path], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", tmp_path], capture_output=True, check=False
+    ).returncode:
         pytest.skip("needs the right to mount")
     try:
         state = {"weights": torch.zeros(450_000)}
@@ -197,14 +240,31 @@ def test_statistics_on_a_full_disk_are_named(people, tmp_path, monkeypatch):
 def test_tensorboard_and_stats_have_the_same_numbers(people, tmp_path):
     picture = np.zeros((8, 16, 3), np.uint8)
     settings = SETTINGS.model_copy(update={"log_every": 2, "validate_every": 3})
-    run_steps(people, new_learner(settings), tmp_path, 3, settings, validate=lambda learner: Findings({"validation_dice": 0.5}, {"self": picture}))
+    run_steps(
+        people,
+        new_learner(settings),
+        tmp_path,
+        3,
+        settings,
+        validate=lambda learner: Findings({"validation_dice": 0.5}, {"self": picture}),
+    )
     rows = RunFolder(tmp_path).stats()
     assert [row["step"] for row in rows] == [2, 3]
     board = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"scalars": 0}).Reload()
     tags = board.Tags()
     assert tags["images"] == ["images/self"]
-    assert {"losses/perceptual", "losses/discriminator", "optimizers/gradient_norm", "optimizers/discriminator_gradient_norm", "optimizers/learning_rate",
-            "speed/seconds", "speed/data_seconds", "speed/samples_per_second", "speed/peak_memory_mb", "validation/dice"} <= set(tags["scalars"])  # fmt: skip
+    assert {
+        "losses/perceptual",
+        "losses/discriminator",
+        "optimizers/gradient_norm",
+        "optimizers/discriminator_gradient_norm",
+        "optimizers/learning_rate",
+        "speed/seconds",
+        "speed/data_seconds",
+        "speed/samples_per_second",
+        "speed/peak_memory_mb",
+        "validation/dice",
+    } <= set(tags["scalars"])
     for name in ("perceptual", "adversarial", "dice"):
         assert [event.value for event in board.Scalars(f"losses/{name}")] == pytest.approx([row[name] for row in rows])
 
@@ -221,7 +281,10 @@ def test_settings_may_change_between_runs_of_one_checkpoint(people, tmp_path):
 
 def test_encoders_have_a_learning_rate_of_their_own(people, tmp_path):
     settings = SETTINGS.model_copy(update={"encoder_rate": 1e-9})
-    before, after = (dict(run_steps(people, new_learner(settings), tmp_path / str(n), n, settings).reenactor.named_parameters()) for n in (1, 3))
+    before, after = (
+        dict(run_steps(people, new_learner(settings), tmp_path / str(n), n, settings).reenactor.named_parameters())
+        for n in (1, 3)
+    )
     moved = {name: (after[name] - before[name]).abs().max().item() for name in before}
     assert max(value for name, value in moved.items() if "_encoder." in name) < 1e-9
     assert min(value for name, value in moved.items() if "conv1" in name and "_encoder." not in name) > 1e-4
@@ -233,7 +296,11 @@ def test_bfloat16_learns_the_same_weights_nearly(people, tmp_path):
     coarse = run_steps(people, new_learner(settings), tmp_path / "b", 2, settings)
     rows = [RunFolder(tmp_path / name).stats()[0] for name in "ab"]
     assert rows[1]["pixel"] == pytest.approx(rows[0]["pixel"], rel=0.02) and rows[1]["pixel"] != rows[0]["pixel"]
-    assert {p.dtype for p in coarse.reenactor.parameters()} == {p.dtype for p in exact.reenactor.parameters()} == {torch.float32}
+    assert (
+        {p.dtype for p in coarse.reenactor.parameters()}
+        == {p.dtype for p in exact.reenactor.parameters()}
+        == {torch.float32}
+    )
 
 
 def test_pieces_are_one_batch_where_nothing_looks_at_several_samples(people, tmp_path):
@@ -255,12 +322,18 @@ def test_pieces_are_one_batch_where_nothing_looks_at_several_samples(people, tmp
 def test_it_learns_identity_and_pose(people, tmp_path):
     """Within 200 steps the discs have the right colour and follow the driver; without the pose they could not."""
     settings = MetaSettings(
-        learning_rate=2e-3, beta1=0.5, ema=0.9, checkpoint_every=1000, batch_size=16,
+        learning_rate=2e-3,
+        beta1=0.5,
+        ema=0.9,
+        checkpoint_every=1000,
+        batch_size=16,
         augment=AugmentSettings(pose=0, joint=0),
         losses=LossWeights(pixel=10, adversarial=0, feature_matching=0, perceptual=0, embedding_match=0),
-    )  # fmt: skip
+    )
     learner = new_learner(settings)
-    scale_descriptors(learner.reenactor, sample(PeopleInMemory(people), seed=1, step=0, batch_size=24, identity_frames=1))
+    scale_descriptors(
+        learner.reenactor, sample(PeopleInMemory(people), seed=1, step=0, batch_size=24, identity_frames=1)
+    )
     run_steps(people, learner, tmp_path, 200, settings)
     batch = sample(PeopleInMemory(people), seed=9, step=0, batch_size=24, identity_frames=1)
     net = learner.average
@@ -290,14 +363,15 @@ def test_radam_is_the_authors(people):
         scale = rate / (1 - beta1**step)
         assert (length >= 5) == (step > 5)
         if length >= 5:
-            rectified = (1 - beta2**step) * (length - 4) / (longest - 4) * (length - 2) / length * longest / (longest - 2)
+            rectified = (
+                (1 - beta2**step) * (length - 4) / (longest - 4) * (length - 2) / length * longest / (longest - 2)
+            )
             theirs = theirs - scale * rectified**0.5 * mean / (square.sqrt() + 1e-5)
         else:
             theirs = theirs - scale * mean
         ours.grad = gradient
         optimizer.step()
         torch.testing.assert_close(ours.detach(), theirs, rtol=1e-12, atol=1e-12)
-
 
 
 def test_fingerprint_sees_settings_and_contents_but_not_dates(tmp_path):

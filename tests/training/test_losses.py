@@ -50,8 +50,9 @@ def test_terms_of_weight_zero_are_left_out_and_the_rest_reaches_the_output():
     settings = TrainingSettings(losses=LossWeights(pixel=1, face_perceptual=1, dice=0), perceptual_width=0.1)
     losses = ImageLosses(settings)
     assert [line.split(",")[0] for line in losses.described] == [
-        "perceptual loss: vgg19 with fixed random weights", "face_perceptual loss: vgg16 with fixed random weights"
-    ]  # fmt: skip
+        "perceptual loss: vgg19 with fixed random weights",
+        "face_perceptual loss: vgg16 with fixed random weights",
+    ]
     output, matte = torch.rand(1, 3, 32, 32, requires_grad=True), torch.rand(1, 1, 32, 32)
     terms = losses(output, matte, torch.rand(1, 3, 32, 32), matte)
     assert set(terms) == {"perceptual", "face_perceptual", "pixel"}

@@ -143,7 +143,9 @@ def test_settled_norms_make_a_descriptor_its_frames_own():
 
 
 def test_frames_without_landmarks_are_not_used():
-    unknown = Person("x", np.zeros((2, 64, 64, 3), np.uint8), np.zeros((2, 64, 64), np.uint8), np.full((2, 68, 2), np.nan))
+    unknown = Person(
+        "x", np.zeros((2, 64, 64, 3), np.uint8), np.zeros((2, 64, 64), np.uint8), np.full((2, 68, 2), np.nan)
+    )
     encoder = MobileNetV2(16, 0.25)
     before = encoder.classifier[1].weight.clone()
     teach_pose(encoder, [unknown], steps=5, seed=1, device=torch.device("cpu"))

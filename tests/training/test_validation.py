@@ -60,8 +60,12 @@ def test_who_drives_whom():
     assert [pair.kind for pair in pairs] == [SELF, OTHER_VIDEO, CROSS, SELF, CROSS]
     own, other, cross, _, back = pairs
     assert len(own.drivers) == 3 and len(own.identity) == 8
-    assert not any((frame == own.drivers).all((1, 2, 3)).any() for frame in own.identity), "frames that drive do not show who it is"
-    assert np.array_equal(other.drivers[0], PEOPLE[1].frames[3]) and np.array_equal(cross.drivers[0], PEOPLE[2].frames[3])
+    assert not any((frame == own.drivers).all((1, 2, 3)).any() for frame in own.identity), (
+        "frames that drive do not show who it is"
+    )
+    assert np.array_equal(other.drivers[0], PEOPLE[1].frames[3]) and np.array_equal(
+        cross.drivers[0], PEOPLE[2].frames[3]
+    )
     assert np.array_equal(back.drivers[0], PEOPLE[0].frames[3])
     assert not own.targets[:, 0].any() and np.array_equal(own.targets[:, 20, 20], own.drivers[:, 20, 20])
 
@@ -84,15 +88,21 @@ def test_average_and_raw_networks_are_measured(learner):
 
 def test_faces_that_are_not_found_leave_their_numbers_out(learner):
     numbers = Validation(PEOPLE, 3, torch.device("cpu"), PretendedMeasurer(blind=True))(learner).numbers
-    assert numbers["validation_failed"] == 1 and "validation_pose_error" not in numbers and "validation_identity_error" not in numbers
+    assert (
+        numbers["validation_failed"] == 1
+        and "validation_pose_error" not in numbers
+        and "validation_identity_error" not in numbers
+    )
     assert "validation_dice" in numbers
 
 
 def test_sheets_show_identity_driver_target_output_matte_error(learner):
     sheets = Validation(PEOPLE, 3, torch.device("cpu"))(learner).sheets
     assert {kind: sheet.shape for kind, sheet in sheets.items()} == {
-        SELF: (2 * 64, 6 * 64, 3), OTHER_VIDEO: (64, 6 * 64, 3), CROSS: (2 * 64, 6 * 64, 3),
-    }  # fmt: skip
+        SELF: (2 * 64, 6 * 64, 3),
+        OTHER_VIDEO: (64, 6 * 64, 3),
+        CROSS: (2 * 64, 6 * 64, 3),
+    }
     own, columns = make_pairs(PEOPLE, 3)[0], np.split(sheets[SELF][:64], 6, axis=1)
     for column, expected in ((0, own.identity[0]), (1, own.drivers[1]), (2, own.targets[1])):
         assert np.array_equal(columns[column], expected)
@@ -104,7 +114,11 @@ def test_evaluating_puts_modes_back(learner):
     learner.reenactor.pose_encoder.eval()
     with evaluating(learner.reenactor) as net:
         assert not any(module.training for module in net.modules())
-    assert learner.reenactor.training and not learner.reenactor.pose_encoder.training and not learner.reenactor.pose_encoder.features.training
+    assert (
+        learner.reenactor.training
+        and not learner.reenactor.pose_encoder.training
+        and not learner.reenactor.pose_encoder.features.training
+    )
     learner.reenactor.pose_encoder.train()
 
 
