@@ -27,7 +27,7 @@ from reenact.data.samples import PeopleInMemory, Person, load_person, sample
 from reenact.data.sequence import shown_frames, spread
 from reenact.data.sharing import own_share
 from reenact.evaluation import metrics
-from reenact.evaluation.measure import ROLES, Measurer, Sequence, Subject, show
+from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, Sequence, show
 from reenact.faces.landmarks import eye_distance
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.model_file import Reenactor, build_discriminator, load_model, pick_device, save_model
@@ -155,7 +155,7 @@ def random_meta(place: Place) -> Path:
     return path
 
 
-def nearest(subject: Subject, protocol: str, frames: Sequence) -> Sequence:
+def nearest(subject: IdentityReference, protocol: str, frames: Sequence) -> Sequence:
     """For each driving frame that one of `frames` whose pose is most like it: landmarks less the usual place, in eye distances.
 
     In self-driving nothing is taken away: place and turn count as they are.
@@ -176,7 +176,7 @@ def compared(place: Place, name: str, driver: str, measurer: Measurer) -> Iterat
         protocol: show(pair, shown_frames(pair[0], ROLES[protocol], SHOWN), size, measurer)
         for protocol, pair in (("self", identity), ("cross", other))
     }
-    subject = Subject(identity, size, measurer, SHOWN, shown)
+    subject = IdentityReference(identity, size, measurer, SHOWN, shown)
     for count in FRAME_COUNTS:
         before, after = avatar_of(place, name, count, BUNDLED_MODEL, "bundled")
         _, blank = avatar_of(place, name, count, random_meta(place), "random")
@@ -260,7 +260,7 @@ def response(place: Place, people: dict[str, list[str]], drivers: list[str], mea
         made = measurer.sequence(*outputs(avatar, list(shown.values())))
         others = [crop for driver, crop in plain.items() if driver not in own][:4]
         driven, theirs = measurer.sequence(*outputs(avatar, others)), measure(measurer, others)
-        person = Subject(place.pair(name), avatar.image_size, measurer, SHOWN, {}).references.descriptors
+        person = IdentityReference(place.pair(name), avatar.image_size, measurer, SHOWN, {}).references.descriptors
         to_driver = [
             metrics.identity_error(driven.descriptors[[i]], theirs.descriptors[[i]]) for i in range(len(others))
         ]

@@ -48,12 +48,12 @@ def open_log(path: Path, job: slurm.SlurmJob | None) -> TextIO:
         number = re.findall(r"SLURM job (\d+) of run", former)[-1]
         say(
             file,
-            f"the start before, of SLURM job {number}, ended without a word; SLURM: {slurm.obituary(slurm.ask_about(number))}",
+            f"the start before, of SLURM job {number}, ended without a word; SLURM: {slurm.exit_reason(slurm.ask_about(number))}",
         )
     return file
 
 
-def in_vain(log: str) -> bool:
+def no_progress(log: str) -> bool:
     """Whether the last two starts that a log tells of were both told to stop before they had anything to save."""
     starts = re.split(rf"^{MARK}.*: starts on ", log, flags=re.M)[1:]
     return len(starts) > 1 and all(NOTHING_SAVED in start for start in starts[-2:])

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from reenact.cluster import slurm
 from reenact.cluster.devices import VARIABLE, chosen_devices, lease_folder, leased, visible_devices
-from reenact.cluster.job_log import in_vain, open_log, say, signature
+from reenact.cluster.job_log import no_progress, open_log, say, signature
 from reenact.cluster.supervise import supervise
 from reenact.runtime.errors import CONTINUE_STATUS
 
@@ -139,7 +139,7 @@ def go_on(job: slurm.SlurmJob, name: str, output: TextIO, log: str) -> None:
     Returns only where it is not started again. `log` is the text of the job's log.
     """
     why = slurm.why_stopped(job, slurm.ask_about(job.number))
-    if not why and in_vain(log):
+    if not why and no_progress(log):
         say(
             output,
             f"{name}: twice told to stop before it had anything to save, so this counts as a failure; give it more `runtime`",

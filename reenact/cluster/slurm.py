@@ -78,7 +78,7 @@ def why_stopped(before: SlurmJob, now: SlurmJob) -> str:
     return REASONS.get(now.reason, CANCELLED)
 
 
-def obituary(job: SlurmJob) -> str:
+def exit_reason(job: SlurmJob) -> str:
     """How a job ended that had no time for a word itself: its state, and what SLURM wrote into its log."""
     try:
         lines = re.findall(

@@ -15,7 +15,7 @@ import pandas as pd
 
 from reenact.data.png import decode_png, encode_png
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import written_whole
+from reenact.runtime.files import atomic_write
 
 TABLE = "frames.csv"
 LANDMARKS = "landmarks.npy"
@@ -52,7 +52,7 @@ class ClipWriter:
 @contextmanager
 def write_clip(path: Path) -> Iterator[ClipWriter]:
     """Write a clip file as a whole or not at all."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             yield ClipWriter(archive)
 

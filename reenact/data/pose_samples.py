@@ -47,7 +47,7 @@ class PoseSamples:
             chosen.append(
                 (
                     person,
-                    random.choice(len(person.frames), p=person.unusualness)
+                    random.choice(len(person.frames), p=person.pose_deviation)
                     if random.random() < 0.5
                     else random.choice(rows),
                 )
@@ -57,9 +57,9 @@ class PoseSamples:
             for part in ("frames", "mattes", "landmarks")
         )
         torch.manual_seed(seed)
-        images = on_another_ground(frames.permute(0, 3, 1, 2) / 255.0, mattes[:, None] / 255.0)
-        images, points = moved(images, points)
-        return disturbed(images), points
+        images = replace_background(frames.permute(0, 3, 1, 2) / 255.0, mattes[:, None] / 255.0)
+        images, points = geometric_augment(images, points)
+        return photometric_augment(images), points
 
 
 def _uniform(like: Tensor, low: float, high: float, *shape: int) -> Tensor:
@@ -67,7 +67,7 @@ def _uniform(like: Tensor, low: float, high: float, *shape: int) -> Tensor:
     return low + (high - low) * torch.rand(len(like), *shape, device=like.device)
 
 
-def on_another_ground(images: Tensor, mattes: Tensor) -> Tensor:
+def replace_background(images: Tensor, mattes: Tensor) -> Tensor:
     """Half of B x 3 x S x S in front of black, the next sample, or one colour; mattes B x 1 x S x S."""
     kind = _uniform(images, 0, 1, 1, 1, 1)
     colour = _uniform(images, 0, 1, 3, 1, 1).expand_as(images)
@@ -76,7 +76,7 @@ def on_another_ground(images: Tensor, mattes: Tensor) -> Tensor:
     return torch.where(kind < 0.5, images * mattes + ground * (1 - mattes), images)
 
 
-def moved(images: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+def geometric_augment(images: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     """Half of B x 3 x S x S mirrored, all turned, scaled and shifted; landmarks B x 68 x 2, shares of the side, likewise."""
     angle = _uniform(images, -ROTATION, ROTATION) * math.pi / 180
     scale, shift = _uniform(images, 1 - SCALE, 1 + SCALE), _uniform(images, -SHIFT, SHIFT, 2)
@@ -93,7 +93,7 @@ def moved(images: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False), points
 
 
-def disturbed(images: Tensor) -> Tensor:
+def photometric_augment(images: Tensor) -> Tensor:
     """B x 3 x S x S in [0, 1] of other colours, some grey, some unsharp, noisy, and some with a rectangle before it."""
     images = images.clamp(0, 1) ** torch.exp(_uniform(images, -0.4, 0.4, 1, 1, 1)) * _uniform(images, 0.7, 1.3, 3, 1, 1)
     grey = images.mean(1, keepdim=True)

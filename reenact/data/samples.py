@@ -87,7 +87,7 @@ class Person:
     identity: str = ""
 
     @cached_property
-    def unusualness(self) -> np.ndarray:
+    def pose_deviation(self) -> np.ndarray:
         """How far each frame's face, wherever it is, lies from the clip's usual one: N, sum 1; evenly where unknown.
 
         Half of it by its shape, which is mostly the turn of the head, half by how far mouth and eyes are open.
@@ -180,7 +180,7 @@ def draw(
     batch_size: int,
     identity_frames: int,
     mirror: float = 0.0,
-    extremes: float = 0.0,
+    hard_pose_fraction: float = 0.0,
 ) -> list[Draw]:
     """The samples of one step; see `sample`. No picture is looked at."""
     random = np.random.default_rng((seed, step))
@@ -188,7 +188,7 @@ def draw(
     draws = []
     for label, count in zip(*np.unique(labels, return_counts=True)):
         clips = people[label]
-        for clip, target in _targets(random, clips, int(count), extremes):
+        for clip, target in _targets(random, clips, int(count), hard_pose_fraction):
             mirrored = random.random() < mirror
             draws.append(
                 Draw(int(label), clip, target, _identity_frames(random, clips, clip, target, identity_frames), mirrored)
@@ -226,7 +226,7 @@ def sample(
     batch_size: int,
     identity_frames: int,
     mirror: float = 0.0,
-    extremes: float = 0.0,
+    hard_pose_fraction: float = 0.0,
     emphasis: bool = False,
     part: Sequence[int] | None = None,
 ) -> Batch:
@@ -241,7 +241,7 @@ def sample(
         batch_size: samples.
         identity_frames: K; 0 = none.
         mirror: probability that all frames of a sample are mirrored.
-        extremes: share of the targets drawn by how unusual the face is, not evenly.
+        hard_pose_fraction: share of the targets drawn by how unusual the face is, not evenly.
         emphasis: whether losses want to know where eyes and mouth are.
         part: numbers of the samples that are fetched, where several processes share a batch, whose draw is one; None = all.
     """
@@ -252,7 +252,7 @@ def sample(
         batch_size=batch_size,
         identity_frames=identity_frames,
         mirror=mirror,
-        extremes=extremes,
+        hard_pose_fraction=hard_pose_fraction,
     )
     return fetch(draws if part is None else [draws[number] for number in part], emphasis)
 
@@ -270,14 +270,17 @@ def around_eyes_and_mouth(landmarks: np.ndarray, side: int) -> np.ndarray:
 
 
 def _targets(
-    random: np.random.Generator, clips: Sequence[Person], count: int, extremes: float
+    random: np.random.Generator, clips: Sequence[Person], count: int, hard_pose_fraction: float
 ) -> list[tuple[Person, int]]:
     """`count` frames of one person: clip and number in it."""
     owners = [(clip, number) for clip in clips for number in range(len(clip.frames))]
     chosen = list(_spread(random, len(owners), count))
-    if extremes:
-        shares = np.concatenate([clip.unusualness * len(clip.frames) for clip in clips]) / len(owners)
-        chosen = [random.choice(len(owners), p=shares) if random.random() < extremes else number for number in chosen]
+    if hard_pose_fraction:
+        shares = np.concatenate([clip.pose_deviation * len(clip.frames) for clip in clips]) / len(owners)
+        chosen = [
+            random.choice(len(owners), p=shares) if random.random() < hard_pose_fraction else number
+            for number in chosen
+        ]
     return [owners[number] for number in chosen]
 
 

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import written_whole
+from reenact.runtime.files import atomic_write
 
 FORMAT = 1
 # Where the picture and the matte of a frame are: the matte begins `matte` bytes behind the picture's beginning.
@@ -185,7 +185,7 @@ class ShardWriter:
             "frames": np.array(rows, FRAME),
             "landmarks": np.array([tuple(entry["landmarks"]) for entry in entries], PART),
         }
-        with written_whole(shard) as file, written_whole(index_of(shard)) as index:
+        with atomic_write(shard) as file, atomic_write(index_of(shard)) as index:
             try:
                 os.link(self.folder / "clips.tar", file)
             except OSError:

@@ -95,7 +95,7 @@ class Shown:
     truth: Sequence
 
 
-class Subject:
+class IdentityReference:
     """One person, ready to have avatars measured.
 
     Attributes:
@@ -257,7 +257,7 @@ def _references(crops: Clip, mattes: Clip, size: int, measurer: Measurer, most: 
     return references
 
 
-def baselines(subject: Subject, protocol: str, mean_image: Sequence) -> Iterator[tuple[str, Sequence]]:
+def baselines(subject: IdentityReference, protocol: str, mean_image: Sequence) -> Iterator[tuple[str, Sequence]]:
     """Name and sequence of what a protocol's scores are compared with.
 
     `mean_image`: the person's mean image as a still. Cross: `driver_frame`, the driver's own frames. Self: `real_frames`,

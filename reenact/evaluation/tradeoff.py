@@ -1,6 +1,6 @@
 """The rule that picks an iteration of a sweep: between identity and pose, robust to noise.
 
-Too few iterations leave a gap to the person's identity, too many cost the mimics (the published guide lets the user
+Too few iterations leave a gap to the person's identity, too many cost the expression (the published guide lets the user
 save checkpoints and pick by eye). The rule, over the iterations >= 1:
 
 1. Left out while others remain: iterations that could not be measured, that often show no face, or that tremble; and, by

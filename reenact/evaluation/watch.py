@@ -16,7 +16,7 @@ import pandas as pd
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip
 from reenact.data.sequence import SELECT, shown_frames
-from reenact.evaluation.measure import ROLES, Measurer, Subject, show
+from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, show
 from reenact.evaluation.metrics import METRICS
 from reenact.evaluation.tradeoff import choose, judge, like_the_person
 from reenact.faces.mediapipe_faces import FaceFinder
@@ -73,7 +73,7 @@ class Watch:
                 for protocol, table in tables.items()
                 if len(table)
             }
-            self._subject = Subject(clips["self"], size, measurer, score.reference_frames, shown)
+            self._subject = IdentityReference(clips["self"], size, measurer, score.reference_frames, shown)
             self._open = stack.pop_all()
 
     def __enter__(self) -> "Watch":

@@ -28,7 +28,7 @@ _SMALL_HOLE = 0.004
 
 
 @dataclass(frozen=True)
-class Moment:
+class MatteFrame:
     """One frame on its way through the smoothing.
 
     Attributes:
@@ -122,7 +122,7 @@ def inside_frame(
 # ---- over time ----------------------------------------------------------------------------------------------
 
 
-def neighbourhoods(moments: Iterable[Moment], sigma: float) -> Iterator[tuple[Moment, list[Moment]]]:
+def neighbourhoods(moments: Iterable[MatteFrame], sigma: float) -> Iterator[tuple[MatteFrame, list[MatteFrame]]]:
     """Each moment with those that its smoothing sees, itself left out; at most as many as that are held in memory.
 
     Args:
@@ -130,8 +130,8 @@ def neighbourhoods(moments: Iterable[Moment], sigma: float) -> Iterator[tuple[Mo
         sigma: standard deviation of the smoothing, s; 0 sees nothing.
     """
     reach = _REACH * sigma
-    window: deque[Moment] = deque()
-    waiting: deque[Moment] = deque()
+    window: deque[MatteFrame] = deque()
+    waiting: deque[MatteFrame] = deque()
     for moment in moments:
         if sigma <= 0:
             yield moment, []
@@ -148,7 +148,7 @@ def neighbourhoods(moments: Iterable[Moment], sigma: float) -> Iterator[tuple[Mo
         yield waiting[0], _near(waiting.popleft(), window, reach)
 
 
-def smoothed(moment: Moment, near: Sequence[Moment], sigma: float) -> np.ndarray:
+def smoothed(moment: MatteFrame, near: Sequence[MatteFrame], sigma: float) -> np.ndarray:
     """The mean matte of a moment and those near it, weighted by nearness in time, where the picture did not change.
 
     Args:
@@ -171,7 +171,7 @@ def smoothed(moment: Moment, near: Sequence[Moment], sigma: float) -> np.ndarray
     return cv2.divide(total, weights)
 
 
-def _near(moment: Moment, window: Iterable[Moment], reach: float) -> list[Moment]:
+def _near(moment: MatteFrame, window: Iterable[MatteFrame], reach: float) -> list[MatteFrame]:
     return [
         other
         for other in window

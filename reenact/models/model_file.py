@@ -16,7 +16,7 @@ from reenact.models.mobilenet import MobileNetV2
 from reenact.models.resnext import ResNeXt
 from reenact.runtime.devices import pick_device as pick_device  # also wanted from here by the stages
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import written_whole
+from reenact.runtime.files import atomic_write
 
 FORMAT = "reenact-model-1"
 
@@ -79,7 +79,7 @@ def save_model(
     if half:
         tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
     about = {"format": FORMAT, "architecture": reenactor.architecture.to_json(), **facts}
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
         save_file(tensors, temporary, metadata={"reenact": json.dumps(about)})

@@ -36,7 +36,7 @@ def to_bytes(image: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
-def straight(rgb: np.ndarray, matte: np.ndarray) -> np.ndarray:
+def unpremultiply(rgb: np.ndarray, matte: np.ndarray) -> np.ndarray:
     """Picture and matte as one image with straight (not multiplied) alpha: uint16, S x S x 4.
 
     The colour is divided by the matte. Where that is thin (THIN) its quotient is mostly noise, so the colour fades into

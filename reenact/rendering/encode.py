@@ -11,7 +11,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import written_whole
+from reenact.runtime.files import atomic_write
 
 TIME_BASE = Fraction(1, 90_000)
 """Tick of the frame times: 11 microseconds; 24, 25, 30 and 60 frames/s and their NTSC kin are whole numbers of it.
@@ -204,7 +204,7 @@ def _written(
     path: Path, kind: str, width: int, height: int, encoder: str, pix_fmt: str, options: dict[str, str]
 ) -> Iterator[VideoWriter]:
     flags = {} if kind == "webm" else {"movflags": "+faststart"}
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         with av.open(str(temporary), "w", format=kind, options=flags) as container:
             writer = VideoWriter(container, width, height, encoder, pix_fmt, options)
             yield writer

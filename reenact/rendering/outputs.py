@@ -12,11 +12,11 @@ import pandas as pd
 
 from reenact.data.images import resize_to
 from reenact.media.probe import Media, listed_frames
-from reenact.rendering.compose import backgrounds, enlarge, over, paste, square_corners, straight, to_bytes
+from reenact.rendering.compose import backgrounds, enlarge, over, paste, square_corners, to_bytes, unpremultiply
 from reenact.rendering.encode import VideoWriter, write_alpha_video, write_video
 from reenact.rendering.pipeline import ahead
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import folder_written_whole
+from reenact.runtime.files import atomic_folder
 from reenact.settings.render import RenderSettings
 
 TIMES = "times.csv"
@@ -80,17 +80,17 @@ def write_alpha(shown: Iterator[Shown], target: Path, scene: Scene) -> None:
     side = scene.settings.height
     with write_alpha_video(target, side, side, scene.settings.alpha) as video:
         for s in shown:
-            video.add(straight(enlarge(s.rgb, side), enlarge(s.matte, side)), s.row.time, s.row.duration)
+            video.add(unpremultiply(enlarge(s.rgb, side), enlarge(s.matte, side)), s.row.time, s.row.duration)
 
 
 def write_frames(shown: Iterator[Shown], target: Path, scene: Scene) -> None:
     """A folder with one PNG a frame, RGB with straight alpha, named by the driver's frame, and their times (s)."""
     side = scene.settings.height
     rows = []
-    with folder_written_whole(target) as folder:
+    with atomic_folder(target) as folder:
         for s in shown:
             name = f"{s.row.index:06d}.png"
-            image = np.rint(straight(enlarge(s.rgb, side), enlarge(s.matte, side)) / 257).astype(np.uint8)
+            image = np.rint(unpremultiply(enlarge(s.rgb, side), enlarge(s.matte, side)) / 257).astype(np.uint8)
             _, data = cv2.imencode(".png", image[..., [2, 1, 0, 3]], [cv2.IMWRITE_PNG_COMPRESSION, 3])
             (folder / name).write_bytes(data.tobytes())
             rows.append({"image": name, "index": s.row.index, "time": s.row.time, "duration": s.row.duration})

@@ -7,7 +7,7 @@ import ffmpeg
 import imageio_ffmpeg
 
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import written_whole
+from reenact.runtime.files import atomic_write
 
 COPIED = {".mp4": ("aac", "mp3", "opus"), ".mov": ("aac", "mp3", "alac"), ".webm": ("opus", "vorbis")}
 """Codecs that a container takes and its players play; any other sound is encoded again."""
@@ -45,7 +45,7 @@ def add_audio(*, silent: Path, media: Path, start: float, duration: float, video
     kind = {"acodec": "copy"} if whole else ENCODED[video.suffix]
     # Our webm files are the transparent ones; browsers look for this mark.
     flags = {"metadata:s:v:0": "alpha_mode=1"} if video.suffix == ".webm" else {"movflags": "+faststart"}
-    with written_whole(video) as temporary:
+    with atomic_write(video) as temporary:
         command = ffmpeg.output(
             pictures["v:0"], sound["a:0"], str(temporary), vcodec="copy", map_metadata=-1, **flags, **kind
         )

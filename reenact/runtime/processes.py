@@ -22,7 +22,7 @@ from reenact.runtime.errors import CONTINUE_STATUS, InterruptedRun, UserError
 
 
 @contextmanager
-def joined(device: str, threads: int = 0) -> Iterator[torch.device]:
+def init_distributed(device: str, threads: int = 0) -> Iterator[torch.device]:
     """Meet the other processes, if torchrun or `launch` started several; yields the device of this one.
 
     Args:
@@ -75,7 +75,7 @@ def any_of(here: list[bool], device: torch.device) -> list[bool]:
     return [bool(flag) for flag in flags.tolist()]
 
 
-def gathered(items: list[Any]) -> list[Any]:
+def all_gather(items: list[Any]) -> list[Any]:
     """The lists of all processes, one behind the other."""
     return gather_object(items) if count() > 1 else items
 
@@ -120,7 +120,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 
 @torch.no_grad()
-def copy_from_main(tensors: Iterable[Tensor]) -> None:
+def broadcast(tensors: Iterable[Tensor]) -> None:
     """Overwrite tensors with those of the main process."""
     if count() > 1:
         for tensor in tensors:

@@ -146,7 +146,7 @@ class TrainingSettings(Section):
         le=1,
         description="Probability that all frames of a sample are mirrored (published: none); fine-tuning never mirrors a single photo.",
     )
-    extremes: float = Field(
+    hard_pose_fraction: float = Field(
         default=0.0,
         ge=0,
         le=1,

@@ -19,7 +19,7 @@ from scipy.ndimage import median_filter
 from reenact.media.probe import Frame, Media, probe, read_frames, scan_duration
 from reenact.media.video import AFTER_DAMAGE
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import written_whole
+from reenact.runtime.files import atomic_write
 from reenact.settings.decode import DecodeSettings, read_time
 
 COLUMNS = ["index", "time", "source_time", "duration", "role", "sharpness", "change", "reason", "notes"]
@@ -96,7 +96,7 @@ def decode_clip(
             raise UserError(f"{media}: holdout {holdout} leaves no frame to train on; the stretch has {len(table)}")
     if damage:
         LOG.warning("%s: %s", media, _describe_damage(damage))
-    with written_whole(source) as facts, written_whole(frames) as rows_file:
+    with atomic_write(source) as facts, atomic_write(frames) as rows_file:
         facts.write_text(json.dumps(_facts(known, table, damage), indent=1) + "\n", encoding="utf-8")
         table[COLUMNS].to_csv(rows_file, index=False)
 

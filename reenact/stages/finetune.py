@@ -1,6 +1,6 @@
 """Stage `finetune`: one person's avatar at every iteration of a sweep (section 3 of the paper, *Fine-tuning*).
 
-Too few iterations leave an identity gap, too many kill the mimics; which iteration is best is found out
+Too few iterations leave an identity gap, too many kill the expression; which iteration is best is found out
 afterwards, by stages drive, score and select. Here the sweep is only watched (`reenact.evaluation.watch`), so that iterations
 past a clear turn are not trained, and the sweep goes on once where a further iteration may be better.
 """
@@ -240,7 +240,7 @@ def samples(person: Person, settings: FinetuneSettings, batch_size: int) -> Call
         batch_size=batch_size,
         identity_frames=0,
         mirror=mirror,
-        extremes=settings.extremes,
+        hard_pose_fraction=settings.hard_pose_fraction,
         emphasis=settings.losses.eyes_mouth > 0,
     )
 

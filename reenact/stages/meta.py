@@ -28,14 +28,14 @@ from reenact.models.architecture import PRESETS
 from reenact.models.model_file import Reenactor, build_discriminator, load_model, save_model
 from reenact.runtime import processes
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import write_text, written_whole
+from reenact.runtime.files import atomic_write, write_text
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
 from reenact.settings.score import ScoreSettings
 from reenact.training.checkpoint import RunFolder, fingerprint
 from reenact.training.learner import Learner
 from reenact.training.loop import train
-from reenact.training.pose_warmup import scale_descriptors, settle_norms
+from reenact.training.pose_warmup import calibrate_batchnorm, scale_descriptors
 from reenact.training.previews import drive_people, spread_frames, write_grid
 from reenact.training.start import landmark_network, resume_from, start_from, take_landmarks
 from reenact.training.validation import Validation, pose_response
@@ -117,7 +117,7 @@ def make_meta_model(
     """
     score = score or ScoreSettings()
     if settings.source == "train":
-        with processes.joined(device, threads) as place, ExitStack() as stack:
+        with processes.init_distributed(device, threads) as place, ExitStack() as stack:
             size = PRESETS[model_settings.preset].image_size
             people, unseen = clips.load(size), few(validation.load(size), FEW)
             if not len(people):
@@ -148,7 +148,7 @@ def _take(source: Path, outputs: MetaOutputs) -> None:
     about, judge = load_model(source)[1:]
     if not judge:
         raise UserError(f"{source}: an avatar, which is one person's; meta.source needs a meta-model")
-    with written_whole(outputs.model) as temporary:
+    with atomic_write(outputs.model) as temporary:
         shutil.copyfile(source, temporary)
     write_text(outputs.curves, "step\n")
     write_text(outputs.metrics, json.dumps({"source": str(source), **about}, indent=1) + "\n")
@@ -252,7 +252,7 @@ class Job:
             batch_size=settings.batch_size,
             identity_frames=settings.identity_frames,
             mirror=settings.mirror,
-            extremes=settings.extremes,
+            hard_pose_fraction=settings.hard_pose_fraction,
             emphasis=settings.losses.eyes_mouth > 0,
             part=share.numbers,
         )
@@ -304,8 +304,8 @@ class Job:
             start_from(learner, Path(settings.start))
         from_seed = fresh and not settings.resume and not settings.start
         if from_seed and (settings.frozen_norms or settings.pose_warmup):
-            settle_norms(net.cpu().identity_encoder, self.clips, settings.seed)
-            settle_norms(net.pose_encoder, self.clips, settings.seed)
+            calibrate_batchnorm(net.cpu().identity_encoder, self.clips, settings.seed)
+            calibrate_batchnorm(net.pose_encoder, self.clips, settings.seed)
         landmarks = landmark_network(net, self.clips, run, settings, self.device, fresh and not settings.resume)
         # The average begins with what was just done to the networks.
         if from_seed:
@@ -332,7 +332,7 @@ class Job:
 def _publish(job: Job, learner: Learner, run: RunFolder, outputs: MetaOutputs) -> None:
     """Write model, curves and metrics."""
     stats = run.stats()
-    with written_whole(outputs.curves) as temporary:
+    with atomic_write(outputs.curves) as temporary:
         pd.DataFrame(stats).to_csv(temporary, index=False)
     last = {
         name: value

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reenact.data.clip import Clip
 from reenact.data.sequence import SELECT
-from reenact.evaluation.measure import ROLES, Measurer, Sequence, Subject, baselines, part_of_frames, show
+from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, Sequence, baselines, part_of_frames, show
 from reenact.evaluation.metrics import METRICS
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.runtime.files import write_text
@@ -62,7 +62,7 @@ def _score(
     """The rows of the score table and of the frames' table; `clips` are crops and mattes by protocol."""
     size = outputs.image(outputs.table["image"].iloc[0]).shape[0]
     by_protocol = dict(list(outputs.table.groupby("protocol", sort=False)))
-    subject = Subject(clips["self"], size, measurer, reference_frames, {})
+    subject = IdentityReference(clips["self"], size, measurer, reference_frames, {})
     mean_image = subject.mean_image()
     rows, frames = [], []
     for protocol, part in by_protocol.items():
@@ -83,7 +83,12 @@ def _score(
 
 
 def _models(
-    outputs: Clip, part: pd.DataFrame, measurer: Measurer, subject: Subject, mean_image: Sequence, protocol: str
+    outputs: Clip,
+    part: pd.DataFrame,
+    measurer: Measurer,
+    subject: IdentityReference,
+    mean_image: Sequence,
+    protocol: str,
 ) -> Iterator[tuple[str, Sequence]]:
     """Yield (name, sequence) of the baselines and of every model, one in memory at a time."""
     yield from baselines(subject, protocol, mean_image)

@@ -17,7 +17,7 @@ import pandas as pd
 from reenact.data.clip import Clip, write_clip
 from reenact.data.png import encode_png
 from reenact.matting.mattes import (
-    Moment,
+    MatteFrame,
     face_region,
     inside_frame,
     keep_person,
@@ -126,7 +126,7 @@ def _mattes(
     places = table[["x", "y", "side", "angle", "frame_width", "frame_height"]].to_numpy().tolist()
     sigma = settings.smoothing if _is_video(table) else 0.0
 
-    def look(batch: list[int]) -> list[Moment]:
+    def look(batch: list[int]) -> list[MatteFrame]:
         images = clip.images([names[row] for row in batch])
         found: Sequence[np.ndarray | None] = [_given(clip, given[row], images.shape[1]) for row in batch]
         if any(matte is None for matte in found):
@@ -134,11 +134,11 @@ def _mattes(
             found = [made[i] if matte is None else matte for i, matte in enumerate(found)]
         small = [cv2.resize(image, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA) for image in images]
         return [
-            Moment(row, times[row], int(scenes[row]), matte, tiny, bool(given[row]))
+            MatteFrame(row, times[row], int(scenes[row]), matte, tiny, bool(given[row]))
             for row, matte, tiny in zip(batch, found, small)
         ]
 
-    def finish(seen: tuple[Moment, list[Moment]]) -> _Matte:
+    def finish(seen: tuple[MatteFrame, list[MatteFrame]]) -> _Matte:
         moment, near = seen
         matte, size = moment.matte, len(moment.matte)
         face = face_region(size, landmarks[moment.row])

@@ -14,7 +14,7 @@ from reenact.evaluation.metrics import METRICS
 from reenact.evaluation.sweep import sweep_models
 from reenact.evaluation.tradeoff import check, choose, judge
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import write_text, written_whole
+from reenact.runtime.files import atomic_write, write_text
 from reenact.settings.select import SelectSettings
 
 
@@ -54,10 +54,10 @@ def select_model(
     if choice.iteration not in models:
         raise UserError(f"{sweep}: no model of iteration {choice.iteration}, which {scores} has; run stage drive again")
     rows["selected"] = rows["iteration"] == choice.iteration
-    with written_whole(model) as temporary:
+    with atomic_write(model) as temporary:
         shutil.copyfile(models[choice.iteration], temporary)
     write_text(table, rows.to_csv(index=False, float_format="%.6g"))
-    with written_whole(plot) as temporary:
+    with atomic_write(plot) as temporary:
         figure = draw_sweep(rows)
         FigureCanvasAgg(figure)
         figure.savefig(temporary, dpi=150)

@@ -26,7 +26,7 @@ from reenact.faces.detectors import Detector, open_detectors
 from reenact.matting.segmenters import Segmenter, open_segmenter
 from reenact.media.photos import CROPPED, MASKS, natural
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import temporary_folder, written_whole
+from reenact.runtime.files import atomic_write, temporary_folder
 from reenact.runtime.parallel import cpu_threads
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
@@ -39,7 +39,7 @@ from reenact.stages.segment import LEAST_FACE, segment_clip
 
 FAILURES = ["clip", "identity", "path", "reason"]
 # A clip at which the process died this often (by a crash of a library, or out of memory) is left out.
-MOST_DEATHS = 3
+MAX_CRASHES = 3
 # Errors of the machine's, not of a clip's.
 _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENOMEM}
 
@@ -116,7 +116,7 @@ def make_shard(
             for clip in tqdm(missing, desc=f"shard {name}", mininterval=10, disable=None):
                 _add(writer, clip, stamps[clip["clip"]], tools, failures)
         writer.publish(outputs.shard, mine)
-    with written_whole(outputs.failures) as temporary:
+    with atomic_write(outputs.failures) as temporary:
         shutil.copyfile(failures.path, temporary)
     print(
         f"shard {name}: {len(mine) - failures.count} of {len(mine)} clips ({outputs.shard}); failed: {failures.count}",
@@ -156,16 +156,16 @@ class _Failures:
             )
 
     def _write(self) -> None:
-        with written_whole(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             pd.DataFrame(self._rows, columns=FAILURES).to_csv(temporary, index=False)
 
 
 def _add(writer: ShardWriter, clip: dict[str, str], stamp: str, tools: "_Tools", failures: _Failures) -> None:
     """Make a clip and add it, or record why that cannot be done."""
     name = clip["clip"]
-    deaths = writer.begin(name, stamp)
-    if deaths >= MOST_DEATHS:
-        failures.fail(clip, f"the job died {deaths} times while it worked on this clip")
+    crash_count = writer.begin(name, stamp)
+    if crash_count >= MAX_CRASHES:
+        failures.fail(clip, f"the job died {crash_count} times while it worked on this clip")
         return
     try:
         writer.add(name, stamp, _make(clip, writer.folder, tools, failures))

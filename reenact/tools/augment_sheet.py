@@ -13,7 +13,7 @@ from reenact.data.images import to_uint8
 from reenact.data.samples import Batch, People, PeopleInMemory, load_person, sample
 from reenact.data.shard_people import ShardPeople
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import written_whole
+from reenact.runtime.files import atomic_write
 from reenact.settings.meta import MetaSettings
 
 COLUMNS = ("identity", "frame", "pose only", "joint only: driver", "target", "all: driver", "target", "matte")
@@ -56,7 +56,7 @@ def draw_augment_sheet(
         batch_size=samples,
         identity_frames=max(1, settings.identity_frames),
         mirror=settings.mirror,
-        extremes=settings.extremes,
+        hard_pose_fraction=settings.hard_pose_fraction,
     )
     off = {"pose": 0.0, "joint": 0.0, "colour": 0.0}
     pose = _changed(batch, settings, off | {"pose": settings.augment.pose})
@@ -72,7 +72,7 @@ def draw_augment_sheet(
         both.target,
         both.matte,
     )
-    with written_whole(sheet) as temporary:
+    with atomic_write(sheet) as temporary:
         cv2.imwrite(str(temporary), np.vstack([_header(size), *_rows(shown)])[..., ::-1])
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from reenact.models.model_file import Reenactor, fold_spectral_norms, load_model
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import written_whole
+from reenact.runtime.files import atomic_write
 
 TOLERANCE = 1e-3
 """Largest difference to PyTorch that is let pass, of values in [0, 1]."""
@@ -60,7 +60,7 @@ def export_onnx(*, model: Path, onnx: Path) -> float:
     reenactor, facts, _ = load_model(model)
     fold_spectral_norms(reenactor.eval().requires_grad_(False))
     graph = DrivingGraph(reenactor).eval()
-    with written_whole(onnx) as temporary:
+    with atomic_write(onnx) as temporary:
         program = _trace(graph)
         program.model.producer_name = "reenact"
         program.model.metadata_props.update(

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip
 from reenact.data.sequence import shown_frames
-from reenact.evaluation.measure import ROLES, Measurer, Shown, Subject, baselines, show
+from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, Shown, baselines, show
 from reenact.evaluation.metrics import METRICS
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.model_file import pick_device
@@ -151,8 +151,8 @@ class _Bench:
         self.self_driven.add(job["key_self"])
         return iter(rows)
 
-    def _prepare(self, crops: str, mattes: str, size: int) -> tuple[Subject, object]:
-        subject = Subject((Clip(Path(crops)), Clip(Path(mattes))), size, self._measurer, self._references, {})
+    def _prepare(self, crops: str, mattes: str, size: int) -> tuple[IdentityReference, object]:
+        subject = IdentityReference((Clip(Path(crops)), Clip(Path(mattes))), size, self._measurer, self._references, {})
         return subject, subject.mean_image() if self._plan.baselines else None
 
     def _show(self, crops: str, mattes: str, role: str, size: int) -> Shown | None:

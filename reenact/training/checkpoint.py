@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import write_text, written_whole
+from reenact.runtime.files import atomic_write, write_text
 
 KEPT = 3
 """Last checkpoints that are kept, beside the best by validation."""
@@ -58,7 +58,7 @@ class RunFolder:
         Raises:
             UserError: the disk is full; the checkpoints before are as they were.
         """
-        with written_whole(self._checkpoint(step)) as temporary:
+        with atomic_write(self._checkpoint(step)) as temporary:
             with temporary.open("wb") as file:
                 try:
                     torch.save(state, file)

@@ -93,7 +93,7 @@ class Learner:
             ):
                 net.compile()
         # Starts are made from the seed alone, but a GPU rounds as it likes.
-        processes.copy_from_main(tensor for net in self.networks for tensor in net.state_dict().values())
+        processes.broadcast(tensor for net in self.networks for tensor in net.state_dict().values())
 
     def rates(self) -> dict[str, float]:
         """Learning rates of the last step, by the names of their settings."""

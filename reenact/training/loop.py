@@ -16,15 +16,15 @@ from reenact.runtime import processes
 from reenact.runtime.errors import InterruptedRun, UserError
 from reenact.runtime.interruption import Interruption
 from reenact.training.checkpoint import RunFolder
-from reenact.training.journal import Journal, peak_memory_mb
 from reenact.training.landmark_network import LandmarkNetwork
 from reenact.training.learner import Learner
 from reenact.training.losses import ImageLosses
 from reenact.training.steps import find_gradients
+from reenact.training.train_logger import TrainLogger, peak_memory_mb
 
 
 @dataclass(frozen=True)
-class Findings:
+class ValidationResult:
     """What validation finds.
 
     Attributes:
@@ -51,7 +51,7 @@ def train(
     keep: Sequence[int] = (),
     on_keep: Callable[[int, Reenactor], bool | None] = lambda step, average: None,
     measure: Callable[[Reenactor], dict[str, float]] = lambda average: {},
-    validate: Callable[[Learner], Findings] = lambda learner: Findings(),
+    validate: Callable[[Learner], ValidationResult] = lambda learner: ValidationResult(),
     landmarks: LandmarkNetwork | None = None,
     device: torch.device,
     title: str = "training",
@@ -89,7 +89,7 @@ def train(
     if saved:
         learner.load_state(saved[1])
         _say(f"{title}: resuming from step {learner.step} of {steps} ({run.path})")
-    if len(set(processes.gathered([learner.step]))) > 1:
+    if len(set(processes.all_gather([learner.step]))) > 1:
         raise UserError(
             f"{run.path}: processes see different checkpoints in it; it must lie on a disk that all machines share"
         )
@@ -99,7 +99,7 @@ def train(
         _say(f"{title}: {line}")
 
     began = time.monotonic() - learner.seconds
-    with Interruption() as interruption, Journal(run, learner.step + 1, steps, title) as journal:
+    with Interruption() as interruption, TrainLogger(run, learner.step + 1, steps, title) as journal:
         for step in journal.steps():
             # The samples of this step, and how they are changed: the same whoever asks.
             started = time.monotonic()
@@ -127,7 +127,7 @@ def train(
             if processes.is_main():
                 numbers |= learner.rates()
                 numbers |= measure(learner.average) if saves else {}
-                findings = validate(learner) if validates else Findings()
+                findings = validate(learner) if validates else ValidationResult()
                 numbers |= {"seconds": seconds, "data_seconds": waited, "samples_per_second": share.total / seconds}
                 numbers["peak_memory_mb"] = peak_memory_mb(device)
                 journal.add(step, numbers | findings.numbers, write=saves or step % settings.log_every == 0)
@@ -150,7 +150,7 @@ def _check_finite(numbers: dict[str, float], step: int, batch: Batch, names: Seq
     if bad:
         losses = [name for name in bad if not name.endswith("gradient_norm")]
         what = f"loss {', '.join(losses)}" if losses else ", ".join(bad)
-        people = ", ".join(sorted({names[label] for label in processes.gathered(batch.label.tolist())}))
+        people = ", ".join(sorted({names[label] for label in processes.all_gather(batch.label.tolist())}))
         raise UserError(
             f"step {step}: {what} is not finite, on clips {people}; "
             "lower the learning rate (meta.resume goes on from the last checkpoint with it), or try another seed"

@@ -31,7 +31,7 @@ NORM_BATCHES, NORM_BATCH = 16, 64
 """Frames whose mean statistics batch norms get: so many times so many."""
 
 
-def teach_pose(
+def pretrain_pose_encoder(
     encoder: MobileNetV2, people: list[Person], *, steps: int, seed: int, device: torch.device, again: bool = False
 ) -> LandmarkNetwork | None:
     """Train the pose encoder so that a linear readout of its descriptor gives the landmarks (`PoseSamples`).
@@ -94,7 +94,7 @@ def _groups(network: LandmarkNetwork, encoder_rate: float) -> list[dict[str, Any
 
 
 @torch.no_grad()
-def settle_norms(encoder: nn.Module, people: list[Person], seed: int) -> None:
+def calibrate_batchnorm(encoder: nn.Module, people: list[Person], seed: int) -> None:
     """Give the batch norms the mean statistics of many frames, and put the encoder into evaluation mode, in which they keep them.
 
     Args:

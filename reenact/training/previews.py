@@ -10,7 +10,7 @@ from reenact.data.images import to_tensor, to_uint8
 from reenact.data.samples import Person
 from reenact.data.sequence import spread
 from reenact.models.model_file import Reenactor
-from reenact.runtime.files import written_whole
+from reenact.runtime.files import atomic_write
 
 
 def spread_frames(person: Person, count: int) -> np.ndarray:
@@ -57,5 +57,5 @@ def grid(rows: list[np.ndarray]) -> np.ndarray:
 
 def write_grid(path: Path, rows: list[np.ndarray]) -> None:
     """Write a `grid` as PNG."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         cv2.imwrite(str(temporary), grid(rows)[..., ::-1])

@@ -12,12 +12,12 @@ from reenact.data.samples import Person
 from reenact.models.model_file import Reenactor
 from reenact.runtime import processes
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import written_whole
+from reenact.runtime.files import atomic_write
 from reenact.settings.meta import MetaSettings
 from reenact.training.checkpoint import RunFolder
 from reenact.training.landmark_network import LandmarkNetwork
 from reenact.training.learner import Learner
-from reenact.training.pose_warmup import teach_pose
+from reenact.training.pose_warmup import pretrain_pose_encoder
 
 FIXED = ("model.preset", "meta.optimizer", "people")
 """Of what `RunFolder.describe` keeps: what cannot change when a run goes on."""
@@ -29,20 +29,20 @@ LABEL_ROWS = "labels.parametrizations.weight.original"
 def landmark_network(
     net: Reenactor, clips: list[Person], run: RunFolder, settings: MetaSettings, device: torch.device, warm_up: bool
 ) -> LandmarkNetwork | None:
-    """Teach the pose encoder (`teach_pose`) if `warm_up`; what it knows then, kept in the run folder, for the landmark loss.
+    """Teach the pose encoder (`pretrain_pose_encoder`) if `warm_up`; what it knows then, kept in the run folder, for the landmark loss.
 
     Raises:
         UserError: the loss is wanted, but there was no warm-up.
     """
     kept, again = run.path / LANDMARKS, settings.start is not None
     steps = settings.start_warmup if again else settings.pose_warmup
-    taught = not warm_up or teach_pose(
+    taught = not warm_up or pretrain_pose_encoder(
         net.pose_encoder, clips, steps=steps, seed=settings.seed, device=device, again=again
     )
     if not settings.losses.landmarks:
         return None
     if isinstance(taught, LandmarkNetwork) and processes.is_main():
-        with written_whole(kept) as temporary:
+        with atomic_write(kept) as temporary:
             save_file(taught.state_dict(), temporary)
     processes.wait()
     network = LandmarkNetwork(copy.deepcopy(net.pose_encoder))
@@ -78,7 +78,7 @@ def start_from(learner: Learner, folder: Path) -> None:
 def take_landmarks(folder: Path, run: RunFolder) -> None:
     """Copy the landmark network of a run that another is to take the place of, if it has one."""
     if (folder / LANDMARKS).is_file() and processes.is_main():
-        with written_whole(run.path / LANDMARKS) as temporary:
+        with atomic_write(run.path / LANDMARKS) as temporary:
             shutil.copyfile(folder / LANDMARKS, temporary)
 
 

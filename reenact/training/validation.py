@@ -22,7 +22,7 @@ from reenact.evaluation.measure import Sequence as Measured
 from reenact.evaluation.perceptual import perceptual_error
 from reenact.models.model_file import Reenactor
 from reenact.training.learner import Learner, evaluating
-from reenact.training.loop import Findings
+from reenact.training.loop import ValidationResult
 from reenact.training.previews import grid, masked_frames
 
 SELF, OTHER_VIDEO, CROSS = "self", "other_video", "cross_identity"
@@ -69,7 +69,7 @@ class Validation:
     ) -> None:
         self._pairs, self._device, self._measurer = make_pairs(clips, frames), device, measurer
 
-    def __call__(self, learner: Learner) -> Findings:
+    def __call__(self, learner: Learner) -> ValidationResult:
         """Validate the moving average and the raw networks; sheets show the average. The error is the perceptual distance of SELF."""
         outputs = [self._drive(learner.average, pair) for pair in self._pairs]
         sheets = {
@@ -77,14 +77,14 @@ class Validation:
             for kind in self._kinds()
         }
         if self._measurer is None:
-            return Findings(sheets=sheets)
+            return ValidationResult(sheets=sheets)
         average = self._numbers(outputs)
         with evaluating(learner.reenactor) as raw:
             numbers = self._numbers([self._drive(raw, pair) for pair in self._pairs])
         named = {f"validation_{k}": v for k, v in average.items()} | {
             f"raw_validation_{k}": v for k, v in numbers.items()
         }
-        return Findings(
+        return ValidationResult(
             {name: value for name, value in named.items() if not math.isnan(value)}, sheets, average["perceptual"]
         )
 

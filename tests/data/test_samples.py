@@ -108,10 +108,10 @@ def test_a_turned_head_and_an_open_mouth_are_unusual_and_unknown_faces_are_not_d
     open_mouth[3, [65, 66, 67], 1] += 0.5
     unknown[1:] = np.nan
 
-    def unusualness(landmarks):
-        return Person("x", np.zeros((8, 4, 4, 3)), np.zeros((8, 4, 4)), landmarks).unusualness
+    def pose_deviation(landmarks):
+        return Person("x", np.zeros((8, 4, 4, 3)), np.zeros((8, 4, 4)), landmarks).pose_deviation
 
     for landmarks, row in ((turned, 2), (open_mouth, 3), (unknown, 0)):
-        shares = unusualness(landmarks)
+        shares = pose_deviation(landmarks)
         assert shares.sum() == pytest.approx(1) and shares.argmax() == row and shares[row] > 0.99
-    assert unusualness(still).tolist() == unusualness(still * np.nan).tolist() == 8 * [0.125]
+    assert pose_deviation(still).tolist() == pose_deviation(still * np.nan).tolist() == 8 * [0.125]

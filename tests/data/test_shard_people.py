@@ -70,7 +70,7 @@ def test_samples_are_those_from_memory(tmp_path, side, by, shards):
             "batch_size": 5,
             "identity_frames": 3,
             "mirror": 0.5,
-            "extremes": 0.5,
+            "hard_pose_fraction": 0.5,
             "emphasis": True,
         }
         assert all(torch.equal(a, b) for a, b in zip(tensors(sample(lazy, **how)), tensors(sample(known, **how))))

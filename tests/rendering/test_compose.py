@@ -11,7 +11,7 @@ from videos import texture, write_video
 
 from reenact.data.clip import Clip, write_clip
 from reenact.faces.crop_geometry import crop_square
-from reenact.rendering.compose import backgrounds, enlarge, over, paste, square_corners, straight, typical_photo
+from reenact.rendering.compose import backgrounds, enlarge, over, paste, square_corners, typical_photo, unpremultiply
 from reenact.runtime.errors import UserError
 
 
@@ -26,7 +26,7 @@ def disc(size: int = 64) -> tuple[np.ndarray, np.ndarray]:
 def test_straight_alpha_has_one_colour_up_to_and_past_the_edge(side: int) -> None:
     rgb, matte = (enlarge(image, side) for image in disc())
     noisy = np.clip(rgb + np.random.default_rng(0).normal(0, 0.004, rgb.shape), 0, 1).astype(np.float32)
-    image = straight(noisy, matte) / 65535
+    image = unpremultiply(noisy, matte) / 65535
     assert np.abs(image[..., 3] - matte).max() < 1e-4
     near = matte > 0.02
     assert np.abs(image[near][:, :3] - [0.9, 0.5, 0.2]).max() < 0.08, "no black fringe"

@@ -82,7 +82,7 @@ def worker(rank, port, folder, run, steps, pieces):
         "MASTER_ADDR": "localhost",
         "MASTER_PORT": str(port),
     }
-    with processes.joined("cpu") as place:
+    with processes.init_distributed("cpu") as place:
         assert place.type == "cpu" and processes.count() == 2 and processes.rank() == rank
         train_here(folder, run, steps, pieces)
 
@@ -196,6 +196,6 @@ def test_a_machine_without_gpus_is_named(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with (
         pytest.raises(UserError, match=r"device: 'cuda:1'; with several processes allowed: auto, cpu, cuda"),
-        processes.joined("cuda:1"),
+        processes.init_distributed("cuda:1"),
     ):
         pass

@@ -88,7 +88,7 @@ def test_settings_say_how_often_frames_are_mirrored(room):
     assert not torch.equal(mirrored.driver, plain.driver)
     photo = replace(person, frames=person.frames[:1], mattes=person.mattes[:1], landmarks=person.landmarks[:1])
     plain, mirrored = (
-        samples(photo, FinetuneSettings(mirror=mirror, extremes=0.5), 1)(step=7) for mirror in (0.0, 1.0)
+        samples(photo, FinetuneSettings(mirror=mirror, hard_pose_fraction=0.5), 1)(step=7) for mirror in (0.0, 1.0)
     )
     assert torch.equal(mirrored.driver, plain.driver), "a single photo stays as it is"
 
@@ -103,8 +103,11 @@ def test_settings_say_how_often_unusual_faces_are_drawn(room):
         frames=np.stack([np.full_like(frame, number) for number, frame in enumerate(person.frames)]),
     )
 
-    def share_of_it(extremes):
-        drawn = [samples(person, FinetuneSettings(extremes=extremes), 2)(step).driver for step in range(100)]
+    def share_of_it(hard_pose_fraction):
+        drawn = [
+            samples(person, FinetuneSettings(hard_pose_fraction=hard_pose_fraction), 2)(step).driver
+            for step in range(100)
+        ]
         return (torch.cat(drawn)[:, 0, 0, 0] * 255).round().eq(3).float().mean()
 
     assert share_of_it(0.0) < 0.3 and share_of_it(1.0) > 0.9

@@ -11,7 +11,7 @@ import pytest
 from reenact.data.clip import Clip, write_clip
 from reenact.faces.crop_geometry import crop_square
 from reenact.matting.mattes import (
-    Moment,
+    MatteFrame,
     face_region,
     inside_frame,
     keep_person,
@@ -217,7 +217,7 @@ def test_smoothing_is_over_time_and_not_over_change():
 
     def run(pictures, sigma=0.04, scenes=(0, 0, 0, 0)):
         moments = [
-            Moment(n, t, s, np.full((8, 8), v, np.float32), p)
+            MatteFrame(n, t, s, np.full((8, 8), v, np.float32), p)
             for n, (t, s, v, p) in enumerate(zip(times, scenes, values, pictures))
         ]
         return {

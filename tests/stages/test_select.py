@@ -18,7 +18,7 @@ from reenact.stages.select import by_iteration, select_model
 
 SWEEP = [0, 30, 60, 125, 230, 400]
 IDENTITY = [0.30, 0.20, 0.14, 0.11, 0.105, 0.104]  # falls, then flattens
-POSE = [0.12, 0.10, 0.10, 0.105, 0.15, 0.20]  # mimics get lost late
+POSE = [0.12, 0.10, 0.10, 0.105, 0.15, 0.20]  # expression get lost late
 
 
 def scores(
@@ -205,7 +205,7 @@ def test_where_nobody_is_like_the_person_all_are_judged() -> None:
 def test_noise_ties_nobody_who_is_no_better_in_anything(
     identity: float, pose: float, behind: float, beaten: bool
 ) -> None:
-    """The last two of the demo's astronaut, and what a little less likeness or mimics, or a smaller difference, would change."""
+    """The last two of the demo's astronaut, and what a little less likeness or expression, or a smaller difference, would change."""
     rows = pd.DataFrame(
         {
             "identity_error": [0.114, 0.0832, identity],
@@ -370,14 +370,14 @@ def test_a_sweep_does_not_end_before_it_is_like_the_person() -> None:
     (identity, sweep), pose = LATE, [0.058, 0.05, 0.09, 0.10, 0.10, 0.11]
     tables = [judged(scores(identity[:count], pose[:count], sweep[:count])) for count in range(1, 7)]
     assert not any(turned(table, SelectSettings()) for table in tables)
-    # The same mimics, but she is herself from the first iteration on.
+    # The same expression, but she is herself from the first iteration on.
     tables = [
         judged(scores([0.119, 0.06, 0.06, 0.06, 0.06][:count], pose[:count], SWEEP[:count])) for count in range(1, 6)
     ]
     assert [turned(table, SelectSettings()) for table in tables] == [False, False, False, True, True]
 
 
-# The astronaut again, at 1e-3 on two threads: 125 was chosen for the mimics, as it was hardly far enough from her to be left out.
+# The astronaut again, at 1e-3 on two threads: 125 was chosen for the expression, as it was hardly far enough from her to be left out.
 LATER = (
     [0.113, 0.124, 0.120, 0.102, 0.093, 0.078],
     [0.045, 0.045, 0.044, 0.048, 0.056, 0.055],

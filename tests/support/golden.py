@@ -49,7 +49,7 @@ HASH = "crc32"
 TRAINING = {
     "perceptual_width": 0.1,
     "mirror": 0.5,
-    "extremes": 0.5,
+    "hard_pose_fraction": 0.5,
     "seed": 1,
     "losses": {"face_perceptual": 0.5, "pixel": 10.0, "eyes_mouth": 8.0},
 }

@@ -23,7 +23,7 @@ from reenact.settings.meta import MetaSettings
 from reenact.settings.training import AugmentSettings, LossWeights
 from reenact.training.checkpoint import RunFolder, fingerprint
 from reenact.training.learner import Learner
-from reenact.training.loop import Findings, train
+from reenact.training.loop import ValidationResult, train
 from reenact.training.pose_warmup import scale_descriptors
 
 TINY = Architecture(
@@ -143,7 +143,12 @@ def test_the_best_checkpoint_by_validation_is_kept_too(people, tmp_path):
     settings = SETTINGS.model_copy(update={"checkpoint_every": 1, "validate_every": 2})
     errors = iter([3.0, 1.0, float("nan"), 2.0])
     run_steps(
-        people, new_learner(settings), tmp_path, 8, settings, validate=lambda learner: Findings(error=next(errors))
+        people,
+        new_learner(settings),
+        tmp_path,
+        8,
+        settings,
+        validate=lambda learner: ValidationResult(error=next(errors)),
     )
     assert checkpoints(tmp_path) == [4, 6, 7, 8] and RunFolder(tmp_path).best() == {"step": 4, "value": 1.0}
 
@@ -246,7 +251,7 @@ def test_tensorboard_and_stats_have_the_same_numbers(people, tmp_path):
         tmp_path,
         3,
         settings,
-        validate=lambda learner: Findings({"validation_dice": 0.5}, {"self": picture}),
+        validate=lambda learner: ValidationResult({"validation_dice": 0.5}, {"self": picture}),
     )
     rows = RunFolder(tmp_path).stats()
     assert [row["step"] for row in rows] == [2, 3]

@@ -7,7 +7,7 @@ from people import COLOURS, disc
 
 from reenact.data import pose_samples
 from reenact.data.images import to_tensor
-from reenact.data.pose_samples import PoseSamples, moved, on_another_ground
+from reenact.data.pose_samples import PoseSamples, geometric_augment, replace_background
 from reenact.data.samples import PeopleInMemory, Person, sample
 from reenact.faces.landmarks import MIRRORED
 from reenact.models.architecture import PRESETS
@@ -15,7 +15,13 @@ from reenact.models.mobilenet import MobileNetV2
 from reenact.models.model_file import Reenactor
 from reenact.training import pose_warmup
 from reenact.training.landmark_network import landmark_distance, openings
-from reenact.training.pose_warmup import DESCRIPTOR_SCALE, _align, scale_descriptors, settle_norms, teach_pose
+from reenact.training.pose_warmup import (
+    DESCRIPTOR_SCALE,
+    _align,
+    calibrate_batchnorm,
+    pretrain_pose_encoder,
+    scale_descriptors,
+)
 
 
 def person(name: str) -> Person:
@@ -41,7 +47,7 @@ def test_landmarks_move_with_their_frame():
     red = person("red")
     images = (to_tensor(red.frames) * to_tensor(red.mattes)).repeat(4, 1, 1, 1)
     points = torch.from_numpy(red.landmarks).repeat(4, 1, 1)
-    images, found = moved(images, points)
+    images, found = geometric_augment(images, points)
     weights = images.sum(1)
     for axis, side in ((0, 1), (1, 2)):
         place = (weights.sum(side) * (torch.arange(64) + 0.5)).sum(1) / weights.sum((1, 2)) / 64
@@ -56,7 +62,7 @@ def test_another_ground_leaves_the_person_alone():
     torch.manual_seed(0)
     images, mattes = torch.rand(64, 3, 8, 8), torch.zeros(64, 1, 8, 8)
     mattes[..., :4] = 1
-    changed = on_another_ground(images, mattes)
+    changed = replace_background(images, mattes)
     assert torch.equal(changed[..., :4], images[..., :4])
     same = (changed[..., 4:] == images[..., 4:]).flatten(1).all(1)
     black = (changed[..., 4:] == 0).flatten(1).all(1)
@@ -65,8 +71,8 @@ def test_another_ground_leaves_the_person_alone():
 
 def test_drawn_landmarks_lie_where_the_frame_shows_them(monkeypatch: pytest.MonkeyPatch):
     """Frames and landmarks of one sample belong together; colours and grounds, which would hide the red disc, stay as they are."""
-    monkeypatch.setattr(pose_samples, "on_another_ground", lambda images, mattes: images)
-    monkeypatch.setattr(pose_samples, "disturbed", lambda images: images)
+    monkeypatch.setattr(pose_samples, "replace_background", lambda images, mattes: images)
+    monkeypatch.setattr(pose_samples, "photometric_augment", lambda images: images)
     frames, landmarks = PoseSamples([person("red")], torch.device("cpu")).draw(16, seed=0)
     assert frames.shape == (16, 3, 64, 64) and landmarks.shape == (16, 68, 2)
     reddish = (frames[:, 0] - 1.3 * frames[:, 1]).clamp_min(0)
@@ -100,8 +106,8 @@ def test_the_descriptor_learns_the_place_of_the_head(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(pose_warmup, "BATCH", 24)
     torch.manual_seed(0)
     encoder, people = MobileNetV2(16, 0.25, dropout=0.0), [person("red"), person("blue")]
-    settle_norms(encoder, people, seed=1)
-    teach_pose(encoder, people, steps=60, seed=1, device=torch.device("cpu"))
+    calibrate_batchnorm(encoder, people, seed=1)
+    pretrain_pose_encoder(encoder, people, steps=60, seed=1, device=torch.device("cpu"))
     with torch.no_grad():
         red, blue = (encoder(to_tensor(p.frames)) for p in people)
     x = torch.linspace(-1, 1, 8)
@@ -136,7 +142,7 @@ def test_settled_norms_make_a_descriptor_its_frames_own():
         return ((alone - among).abs().mean() / alone.std(0).mean()).item()
 
     assert dependence() > 0.2
-    settle_norms(encoder, people, seed=1)
+    calibrate_batchnorm(encoder, people, seed=1)
     assert dependence() < 1e-3
     with torch.no_grad():  # and what goes through the network is as large as with the batch's own statistics
         assert encoder(frames[0]).std() == pytest.approx(encoder.train()(torch.cat(frames))[:8].std().item(), rel=0.7)
@@ -148,7 +154,7 @@ def test_frames_without_landmarks_are_not_used():
     )
     encoder = MobileNetV2(16, 0.25)
     before = encoder.classifier[1].weight.clone()
-    teach_pose(encoder, [unknown], steps=5, seed=1, device=torch.device("cpu"))
+    pretrain_pose_encoder(encoder, [unknown], steps=5, seed=1, device=torch.device("cpu"))
     assert torch.equal(encoder.classifier[1].weight, before)
 
 

@@ -19,7 +19,7 @@ TENSORBOARD = "tensorboard"
 """Folder in the run folder; `tensorboard --logdir results/runs` finds those of all runs."""
 
 
-class Journal:
+class TrainLogger:
     """The same numbers into stats.jsonl and TensorBoard. Silent in all processes but the main one. Use it as a context manager.
 
     Args:
@@ -38,7 +38,7 @@ class Journal:
             desc=title, initial=first - 1, total=last, mininterval=patience, maxinterval=patience, disable=silent
         )
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "TrainLogger":
         if processes.is_main():
             self._run.start(self._first - 1)
         if processes.is_main() and self._first <= self._last:
