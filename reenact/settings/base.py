@@ -14,6 +14,8 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     section: ClassVar[str] = ""
+    former: ClassVar[dict[str, str]] = {}
+    """Keys that were renamed or removed -> what the error says of them: "is now NAME", or "is gone: WHY"."""
 
 
 SectionType = TypeVar("SectionType", bound=Section)
@@ -60,6 +62,8 @@ def _explain_one(model: type[Section], detail: Any) -> str:
 
 def _explain_unknown(model: type[Section], path: list[Any], key: str) -> str:
     owner = _owner(model, path[:-1])
+    if owner and path[-1] in owner.former:
+        return f"{key} {owner.former[path[-1]]}"
     known = sorted(owner.model_fields) if owner else []
     close = difflib.get_close_matches(str(path[-1]), known, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"

@@ -11,6 +11,7 @@ class FinetuneSettings(TrainingSettings):
     """Personalisation: the generator and one identity embedding on the frames of one person."""
 
     section: ClassVar[str] = "finetune"
+    former: ClassVar[dict[str, str]] = {"extremes": "is now hard_pose_fraction"}
 
     sweep: list[int] | None = Field(
         default=None,

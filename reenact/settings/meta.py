@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from reenact.settings.base import read
 from reenact.settings.training import TrainingSettings
 
 BUNDLED_MODEL = Path(__file__).parents[1] / "bundled" / "mini.safetensors"
@@ -17,6 +18,7 @@ class MetaSettings(TrainingSettings):
     """Meta-learning: encoders, generator and discriminator on many people."""
 
     section: ClassVar[str] = "meta"
+    former: ClassVar[dict[str, str]] = {"extremes": "is now hard_pose_fraction"}
     without_effect: ClassVar[set[str]] = {
         *TrainingSettings.without_effect,
         "steps",
@@ -128,11 +130,17 @@ def saved_settings(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
     Args:
         values: what is set in the file and on the command line, not yet checked.
+
+    Raises:
+        UserError: the run has settings of before, which were renamed or removed since; names each.
     """
     about = Path(str(values.get("resume") or values.get("start") or "")) / "about.json"
     if not about.is_file():
         return {}
     saved = json.loads(about.read_text(encoding="utf-8"))
+    read(
+        MetaSettings, saved["settings"], f"{about}, settings of an older run; change them there to go on with it"
+    )
     # Names and places are this run's own, and so is what goes with a start.
     own = ("name", "source", "start", "start_warmup", "resume", "clips", "validate_clips", "set", "shards", "loaders")
     return {

@@ -1,6 +1,7 @@
 """Every mistake in the configuration is one clear line, found before any job starts."""
 
 import copy
+import json
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ from tree import ROOT
 
 from reenact.runtime.errors import UserError
 from reenact.settings.files import config_text, repeated_keys, schema_text
+from reenact.settings.meta import saved_settings
 from reenact.settings.workflow import Config, load_config
 
 SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -83,6 +85,8 @@ def test_schema_for_editors_is_current():
             "score.descriptor_weights: 'gone.dat' does not exist; keep the entry",
         ),
         (changed(render__height=255), "render.height: 255 must be even"),
+        (changed(finetune__extremes=0.5), "finetune.extremes is now hard_pose_fraction"),
+        (changed(meta__extremes=0.5), "meta.extremes is now hard_pose_fraction"),
     ],
 )
 def test_each_mistake_is_named(values, expected):
@@ -130,3 +134,13 @@ def test_the_project_of_validation_people_is_valid():
     for identity in config.identities:
         drivers = [driver for name, driver in config.rendered_pairs() if name == identity]
         assert len(drivers) == 2 and config.cross_driver(identity) == drivers[0]
+
+
+def test_a_run_with_settings_of_before_is_refused_by_name(tmp_path):
+    settings = {"learning_rate": 3e-4, "extremes": 0.5}
+    (tmp_path / "about.json").write_text(json.dumps({"model.preset": "small", "settings": settings}))
+    with pytest.raises(UserError, match=r"1 problem in .*about\.json.*:\n  - extremes is now hard_pose_fraction"):
+        saved_settings({"resume": str(tmp_path)})
+    del settings["extremes"]
+    (tmp_path / "about.json").write_text(json.dumps({"model.preset": "small", "settings": settings}))
+    assert saved_settings({"start": str(tmp_path)}) == {"meta": {"learning_rate": 3e-4}, "model": {"preset": "small"}}
