@@ -135,12 +135,16 @@ def scan_duration(media: Media) -> float:
 # ---- opening ------------------------------------------------------------------------------------------------
 
 
+def for_ffmpeg(path: Path) -> str:
+    """A path as ffmpeg takes it, whole: it would take a relative name such as "12:30.mp4" for an address."""
+    return str(path.absolute())
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its video stream; ffmpeg's errors become messages."""
     try:
-        # The whole path, or ffmpeg would take a name such as "12:30.mp4" for an address.
-        container = av.open(str(path.absolute()), metadata_errors="replace")
+        container = av.open(for_ffmpeg(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise UserError(f"{path}: neither a video nor an image that ffmpeg can read ({_why(path, error)})") from error
     with container:

@@ -10,6 +10,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
+from reenact.media.video import for_ffmpeg
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
 
@@ -205,7 +206,7 @@ def _written(
 ) -> Iterator[VideoWriter]:
     flags = {} if kind == "webm" else {"movflags": "+faststart"}
     with atomic_write(path) as temporary:
-        with av.open(str(temporary), "w", format=kind, options=flags) as container:
+        with av.open(for_ffmpeg(temporary), "w", format=kind, options=flags) as container:
             writer = VideoWriter(container, width, height, encoder, pix_fmt, options)
             yield writer
             writer.finish()

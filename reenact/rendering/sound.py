@@ -6,6 +6,7 @@ import av
 import ffmpeg
 import imageio_ffmpeg
 
+from reenact.media.video import for_ffmpeg
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
 
@@ -37,9 +38,9 @@ def add_audio(*, silent: Path, media: Path, start: float, duration: float, video
         UserError: `media` is missing, cannot be read, or has no sound.
     """
     codec, origin = _facts(media)
-    pictures = ffmpeg.input(str(silent))
+    pictures = ffmpeg.input(for_ffmpeg(silent))
     # ffmpeg counts -ss from the file's own start, which need not be 0.
-    sound = ffmpeg.input(str(media), ss=f"{max(0.0, start - origin):.6f}", t=f"{duration:.6f}")
+    sound = ffmpeg.input(for_ffmpeg(media), ss=f"{max(0.0, start - origin):.6f}", t=f"{duration:.6f}")
     # webm has no edit list, which hides in the others what a copied packet holds before the first picture.
     whole = codec in COPIED[video.suffix] and (video.suffix != ".webm" or start <= origin)
     kind = {"acodec": "copy"} if whole else ENCODED[video.suffix]
@@ -47,7 +48,7 @@ def add_audio(*, silent: Path, media: Path, start: float, duration: float, video
     flags = {"metadata:s:v:0": "alpha_mode=1"} if video.suffix == ".webm" else {"movflags": "+faststart"}
     with atomic_write(video) as temporary:
         command = ffmpeg.output(
-            pictures["v:0"], sound["a:0"], str(temporary), vcodec="copy", map_metadata=-1, **flags, **kind
+            pictures["v:0"], sound["a:0"], for_ffmpeg(temporary), vcodec="copy", map_metadata=-1, **flags, **kind
         )
         try:
             command.run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True, overwrite_output=True)
@@ -68,7 +69,7 @@ def check_sound(media: Path) -> None:
 def _facts(media: Path) -> tuple[str, float]:
     """Codec of the first audio stream, and the file's start time, s."""
     try:
-        with av.open(str(media), metadata_errors="replace") as container:
+        with av.open(for_ffmpeg(media), metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise UserError(
                     f"{media}: has no sound; set render.audio to none (a driver's that had some: run stage decode again)"

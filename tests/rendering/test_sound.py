@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reenact.rendering.encode import write_alpha_video, write_video
-from reenact.rendering.sound import add_audio
+from reenact.rendering.sound import add_audio, check_sound
 from reenact.runtime.errors import UserError
 
 BEEP = 2.0
@@ -103,6 +103,16 @@ def test_codecs_are_copied_where_they_can_be(tmp_path: Path) -> None:
         )
         with av.open(str(tmp_path / "o.mp4")) as container:
             assert container.streams.audio[0].codec.canonical_name == expected
+
+
+def test_names_that_look_like_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    silent, media, video = Path("0:00.mp4"), Path("12:30.mp4"), Path("1:00.mp4")
+    clapper(media.absolute(), "aac")
+    write(silent, [0, 0.5], 0.5)
+    check_sound(media)
+    add_audio(silent=silent, media=media, start=1.5, duration=1, video=video)
+    assert beep(video.absolute())[0] == pytest.approx(BEEP - 1.5, abs=0.02)
 
 
 def test_sound_that_cannot_be_had(tmp_path: Path) -> None:
