@@ -6,7 +6,7 @@ import sys
 
 from reenact.cluster.devices import visible_devices
 from reenact.runtime.errors import UserError
-from reenact.runtime.code_fingerprint import WATCHING, code
+from reenact.runtime.code_fingerprint import code
 from reenact.settings.files import repeated_keys
 from reenact.settings.workflow import FETCHED, load_config
 

@@ -32,7 +32,7 @@ rule meta:
         nodes=CONFIG.meta.nodes,
         **SPREAD,
     params:
-        code=code("meta", without=WATCHING),
+        code=code("meta"),
         settings=section("meta", without={"validate_clips", "processes", "nodes"}, said=True),
         score=section("score", without={"identity_frames", "reference_frames"}) if CONFIG.validation_clips() or SHARDS else "{}",
         model=section("model", said=True),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
-from reenact.runtime.code_fingerprint import WATCHING, code
+from reenact.runtime.code_fingerprint import code
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.score import ScoreSettings
 from reenact.settings.select import SelectSettings
@@ -35,7 +35,7 @@ def main() -> None:
         settings=settings,
         driver=driver,
         # Watching decides how far a sweep goes, not what its models are.
-        code=code("finetune", without=WATCHING),
+        code=code("finetune"),
     )
 
 

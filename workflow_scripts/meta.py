@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reenact.data.shard_people import Shards
 from reenact.runtime.cli import StageParser, run
-from reenact.runtime.code_fingerprint import WATCHING, code
+from reenact.runtime.code_fingerprint import code
 from reenact.runtime.processes import launch
 from reenact.settings.meta import MetaSettings, saved_settings
 from reenact.settings.model import ModelSettings
@@ -64,7 +64,7 @@ def main() -> None:
         runs=arguments.runs,
         device=arguments.device,
         threads=-(-arguments.threads // settings.processes),
-        code=code("meta", without=WATCHING),
+        code=code("meta"),
         settings=settings,
         model_settings=model_settings,
         score=score,

@@ -1,7 +1,7 @@
-"""Which code a stage runs: a hash that changes when, and only when, what it executes does.
+"""Which code decides a stage's results: a hash that changes when, and only when, that code does.
 
 Snakemake sees neither edits of imported modules nor that an edit touched only a comment; every rule
-therefore carries this hash as a parameter.
+therefore carries this hash as a parameter, and stages that resume name their run folders by it.
 """
 
 import ast
@@ -10,69 +10,76 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("reenact", "workflow_scripts")
 
-WATCHING = (
-    "reenact.training.validation",
-    "reenact.evaluation.measure",
-    "reenact.evaluation.watch",
-    "reenact.faces.mediapipe_faces",
-    "reenact.settings.score",
-    "reenact.settings.select",
-)
-"""Modules by which stages meta and finetune look at what they train: other code in them must not train it anew."""
+SILENT_ROOMS = ("runtime", "monitoring")
+"""Rooms that decide no number of any result, by definition (see their `__init__`); imports of them are not followed."""
+
+SPEAKERS = ("print", "LOG", "warnings")
+"""A statement that begins with one of these names only tells somebody something."""
 
 
-def code(stage: str, root: Path = ROOT, without: tuple[str, ...] = ()) -> str:
-    """Hash of `workflow_scripts/<stage>.py` and of everything of ours that it imports, comments and docstrings aside.
+def code(stage: str, root: Path = ROOT) -> str:
+    """Hash of `reenact/stages/<stage>.py` and of all modules of ours that it imports, apart from what decides no result.
+
+    That is: comments, docstrings and layout; arguments of raised errors; printed and logged lines; descriptions of
+    settings; and whatever lies in SILENT_ROOMS. A template beside a module (`<module>.*.jinja`) counts with it.
 
     Args:
         stage: name of the stage.
         root: folder of the project.
-        without: modules (as `reenact.evaluation.watch`) that do not count, nor what only they import.
 
     Returns:
         12 hex digits.
     """
     seen: dict[Path, str] = {}
-    waiting = [root / "workflow_scripts" / f"{stage}.py"]
-    left_out = {root.joinpath(*name.split(".")).with_suffix(".py") for name in without}
+    waiting = [root / "reenact" / "stages" / f"{stage}.py"]
     while waiting:
         path = waiting.pop()
-        if path not in seen and path not in left_out:
-            seen[path], imported = _meaning(path, root)
+        if path not in seen:
+            seen[path], imported = _read(path, root)
             waiting += imported
     lines = [f"{path.relative_to(root)} {digest}" for path, digest in sorted(seen.items())]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 @cache
-def _meaning(path: Path, root: Path) -> tuple[str, list[Path]]:
-    """Hash of one module without comments, docstrings and layout, and the modules of ours that it imports."""
+def _read(path: Path, root: Path) -> tuple[str, list[Path]]:
+    """Hash of what counts in one file, and the files of ours that count with it."""
     if path.suffix != ".py":
         return hashlib.sha256(path.read_bytes()).hexdigest(), []
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    # What a package's face imports only when asked for (`reenact.Avatar`) is no part of who imports a module of it.
+    # What a package imports only when asked for (`reenact.Avatar`) is no part of who imports a module of it.
     nodes = tree.body if path.name == "__init__.py" else ast.walk(tree)
     imported = [found for node in nodes for found in _imports(node, root)]
     imported += path.parent.glob(f"{path.stem}.*.jinja")
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            and _is_docstring(body)
-        ):
-            node.body = body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), imported
+    return hashlib.sha256(ast.dump(_WithoutWords().visit(tree)).encode()).hexdigest(), imported
 
 
-def _is_docstring(body: list[ast.stmt]) -> bool:
-    first = body[0] if body else None
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+class _WithoutWords(ast.NodeTransformer):
+    """Removes what a module says to people."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """Docstrings, and statements that only speak."""
+        if isinstance(node.value, ast.Constant):
+            return None
+        speaker = node.value
+        while isinstance(speaker, ast.Call | ast.Attribute):
+            speaker = speaker.func if isinstance(speaker, ast.Call) else speaker.value
+        return None if isinstance(speaker, ast.Name) and speaker.id in SPEAKERS else self.generic_visit(node)
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        """Of an error, which it is counts, not what it says."""
+        return ast.Raise(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Descriptions of settings."""
+        if isinstance(node.func, ast.Name) and node.func.id == "Field":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
+        return self.generic_visit(node)
 
 
 def _imports(node: ast.AST, root: Path) -> list[Path]:
+    """Files of ours that an import statement names, those in SILENT_ROOMS aside."""
     names = []
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
@@ -80,7 +87,8 @@ def _imports(node: ast.AST, root: Path) -> list[Path]:
         names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     found = []
     for name in names:
-        if name.split(".")[0] in PACKAGES:
-            base = root.joinpath(*name.split("."))
+        package, *inner = name.split(".")
+        if package == "reenact" and not (inner and inner[0] in SILENT_ROOMS):
+            base = root.joinpath(package, *inner)
             found += [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
     return found

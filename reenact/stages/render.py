@@ -28,11 +28,11 @@ from reenact.rendering.encode import check_encoder
 from reenact.rendering.outputs import WRITERS, Scene, Shown
 from reenact.rendering.pipeline import ahead, fan_out
 from reenact.rendering.pose_filter import Posed, adjusted
-from reenact.rendering.progress import progress
 from reenact.rendering.sound import add_audio, check_sound
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import temporary_folder
 from reenact.runtime.parallel import batches
+from reenact.runtime.progress import progress
 from reenact.settings.render import RenderSettings
 
 MEAN_FRAMES = 64

@@ -20,8 +20,8 @@ from reenact.data.sequence import frames_of
 from reenact.models.model_file import Reenactor, fold_spectral_norms, load_model, pick_device
 from reenact.rendering.compose import enlarge, to_bytes
 from reenact.rendering.encode import check_encoder, write_video
-from reenact.rendering.progress import progress
 from reenact.runtime.errors import UserError
+from reenact.runtime.progress import progress
 from reenact.settings.render import RenderSettings
 from reenact.stages.render import person_identity
 

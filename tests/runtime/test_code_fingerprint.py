@@ -1,4 +1,4 @@
-"""The code hash changes when what a stage runs does, and only then."""
+"""The fingerprint changes when what decides a stage's results does, and only then."""
 
 import shutil
 import subprocess
@@ -7,53 +7,149 @@ import sys
 import pytest
 from tree import ROOT
 
-from reenact.runtime.code_fingerprint import _meaning, code
+from reenact.runtime.code_fingerprint import SILENT_ROOMS, _read, code
+
+STAGE = '''
+"""Stage toy."""
+
+import logging
+
+from pydantic import Field
+
+from reenact.data.samples import draw
+from reenact.runtime.files import write
+
+LOG = logging.getLogger(__name__)
+LIMIT = 3
+"""Most samples."""
+
+
+class Settings:
+    rate: float = Field(default=0.1, ge=0, description="Learning rate.")
+
+
+def stage(count: int) -> int:
+    """Draw samples.
+
+    Args:
+        count: how many.
+    """
+    if count > LIMIT:
+        raise ValueError(f"count: {count} is more than {LIMIT}")
+    print(f"drawing {count}", flush=True)
+    LOG.warning("%s drawn", count)
+    write("count: {count}")
+    return draw(count)  # as they come
+'''
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A project of one stage that imports a room that decides results, and one that does not."""
+    for file, text in {
+        "stages/toy.py": STAGE,
+        "data/samples.py": "def draw(count):\n    return count\n",
+        "runtime/files.py": "def write(text):\n    pass\n",
+    }.items():
+        (tmp_path / "reenact" / file).parent.mkdir(parents=True)
+        (tmp_path / "reenact" / file).write_text(text)
+    return tmp_path
 
 
 @pytest.fixture
 def project(tmp_path):
-    for folder in ("reenact", "workflow_scripts"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    """A copy of this project."""
+    shutil.copytree(ROOT / "reenact", tmp_path / "reenact", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
 def edit(project, file, old, new):
-    path = project / file
+    path = project / "reenact" / file
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    _meaning.cache_clear()
 
 
-def hashes(project):
-    _meaning.cache_clear()
-    stages = [path.stem for path in (project / "workflow_scripts").glob("*.py") if path.stem != "__init__"]
-    return {stage: code(stage, project) for stage in stages}
+def changes(project, file, old, new):
+    """Whether an edit changes the fingerprint of the stage `toy`."""
+    before = code("toy", project)
+    edit(project, file, old, new)
+    _read.cache_clear()
+    return code("toy", project) != before
 
 
 def changed(project, file, old, new):
-    before = hashes(project)
+    """Stages of this project whose fingerprint an edit changes."""
+    stages = [path.stem for path in (project / "reenact" / "stages").glob("*.py") if path.stem != "__init__"]
+    before = {stage: code(stage, project) for stage in stages}
     edit(project, file, old, new)
-    return {stage for stage, digest in hashes(project).items() if digest != before[stage]}
+    _read.cache_clear()
+    return {stage for stage in stages if code(stage, project) != before[stage]}
 
 
-def test_an_edit_reaches_the_stages_that_run_it(project):
-    assert changed(project, "reenact/settings/crop.py", "default=1.8", "default=1.9") == {
-        "crop",
-        "shard",
-        "write_config",
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"""Stage toy."""', '"""Another word."""'),
+        ('"""Most samples."""', ""),
+        ("Draw samples.", "Draws."),
+        ("  # as they come", ""),
+        ('f"count: {count} is more than {LIMIT}"', '"too many"'),
+        ('print(f"drawing {count}", flush=True)', 'print("drawing", count, LIMIT)'),
+        ('    print(f"drawing {count}", flush=True)\n', ""),
+        ('LOG.warning("%s drawn", count)', 'LOG.info("drawn")'),
+        (', description="Learning rate."', ', description="How fast."'),
+        (', description="Learning rate."', ""),
+    ],
+)
+def test_what_is_said_to_people_does_not_count(toy, old, new):
+    assert not changes(toy, "stages/toy.py", old, new)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("LIMIT = 3", "LIMIT = 4"),
+        ("default=0.1", "default=0.2"),
+        ("ge=0", "ge=1"),
+        ("ValueError", "KeyError"),
+        ("draw(count)", "draw(count + 1)"),
+        ('write("count: {count}")', 'write("{count}")'),
+    ],
+)
+def test_what_is_computed_or_written_counts(toy, old, new):
+    assert changes(toy, "stages/toy.py", old, new)
+
+
+def test_imported_code_counts_unless_its_room_decides_nothing(toy):
+    assert not changes(toy, "runtime/files.py", "pass", "print(text)")
+    assert changes(toy, "data/samples.py", "return count", "return -count")
+
+
+def test_rooms_that_decide_nothing_say_so(project):
+    rooms = [room for room in SILENT_ROOMS if (project / "reenact" / room).is_dir()]
+    assert "runtime" in rooms
+    for room in rooms:
+        assert "decides no result" in " ".join((project / "reenact" / room / "__init__.py").read_text().split())
+
+
+def test_an_edit_reaches_the_stages_whose_results_it_decides(project):
+    assert changed(project, "settings/crop.py", "default=1.8", "default=1.9") == {"crop", "shard"}
+    assert changed(project, "training/losses.py", "1 + fake", "2 + fake") == {"meta", "finetune"}
+    assert changed(project, "data/augment.py", "\nimport torch", "\nAUGMENTED = 1\nimport torch") == {
+        "meta",
+        "finetune",
     }
-    assert changed(project, "reenact/training/losses.py", "1 + fake", "2 + fake") == {"meta", "finetune"}
-    assert changed(project, "workflow_scripts/decode.py", "frame table to write", "table to write") == {"decode"}
-
-
-def test_comments_docstrings_and_layout_do_not_count(project):
-    assert changed(project, "reenact/stages/crop.py", "\ndef ", "\n# A comment.\n\n\ndef ") == set()
-    assert changed(project, "reenact/training/losses.py", "Hinge loss of the generator", "The loss") == set()
+    assert changed(project, "data/samples.py", "\nimport torch", "\nSAMPLED = 1\nimport torch") == {"meta", "finetune"}
+    assert changed(project, "models/generator.py", "\nimport torch", "\nWIDER = 1\nimport torch") >= {
+        "meta",
+        "finetune",
+        "drive",
+    }
 
 
 def test_a_template_counts(project):
-    assert changed(project, "reenact/stages/report.html.jinja", "<", "<!-- --><") == {"report"}
+    assert changed(project, "stages/report.html.jinja", "<", "<!-- --><") == {"report"}
 
 
 def test_nothing_that_the_snakefile_imports_is_heavy():
