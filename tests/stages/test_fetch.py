@@ -85,6 +85,19 @@ def test_a_file_has_one_source(source):
         read(FetchSettings, {"files": {"a": {**source, "sha256": SHA256}}}, "here")
 
 
+@pytest.mark.parametrize("name", ["../../outside.bin", "/etc/outside.bin", "a/../b", "./a", "a//b", "", "C:/a", "a\\b"])
+def test_a_file_stays_in_resources(name):
+    with pytest.raises(UserError) as error:
+        read(FetchSettings, {"files": {name: {"url": "https://example.org/a", "sha256": SHA256}}}, "here")
+    assert f"files.{name}: {name!r} must be the path of a file in resources/" in str(error.value)
+
+
+def test_a_target_does_not_climb_out_of_its_folder(index, tmp_path):
+    with pytest.raises(UserError, match=r"target: .*holds '\.\.'"):
+        fetch(tmp_path / "resources" / ".." / "outside.bin")
+    assert not (tmp_path / "outside.bin").exists()
+
+
 def test_command_line_ends_with_the_message_alone(index, tmp_path):
     command = [
         sys.executable,

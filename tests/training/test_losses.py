@@ -3,7 +3,6 @@
 import hashlib
 import math
 import pickle
-from urllib.error import URLError
 
 import pytest
 import torch
@@ -104,10 +103,28 @@ def test_torch_hubs_file_is_known_by_its_hash(tmp_path, monkeypatch):
     path = tmp_path / "vgg19-dcbb9e9d.pth"
     torch.save(vgg_tensors("vgg19", "torchvision"), path)
     assert perceptual_network(str(path), "vgg19")[0].scale == CAFFE, "a name proves nothing"
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setitem(vgg_weights.KNOWN, digest[:8], vgg_weights.KNOWN["dcbb9e9d"])
+    monkeypatch.setattr(vgg_weights, "HUB_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     network, described = perceptual_network(str(path), "vgg19")
     assert network.scale == TORCHVISION and described.startswith("torchvision's VGG-19")
+
+
+def test_a_download_needs_all_digits_of_its_hash(tmp_path, monkeypatch):
+    """A file whose SHA-256 begins as the hub's file's, and goes on otherwise, is another file."""
+    path = tmp_path / "elsewhere.pth"
+    torch.save(vgg_tensors("vgg19", "torchvision"), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(vgg_weights, "HUB", path.as_uri())
+    monkeypatch.setattr(vgg_weights, "HUB_SHA256", digest[:8] + "0" * 56)
+    with pytest.raises(UserError, match=f"perceptual_weights: .*found {digest}.* give its path"):
+        perceptual_network("torchvision", "vgg19")
+    assert not list((tmp_path / "hub").rglob("*.pth"))
+    monkeypatch.setattr(vgg_weights, "HUB_SHA256", digest)
+    assert perceptual_network("torchvision", "vgg19")[0].scale == TORCHVISION
+    kept = tmp_path / "hub" / "checkpoints" / "elsewhere.pth"
+    kept.write_bytes(b"damaged since")
+    with pytest.raises(UserError, match=r"elsewhere\.pth is not the expected file"):
+        perceptual_network("torchvision", "vgg19")
 
 
 def test_safetensors_are_read(tmp_path):
@@ -151,12 +168,9 @@ class Harm:
 
 
 def test_without_internet_torchvision_says_what_to_do(tmp_path, monkeypatch):
-    def offline(*_, **__):
-        raise URLError("no network")
-
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    with pytest.raises(UserError, match=r"perceptual_weights: .*cannot be downloaded .*no network.* give its path"):
+    monkeypatch.setattr(vgg_weights, "HUB", "http://127.0.0.1:9/vgg19.pth")
+    with pytest.raises(UserError, match=r"perceptual_weights: .*cannot be downloaded .* give its path"):
         perceptual_network("torchvision", "vgg19")
     with pytest.raises(UserError, match="no network of faces"):
         perceptual_network("torchvision", "vgg16")
