@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
-from reenact.settings.base import read
 from reenact.settings.fetch import FetchedFile
+from reenact.settings.reading import read
 from reenact.stages.fetch import fetch_file
 
 

@@ -6,8 +6,9 @@ from reenact.data.shard_people import Shards
 from reenact.runtime.cli import StageParser, run
 from reenact.runtime.code_fingerprint import code
 from reenact.runtime.processes import launch
-from reenact.settings.meta import MetaSettings, saved_settings
+from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
+from reenact.settings.saved_run import saved_settings
 from reenact.settings.score import ScoreSettings
 from reenact.stages.meta import Clips, MetaOutputs, make_meta_model
 

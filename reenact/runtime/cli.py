@@ -13,7 +13,8 @@ import yaml
 
 from reenact.runtime.errors import CONTINUE_STATUS, NOTHING_SAVED, InterruptedRun, UserError
 from reenact.runtime.interruption import SIGNALS
-from reenact.settings.base import Section, read
+from reenact.settings.base import Section
+from reenact.settings.reading import read
 
 Values = dict[str, Any]
 

@@ -21,8 +21,8 @@ SPEAKERS = ("print", "LOG", "warnings")
 def code(stage: str, root: Path = ROOT) -> str:
     """Hash of `reenact/stages/<stage>.py` and of all modules of ours that it imports, apart from what decides no result.
 
-    That is: comments, docstrings and layout; arguments of raised errors; printed and logged lines; descriptions of
-    settings; and whatever lies in SILENT_ROOMS. A template beside a module (`<module>.*.jinja`) counts with it.
+    That is: comments, docstrings and layout; arguments of raised errors; printed and logged lines; what is said
+    of settings, present (`description=`) and former (`Section.former`); and whatever lies in SILENT_ROOMS. A template beside a module (`<module>.*.jinja`) counts with it.
 
     Args:
         stage: name of the stage.
@@ -70,6 +70,10 @@ class _WithoutWords(ast.NodeTransformer):
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         """Of an error, which it is counts, not what it says."""
         return ast.Raise(node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        """What is said of settings that are no more."""
+        return None if isinstance(node.target, ast.Name) and node.target.id == "former" else self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         """Descriptions of settings."""

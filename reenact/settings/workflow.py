@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from reenact.evaluation.sweep import extension
 from reenact.runtime.errors import UserError
-from reenact.settings.base import Section, explain, report
+from reenact.settings.base import Section
 from reenact.settings.crop import CropSettings, FaceChoice
 from reenact.settings.dataset import DatasetSettings
 from reenact.settings.decode import DecodeSettings, read_time
@@ -20,6 +20,7 @@ from reenact.settings.fetch import FetchSettings
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import BUNDLED_MODEL, MetaSettings
 from reenact.settings.model import ModelSettings
+from reenact.settings.reading import explain, report
 from reenact.settings.render import RenderSettings
 from reenact.settings.report import ReportSettings
 from reenact.settings.score import ScoreSettings

@@ -13,6 +13,7 @@ STAGE = '''
 """Stage toy."""
 
 import logging
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -25,6 +26,7 @@ LIMIT = 3
 
 
 class Settings:
+    former: ClassVar[dict[str, str]] = {"speed": "is now rate"}
     rate: float = Field(default=0.1, ge=0, description="Learning rate.")
 
 
@@ -100,6 +102,7 @@ def changed(project, file, old, new):
         ('LOG.warning("%s drawn", count)', 'LOG.info("drawn")'),
         (', description="Learning rate."', ', description="How fast."'),
         (', description="Learning rate."', ""),
+        ('"is now rate"', '"is called rate now"'),
     ],
 )
 def test_what_is_said_to_people_does_not_count(toy, old, new):
@@ -146,6 +149,11 @@ def test_an_edit_reaches_the_stages_whose_results_it_decides(project):
         "finetune",
         "drive",
     }
+
+
+def test_edited_messages_reach_no_stage(project):
+    assert changed(project, "settings/reading.py", "unknown key", "no such key") == set()
+    assert changed(project, "settings/training.py", 'description="Momentum', 'description="The momentum') == set()
 
 
 def test_a_template_counts(project):

@@ -9,7 +9,7 @@ from tree import ROOT
 
 from reenact.runtime.errors import UserError
 from reenact.settings.files import config_text, repeated_keys, schema_text
-from reenact.settings.meta import saved_settings
+from reenact.settings.saved_run import saved_settings
 from reenact.settings.workflow import Config, load_config
 
 SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())

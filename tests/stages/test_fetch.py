@@ -8,8 +8,8 @@ import zipfile
 import pytest
 
 from reenact.runtime.errors import UserError
-from reenact.settings.base import read
 from reenact.settings.fetch import FetchSettings
+from reenact.settings.reading import read
 from reenact.stages.fetch import fetch_file
 
 DATA = b"one small file"

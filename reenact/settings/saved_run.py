@@ -1,0 +1,30 @@
+"""Settings of an earlier training run, which a new one takes over."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from reenact.settings.meta import MetaSettings
+from reenact.settings.reading import read
+
+
+def saved_settings(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings of the run whose checkpoint a command line goes on from or starts with, by section; {} where it says none.
+
+    Args:
+        values: what is set in the file and on the command line, not yet checked.
+
+    Raises:
+        UserError: the run has settings of before, which were renamed or removed since; names each.
+    """
+    about = Path(str(values.get("resume") or values.get("start") or "")) / "about.json"
+    if not about.is_file():
+        return {}
+    saved = json.loads(about.read_text(encoding="utf-8"))
+    read(MetaSettings, saved["settings"], f"{about}, settings of an older run; change them there to go on with it")
+    # Names and places are this run's own, and so is what goes with a start.
+    own = ("name", "source", "start", "start_warmup", "resume", "clips", "validate_clips", "set", "shards", "loaders")
+    return {
+        "meta": {key: value for key, value in saved["settings"].items() if key not in own},
+        "model": {"preset": saved["model.preset"]},
+    }
