@@ -45,8 +45,9 @@ from mediapipe.python.solutions.face_mesh import FaceMesh
 from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 
 from reenact.data.clip import Clip
-from reenact.faces.crop_geometry import crop_square
+from reenact.faces.crop_pixels import crop_square
 from reenact.faces.mediapipe_faces import FaceFinder
+from reenact.faces.square import box_square
 from reenact.matting.segmenters import MediapipeSegmenter
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
@@ -252,9 +253,7 @@ def files_to_same_crops(raw: Path, cut: Path) -> None:
             image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
             found = finder.find(image)
             if found:
-                left, top, right, bottom = found[0].box
-                side = 1.8 * max(right - left, bottom - top)
-                face = crop_square(image, (left + right - side) / 2, (top + bottom - side) / 2, side, SIZE)
+                face = crop_square(image, box_square(found[0].box, 1.8), SIZE)
                 cv2.imwrite(str(cut / f"{file.stem}.png"), cv2.cvtColor(face, cv2.COLOR_RGB2BGR))
 
 

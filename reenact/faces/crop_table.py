@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reenact.faces.crop_geometry import box_square, ffhq_square, to_crop, whole_square
 from reenact.faces.mediapipe_faces import head_angles
+from reenact.faces.square import Square, box_square, ffhq_square, square_columns, squares_of
 from reenact.faces.tracking import Sighting, Sightings
 from reenact.runtime.errors import UserError
 from reenact.settings.crop import CropSettings
@@ -81,7 +81,7 @@ def place_squares(
         inside = seen.scene[filled] == scene
         paths[inside, :4] = smooth(times[filled[inside]], states[inside, :4], settings.smoothing)
     _write_squares(table, filled, paths, settings.geometry == "published")
-    table.loc[rows, ["raw_x", "raw_y", "raw_side"]] = _squares(raw)[:, :3]
+    table.loc[rows, ["raw_x", "raw_y", "raw_side"]] = square_columns(map(_square, raw))[:, :3]
     write_quality(table, seen, chosen)
     if not driver:
         _drop_poor(table, settings)
@@ -152,10 +152,9 @@ def landmarks_in_crops(table: pd.DataFrame, marks: dict[int, np.ndarray]) -> np.
         marks: landmarks (68 x 2, px of the frame) by the frame's index.
     """
     result = np.full((len(table), 68, 2), np.nan)
-    places = table[["index", "x", "y", "side", "angle"]].to_numpy(float).tolist()
-    for row, (index, x, y, side, angle) in enumerate(places):
-        if int(index) in marks:
-            result[row] = to_crop(marks[int(index)], x, y, side, 1, angle)
+    for row, (index, square) in enumerate(zip(table["index"].tolist(), squares_of(table), strict=True)):
+        if index in marks:
+            result[row] = square.to_crop(marks[index], 1)
     return result
 
 
@@ -279,30 +278,31 @@ def _check_gaps(media: Path, table: pd.DataFrame, seen: Sightings, chosen: dict[
 
 
 def _states(sightings: list[Sighting], settings: CropSettings) -> np.ndarray:
-    """Of each sighting: middle of the square (x, y), logarithm of its side (sizes change by factors), angle; face height."""
+    """What is smoothed over time, N x 5: the square's centre (x, y), the logarithm of its side, its angle; the face's height.
+
+    The logarithm, because sizes change by factors.
+    """
     if settings.geometry == "ffhq":
-        squares = np.stack([ffhq_square(np.asarray(s.landmarks, float), settings.scale) for s in sightings])
-        squares[:, 3] = np.unwrap(squares[:, 3], period=360)
+        squares = [ffhq_square(np.asarray(s.landmarks, float), settings.scale) for s in sightings]
     else:
-        squares = np.stack([box_square(s.box, settings.scale) for s in sightings])
-    squares[:, 2] = np.log(squares[:, 2])
-    return np.column_stack([squares, [s.box[3] - s.box[1] for s in sightings]])
+        squares = [box_square(s.box, settings.scale) for s in sightings]
+    centres = [(square.centre_x, square.centre_y) for square in squares]
+    sides = np.log([square.side for square in squares])
+    angles = np.unwrap([square.angle for square in squares], period=360)
+    return np.column_stack([centres, sides, angles, [s.box[3] - s.box[1] for s in sightings]])
 
 
-def _squares(states: np.ndarray) -> np.ndarray:
-    """x, y, side, angle, face height of states."""
-    side = np.exp(states[:, 2])
-    return np.column_stack([states[:, 0] - side / 2, states[:, 1] - side / 2, side, states[:, 3:]])
+def _square(state: np.ndarray) -> Square:
+    x, y, log_side, angle = state[:4].tolist()
+    return Square(centre_x=x, centre_y=y, side=float(np.exp(log_side)), angle=angle)
 
 
 def _write_squares(table: pd.DataFrame, rows: np.ndarray, states: np.ndarray, whole: bool) -> None:
-    names = ["x", "y", "side", "angle", "face_height"]
-    squares = _squares(states)
-    if whole:
-        squares[:, :3] = [whole_square(x, y, np.exp(side)) for x, y, side in states[:, :3]]
-    values = np.full((len(table), len(names)), np.nan)
-    values[rows] = squares
-    table[names] = values
+    """Add the squares (of whole pixels, if `whole`) and the heights of faces to these rows of a table."""
+    squares = [_square(state).whole_pixels() if whole else _square(state) for state in states]
+    values = np.full((len(table), 5), np.nan)
+    values[rows] = np.column_stack([square_columns(squares), states[:, 4]])
+    table[["x", "y", "side", "angle", "face_height"]] = values
 
 
 def _reason(seen: Sightings, row: int) -> str:

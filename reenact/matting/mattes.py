@@ -11,7 +11,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from reenact.faces.crop_geometry import outside_depths
+from reenact.faces.crop_pixels import outside_depths
+from reenact.faces.square import Square
 
 # Outside of the frame a matte falls to 0 over this share of the crop.
 _FALL = 0.1
@@ -96,27 +97,23 @@ def keep_person(matte: np.ndarray, face: np.ndarray | None = None) -> np.ndarray
     return _fill_holes(matte, solid, face, holes) if holes else matte
 
 
-def inside_frame(
-    x: float, y: float, side: float, angle: float, width: int, height: int, size: int
-) -> np.ndarray | None:
+def inside_frame(square: Square, width: int, height: int, size: int) -> np.ndarray | None:
     """1 where a crop shows its frame, falling to 0 in the padding around: a mirrored head is nobody's.
 
     The fall is soft, over a tenth of the crop, so that a head that touches the border is not cut by a hard line.
 
     Args:
-        x, y, side, angle: square of the crop in the frame, px, and by how much it is turned, degrees.
+        square: of the crop.
         width, height: of the frame, px.
         size: side of the crop, px.
 
     Returns:
         float32, size x size; None if all of the crop lies inside.
     """
-    depths = outside_depths(x, y, side, size, width, height, angle)
-    return (
-        None
-        if depths is None
-        else np.minimum(*(np.maximum(1 - depth * np.float32(1 / (_FALL * side)), 0) for depth in depths))
-    )
+    depths = outside_depths(square, size, width, height)
+    if depths is None:
+        return None
+    return np.minimum(*(np.maximum(1 - depth * np.float32(1 / (_FALL * square.side)), 0) for depth in depths))
 
 
 # ---- over time ----------------------------------------------------------------------------------------------

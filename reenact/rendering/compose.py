@@ -7,7 +7,6 @@ makes them. Coordinates of frames are continuous: pixel i covers [i, i + 1).
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +14,8 @@ import pandas as pd
 
 from reenact.data.clip import Clip
 from reenact.data.sequence import frames_of
-from reenact.faces.crop_geometry import to_frame
+from reenact.faces.crop_pixels import centre_crop
+from reenact.faces.square import Square
 from reenact.media.probe import Media, probe, read_frames
 from reenact.runtime.errors import UserError
 
@@ -68,15 +68,6 @@ def over(rgb: np.ndarray, matte: np.ndarray, behind: np.ndarray) -> np.ndarray:
 # ---- backgrounds --------------------------------------------------------------------------------------------
 
 
-def covering(image: np.ndarray, side: int) -> np.ndarray:
-    """The middle square of a picture (uint8, H x W x 3), `side` px."""
-    height, width = image.shape[:2]
-    short = min(height, width)
-    top, left = (height - short) // 2, (width - short) // 2
-    kernel = cv2.INTER_CUBIC if short < side else cv2.INTER_AREA
-    return cv2.resize(image[top : top + short, left : left + short], (side, side), interpolation=kernel)
-
-
 def backgrounds(background: str, side: int, times: list[float]) -> Iterator[np.ndarray]:
     """What stands behind the avatar at each time: uint8, `side` px square.
 
@@ -95,7 +86,7 @@ def backgrounds(background: str, side: int, times: list[float]) -> Iterator[np.n
         return
     media = probe(Path(background))
     if media.kind != "video":
-        picture = covering(next(read_frames(media)).pixels(), side)
+        picture = centre_crop(next(read_frames(media)).pixels(), side)
         yield from (picture for _ in times)
         return
     shown, waiting = None, _repeated(media)
@@ -105,7 +96,7 @@ def backgrounds(background: str, side: int, times: list[float]) -> Iterator[np.n
             shown = image
             start, image = next(waiting)
         shown = image if shown is None else shown
-        yield covering(shown.pixels(), side)
+        yield centre_crop(shown.pixels(), side)
 
 
 def _repeated(media: Media) -> Iterator[tuple[float, object]]:
@@ -123,36 +114,24 @@ def _repeated(media: Media) -> Iterator[tuple[float, object]]:
 # ---- the driver's own frame ---------------------------------------------------------------------------------
 
 
-def square_corners(row: Any) -> np.ndarray:
-    """Where three corners of a crop lie in its frame: top left, top right, bottom left; 3 x 2, px.
-
-    Args:
-        row: of the table of stage crop: x, y (top left corner of the unturned square), side, and angle where there is
-            one (degrees about the middle of the square).
-    """
-    return to_frame(np.array([(0, 0), (1, 0), (0, 1)]), row.x, row.y, row.side, 1, getattr(row, "angle", 0.0))
-
-
-def paste(frame: np.ndarray, rgb: np.ndarray, matte: np.ndarray, corners: np.ndarray, feather: float) -> np.ndarray:
+def paste(frame: np.ndarray, rgb: np.ndarray, matte: np.ndarray, square: Square, feather: float) -> np.ndarray:
     """The avatar in the driver's frame, where its crop was cut out.
 
     Args:
         frame: uint8, H x W x 3.
         rgb, matte: of the avatar.
-        corners: where three corners of the crop lie in the frame: top left, top right, bottom left; 3 x 2, px.
+        square: of the crop in the frame.
         feather: width of the soft seam along the square's border, share of its side.
 
     Returns:
         uint8, H x W x 3.
     """
-    side = float(np.linalg.norm(corners[1] - corners[0]))
-    if side < len(matte):  # reduced by area means first: warping samples points
-        rgb, matte = enlarge(rgb, max(2, round(side))), enlarge(matte, max(2, round(side)))
+    if square.side < len(matte):  # reduced by area means first: warping samples points
+        rgb, matte = enlarge(rgb, max(2, round(square.side))), enlarge(matte, max(2, round(square.side)))
     size = len(matte)
     layer = np.dstack([rgb, matte]) * _seam(size, feather)[..., None]
-    fourth = corners[1] + corners[2] - corners[0]
-    low = np.floor(np.minimum(corners.min(0), fourth)).astype(int)
-    high = np.ceil(np.maximum(corners.max(0), fourth)).astype(int)
+    corners = square.corners()
+    low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int)
     low, high = np.maximum(low, 0), np.minimum(high, frame.shape[1::-1])
     if (high <= low).any():
         return frame

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from reenact.data.images import resize_to
+from reenact.faces.square import square_of
 from reenact.media.probe import Media, listed_frames
-from reenact.rendering.compose import backgrounds, enlarge, over, paste, square_corners, to_bytes, unpremultiply
+from reenact.rendering.compose import backgrounds, enlarge, over, paste, to_bytes, unpremultiply
 from reenact.rendering.encode import VideoWriter, write_alpha_video, write_video
 from reenact.rendering.pipeline import ahead
 from reenact.runtime.errors import UserError
@@ -118,7 +119,7 @@ def write_pasted(shown: Iterator[Shown], target: Path, scene: Scene) -> None:
                     f"{scene.media.path}: frame {s.row.index} is {frame.shape[1]} x {frame.shape[0]} px, the first was "
                     f"{width} x {height}; pasted needs frames of one size, take it out of render.outputs"
                 )
-            pasted = paste(frame, s.rgb, s.matte, square_corners(s.row), scene.settings.feather)
+            pasted = paste(frame, s.rgb, s.matte, square_of(s.row), scene.settings.feather)
             video.add(pasted[:height, :width], s.row.time, s.row.duration)
 
 

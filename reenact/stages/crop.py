@@ -15,7 +15,7 @@ import pandas as pd
 
 from reenact.data.clip import write_clip
 from reenact.data.png import encode_png
-from reenact.faces.crop_geometry import crop_published, crop_square, middle_square
+from reenact.faces.crop_pixels import centre_crop, crop_published, crop_square
 from reenact.faces.crop_table import (
     COLUMNS,
     describe_rows,
@@ -27,6 +27,7 @@ from reenact.faces.crop_table import (
 )
 from reenact.faces.detectors import Detector, open_detectors
 from reenact.faces.person import choose_in_photos, choose_person
+from reenact.faces.square import Square, squares_of
 from reenact.faces.tracking import Sighting, Sightings, find_faces
 from reenact.media.probe import Frame, Passes, probe
 from reenact.runtime.errors import UserError
@@ -129,29 +130,21 @@ def _as_they_are(table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sightin
 # ---- second pass: pictures ----------------------------------------------------------------------------------
 
 
-def _cut(frame: Frame, place: dict[str, Any], reduce: int, settings: CropSettings) -> np.ndarray:
+def _cut(frame: Frame, square: Square, face_height: float, reduce: int, settings: CropSettings) -> np.ndarray:
     """The crop of one frame: uint8, size x size x 3.
 
     Args:
         frame: of the media.
-        place: its row of the table.
+        square: in the frame.
+        face_height: px of the frame.
         reduce: the frame is converted at 1 / `reduce` of its size.
         settings: size and geometry.
     """
     if settings.geometry == "published":
-        left, top, side = (int(place[name]) for name in ("x", "y", "side"))
-        return crop_published(frame.pixels(), left, top, side, settings.size, place["face_height"])
+        return crop_published(frame.pixels(), square, settings.size, face_height)
     image = frame.pixels(None if reduce == 1 else round(max(frame.width, frame.height) / reduce))
-    across, down = image.shape[1] / frame.width, image.shape[0] / frame.height
-    return crop_square(
-        image,
-        place["x"] * across,
-        place["y"] * down,
-        place["side"] * across,
-        settings.size,
-        place["angle"],
-        reduced=reduce > 1,
-    )
+    square = square.scaled(image.shape[1] / frame.width, image.shape[0] / frame.height)
+    return crop_square(image, square, settings.size, reduced=reduce > 1)
 
 
 def _encoded(
@@ -159,17 +152,18 @@ def _encoded(
 ) -> Iterator[tuple[dict[str, Any], bytes, bytes | None]]:
     """Of each stored frame its row of the table, its crop and the matte that came with it (or None), both as PNG."""
     wanted = table[table["image"] != ""]
-    places, media = wanted.to_dict("records"), passes.media
+    places, squares, media = wanted.to_dict("records"), squares_of(wanted), passes.media
     # Where the squares are several times larger than the crops, frames are reduced while they are converted.
     reduce = max(1, int(wanted["side"].median() / settings.size)) if media.kind == "video" else 1
 
     def work(item: tuple[int, Frame]) -> tuple[dict[str, Any], bytes, bytes | None]:
         row, frame = item
         if media.kind != "cropped":
-            return places[row], encode_png(_cut(frame, places[row], reduce, settings)), None
+            crop = _cut(frame, squares[row], places[row]["face_height"], reduce, settings)
+            return places[row], encode_png(crop), None
         matte = frame.matte()
-        crop = encode_png(middle_square(frame.pixels(), settings.size))
-        return places[row], crop, None if matte is None else encode_png(middle_square(matte, settings.size))
+        crop = encode_png(centre_crop(frame.pixels(), settings.size))
+        return places[row], crop, None if matte is None else encode_png(centre_crop(matte, settings.size))
 
     return in_order(work, passes.listed(wanted), threads, together=4)
 

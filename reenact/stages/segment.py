@@ -16,6 +16,7 @@ import pandas as pd
 
 from reenact.data.clip import Clip, write_clip
 from reenact.data.png import encode_png
+from reenact.faces.square import squares_of
 from reenact.matting.mattes import (
     MatteFrame,
     face_region,
@@ -123,7 +124,7 @@ def _mattes(
     # Plain lists: looking into a table frame by frame takes longer than a network.
     names, times = table["image"].tolist(), table["time"].tolist()
     given = table["matte"].astype(str).tolist() if "matte" in table else [""] * len(table)
-    places = table[["x", "y", "side", "angle", "frame_width", "frame_height"]].to_numpy().tolist()
+    squares, sizes = squares_of(table), table[["frame_width", "frame_height"]].to_numpy().tolist()
     sigma = settings.smoothing if _is_video(table) else 0.0
 
     def look(batch: list[int]) -> list[MatteFrame]:
@@ -144,7 +145,7 @@ def _mattes(
         face = face_region(size, landmarks[moment.row])
         if not moment.given:
             matte = keep_person(sharpen_matte(smoothed(moment, near, sigma), settings.sharpen), face)
-            shown = inside_frame(*places[moment.row], size)
+            shown = inside_frame(squares[moment.row], *sizes[moment.row], size)
             matte = matte if shown is None else matte * shown
         pixels = cv2.convertScaleAbs(matte, alpha=255)
         return _Matte(moment.row, encode_png(pixels), cv2.mean(pixels)[0] / 255, cv2.mean(pixels, face)[0] / 255)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from reenact.avatar import Avatar
 from reenact.data.images import resize_to, to_tensor
-from reenact.faces.crop_geometry import box_square, crop_square
+from reenact.faces.crop_pixels import crop_square
 from reenact.faces.mediapipe_faces import Face, FaceFinder, overlap
+from reenact.faces.square import Square, box_square
 from reenact.models.model_file import pick_device
 from reenact.rendering.camera import open_camera
 from reenact.rendering.compose import enlarge, to_bytes
@@ -50,7 +51,7 @@ class Follower:
         self._finder, self._size, self._settings = finder, size, settings
         self._box: np.ndarray | None = None
         self._filter: OneEuro | None = None
-        self._square: np.ndarray | None = None
+        self._square: Square | None = None
 
     def __call__(self, image: np.ndarray, moment: float) -> np.ndarray | None:
         """The crop of one picture (uint8 RGB) at a time (s): uint8 size x size x 3; None until a face has been seen."""
@@ -60,13 +61,11 @@ class Follower:
         face = self._chosen([face.moved(scale) for face in self._finder.find(small)])
         if face is not None:
             self._box = face.box
-            square = box_square(face.box, self._settings.scale)[:3]
-            self._filter = self._filter or OneEuro(self._settings.cutoff, self._settings.beta, scale=float(square[2]))
-            self._square = self._filter(moment, square)
-        if self._square is None:
-            return None
-        x, y, side = self._square
-        return crop_square(image, x - side / 2, y - side / 2, side, self._size)
+            raw = box_square(face.box, self._settings.scale)
+            self._filter = self._filter or OneEuro(self._settings.cutoff, self._settings.beta, scale=raw.side)
+            x, y, side = self._filter(moment, np.array([raw.centre_x, raw.centre_y, raw.side]))
+            self._square = Square(centre_x=x, centre_y=y, side=side)
+        return None if self._square is None else crop_square(image, self._square, self._size)
 
     def _chosen(self, faces: list[Face]) -> Face | None:
         if self._box is None or not faces:

@@ -1,7 +1,6 @@
 """Composing: straight alpha, backgrounds in time, and pasting at the very place the crop came from."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +9,9 @@ from person_clips import swaying, write_person
 from videos import texture, write_video
 
 from reenact.data.clip import Clip, write_clip
-from reenact.faces.crop_geometry import crop_square
-from reenact.rendering.compose import backgrounds, enlarge, over, paste, square_corners, typical_photo, unpremultiply
+from reenact.faces.crop_pixels import crop_square
+from reenact.faces.square import Square
+from reenact.rendering.compose import backgrounds, enlarge, over, paste, typical_photo, unpremultiply
 from reenact.runtime.errors import UserError
 
 
@@ -43,18 +43,17 @@ def test_over_is_exact() -> None:
 def test_a_paste_of_the_crop_itself_changes_nothing() -> None:
     frame = texture(180, 240)
     for angle in (0.0, 20.0):
-        row = SimpleNamespace(x=60.3, y=30.7, side=90.4, angle=angle)
-        corners = square_corners(row)
-        rgb = _cut(frame, corners, 128)
-        pasted = paste(frame, rgb, np.ones((128, 128), np.float32), corners, 0.1)
+        square = Square.from_corner(60.3, 30.7, 90.4, angle)
+        rgb = _cut(frame, square.corners(), 128)
+        pasted = paste(frame, rgb, np.ones((128, 128), np.float32), square, 0.1)
         assert np.abs(pasted.astype(int) - frame).mean() < 0.2
         assert np.abs(pasted.astype(int) - frame).max() < 12
 
 
 def test_the_square_is_the_one_of_the_crop() -> None:
     frame = texture(180, 240)
-    cut = _cut(frame, square_corners(SimpleNamespace(x=60.3, y=30.7, side=90.4)), 128)
-    assert np.abs(255 * cut - crop_square(frame, 60.3, 30.7, 90.4, 128)).mean() < 1
+    square = Square.from_corner(60.3, 30.7, 90.4)
+    assert np.abs(255 * _cut(frame, square.corners(), 128) - crop_square(frame, square, 128)).mean() < 1
 
 
 def _cut(frame: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
@@ -76,20 +75,20 @@ def _cut(frame: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
 def test_paste_blends_by_matte_and_seam(side: int) -> None:
     frame = np.full((150, 200, 3), 100, np.uint8)
     white = np.ones((64, 64, 3), np.float32)
-    corners = square_corners(SimpleNamespace(x=50.0, y=20.0, side=side))
-    seam = paste(frame, white, np.ones((64, 64), np.float32), corners, 0.2).astype(int)
+    square = Square.from_corner(50.0, 20.0, side)
+    seam = paste(frame, white, np.ones((64, 64), np.float32), square, 0.2).astype(int)
     if side < 120:
         assert seam[int(20 + side / 2), int(50 + side / 2)].tolist() == [255] * 3
         assert np.abs(np.diff(seam[int(20 + side / 2), :, 0])).max() < 60 * 40 / side, "no hard edge"
     assert (seam[:20] == 100).all() and (seam[:, :50] == 100).all(), "outside of the square the frame is untouched"
-    nothing = paste(frame, 0 * white, np.zeros((64, 64), np.float32), corners, 0.2)
+    nothing = paste(frame, 0 * white, np.zeros((64, 64), np.float32), square, 0.2)
     assert (nothing == frame).all()
 
 
 def test_a_square_outside_of_the_frame() -> None:
     frame = texture(60, 80)
-    corners = square_corners(SimpleNamespace(x=100.0, y=10.0, side=30.0))
-    assert (paste(frame, np.ones((8, 8, 3), np.float32), np.ones((8, 8), np.float32), corners, 0.1) == frame).all()
+    square = Square.from_corner(100.0, 10.0, 30.0)
+    assert (paste(frame, np.ones((8, 8, 3), np.float32), np.ones((8, 8), np.float32), square, 0.1) == frame).all()
 
 
 def test_backgrounds(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from PIL import Image
 from videos import place_head, texture, write_video
 
 from reenact.data.clip import Clip
-from reenact.faces.crop_geometry import crop_published, ffhq_square, to_frame, whole_square
+from reenact.faces.crop_pixels import crop_published
 from reenact.faces.crop_table import COLUMNS, fill_gaps, jitter, smooth
 from reenact.faces.mediapipe_faces import FaceFinder
+from reenact.faces.square import ffhq_square, square_of
 from reenact.media.probe import probe, read_frames
 from reenact.runtime.errors import UserError
 from reenact.settings.crop import CropSettings
@@ -375,9 +376,9 @@ def test_ffhq_crops_are_upright(woman, tmp_path):
     # The pictures are turned as well: all three look alike.
     images = clip.images(["000000.png", "000005.png", "000010.png"]).astype(float)[:, 30:80, 25:70]
     assert np.abs(images - images[1]).mean() < 12
-    row = clip.table.iloc[0]
-    frame_marks = to_frame(marks[0], row["x"], row["y"], row["side"], 1, row["angle"])
-    np.testing.assert_allclose(ffhq_square(frame_marks, 1.8)[2:], row[["side", "angle"]].astype(float), rtol=1e-4)
+    square = square_of(clip.table.iloc[0])
+    again = ffhq_square(square.to_frame(marks[0], 1), 1.8)
+    assert (again.side, again.angle) == pytest.approx((square.side, square.angle), rel=1e-4)
 
 
 # ---- parts ----------------------------------------------------------------------------------------------------
@@ -408,6 +409,5 @@ def test_published_squares_in_a_clip(demo_media, tmp_path):
     row = clip.table.iloc[2]
     assert (clip.table[["x", "y", "side"]] % 1 == 0).all(axis=None)
     frame = next(f.pixels() for f in read_frames(probe(demo_media("carphone_pristine.mp4"))) if f.index == 2)
-    expected = crop_published(frame, int(row["x"]), int(row["y"]), int(row["side"]), 96, row["face_height"])
+    expected = crop_published(frame, square_of(row), 96, row["face_height"])
     np.testing.assert_array_equal(clip.image(row["image"]), expected)
-    assert whole_square(10.2, 10.2, 4.5) == (7, 7, 7)

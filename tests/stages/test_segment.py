@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from reenact.data.clip import Clip, write_clip
-from reenact.faces.crop_geometry import crop_square
+from reenact.faces.crop_pixels import crop_square
+from reenact.faces.square import Square
 from reenact.matting.mattes import (
     MatteFrame,
     face_region,
@@ -70,7 +71,9 @@ def write_crops(path, images, **columns):
 @pytest.fixture(scope="module")
 def astronaut(demo_media):
     """The astronaut's head, 256 x 256."""
-    return crop_square(next(read_frames(probe(demo_media("astronaut.png")))).pixels(), 128, 8, 190, 256)
+    return crop_square(
+        next(read_frames(probe(demo_media("astronaut.png")))).pixels(), Square.from_corner(128, 8, 190), 256
+    )
 
 
 # ---- whole clips --------------------------------------------------------------------------------------------
@@ -117,7 +120,7 @@ def test_padding_is_nobody(demo_media, tmp_path):
     x, y, side = 223 - 105, -60, 210
     crops = write_crops(
         tmp_path / "crops.zip",
-        [crop_square(image, x, y, side, 256)],
+        [crop_square(image, Square.from_corner(x, y, side), 256)],
         x=x,
         y=y,
         side=side,
@@ -234,10 +237,10 @@ def test_smoothing_is_over_time_and_not_over_change():
 
 
 def test_inside_frame():
-    assert inside_frame(10, 10, 50, 0, 100, 100, 20) is None
-    part = inside_frame(-50, 0, 100, 0, 100, 100, 100)
+    assert inside_frame(Square.from_corner(10, 10, 50), 100, 100, 20) is None
+    part = inside_frame(Square.from_corner(-50, 0, 100), 100, 100, 100)
     assert part[:, :39].max() == 0 and part[:, 50:].min() == 1 and 0.3 < part[50, 45] < 0.7
-    turned = inside_frame(-50, 0, 100, 90, 100, 100, 100)
+    turned = inside_frame(Square.from_corner(-50, 0, 100, 90), 100, 100, 100)
     assert (turned.max(axis=0) == 1).all() and (turned.max(axis=1) == 0).any(), (
         "a turned square has its padding elsewhere"
     )

@@ -122,7 +122,7 @@ def test_the_square_is_calm(tmp_path: Path) -> None:
     squares = []
     for step in range(60):
         follow(np.zeros((240, 320, 3), np.uint8), step / 30)
-        squares.append(follow._square[:2])
+        squares.append((follow._square.centre_x, follow._square.centre_y))
     assert np.std(squares[30:], axis=0).max() < 0.75, "half of the detector's tremble at most"
 
 
