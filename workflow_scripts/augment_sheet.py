@@ -5,7 +5,6 @@ from pathlib import Path
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
-from reenact.tools.augment_sheet import draw_augment_sheet
 
 
 def main() -> None:
@@ -20,6 +19,9 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, required=True, help="picture to write (.png)")
     parser.add_argument("--samples", type=int, default=8, help="rows (default: 8)")
     arguments, (settings, model_settings) = parser.parse()
+
+    from reenact.tools.augment_sheet import draw_augment_sheet
+
     draw_augment_sheet(
         crops=arguments.crops,
         mattes=arguments.mattes,

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.crop import CropSettings
-from reenact.stages.crop import crop_clip
 
 
 def main() -> None:
@@ -14,6 +13,9 @@ def main() -> None:
     parser.add_argument("--crops", type=Path, required=True, help="clip file to write")
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
+
+    from reenact.stages.crop import crop_clip
+
     crop_clip(
         media=arguments.media,
         frames=arguments.frames,

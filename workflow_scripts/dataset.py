@@ -4,7 +4,6 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.dataset import DatasetSettings
-from reenact.stages.dataset import list_clips
 
 
 def main() -> None:
@@ -13,6 +12,9 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True, help="table of clips to write (.csv)")
     parser.add_argument("--shards", type=int, required=True, help="number of shards that they are divided into")
     arguments, (settings,) = parser.parse()
+
+    from reenact.stages.dataset import list_clips
+
     list_clips(source=arguments.source, clips=arguments.clips, shards=arguments.shards, settings=settings)
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.decode import DecodeSettings
-from reenact.stages.decode import decode_clip
 
 
 def main() -> None:
@@ -20,6 +19,9 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=2, help="threads of the decoder (default: 2)")
     arguments, (settings,) = parser.parse()
+
+    from reenact.stages.decode import decode_clip
+
     decode_clip(
         media=arguments.media,
         frames=arguments.frames,

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.drive import DriveSettings
-from reenact.stages.drive import drive_sweep
 
 
 def main() -> None:
@@ -17,6 +16,9 @@ def main() -> None:
     parser.add_argument("--driven", type=Path, required=True, help="clip file to write")
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
+
+    from reenact.stages.drive import drive_sweep
+
     drive_sweep(
         sweep=arguments.sweep,
         identity_crops=arguments.identity_crops,

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
-from reenact.tools.onnx_export import export_onnx
 
 
 def main() -> None:
@@ -11,6 +10,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="an avatar or a meta-model (.safetensors)")
     parser.add_argument("--onnx", type=Path, required=True, help="file to write (.onnx)")
     arguments, _ = parser.parse()
+
+    from reenact.tools.onnx_export import export_onnx
+
     export_onnx(model=arguments.model, onnx=arguments.onnx)
 
 

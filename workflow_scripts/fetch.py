@@ -5,7 +5,6 @@ from pathlib import Path
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.fetch import FetchedFile
 from reenact.settings.reading import read
-from reenact.stages.fetch import fetch_file
 
 
 def main() -> None:
@@ -16,6 +15,9 @@ def main() -> None:
     parser.add_argument("--sha256", required=True, help="SHA-256 of the file")
     parser.add_argument("--target", type=Path, required=True, help="file to write")
     arguments, _ = parser.parse()
+
+    from reenact.stages.fetch import fetch_file
+
     source = {"package": arguments.package, "member": arguments.member, "url": arguments.url}
     read(FetchedFile, {**source, "sha256": arguments.sha256}, "the command line")
     fetch_file(**source, sha256=arguments.sha256, target=arguments.target)

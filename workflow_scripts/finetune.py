@@ -7,7 +7,6 @@ from reenact.runtime.code_fingerprint import code
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.score import ScoreSettings
 from reenact.settings.select import SelectSettings
-from reenact.stages.finetune import Driver, finetune
 
 
 def main() -> None:
@@ -21,6 +20,9 @@ def main() -> None:
     parser.add_argument("--driver-mattes", type=Path, help="mattes of the other person")
     parser.add_device_arguments()
     arguments, (settings, score, select) = parser.parse()
+
+    from reenact.stages.finetune import Driver, finetune
+
     if bool(arguments.driver_crops) != bool(arguments.driver_mattes):
         parser.error("--driver-crops and --driver-mattes go together")
     driver = Driver(arguments.driver_crops, arguments.driver_mattes, score, select) if arguments.driver_crops else None

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
-from reenact.stages.import_published import import_published
 
 
 def main() -> None:
@@ -17,6 +16,9 @@ def main() -> None:
         "--weights", choices=["average", "raw"], default="average", help="weights for the model (default: average)"
     )
     arguments, _ = parser.parse()
+
+    from reenact.stages.import_published import import_published
+
     import_published(
         checkpoint=arguments.checkpoint,
         model=arguments.model,

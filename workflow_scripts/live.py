@@ -4,7 +4,6 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.live import LiveSettings
-from reenact.tools.live import run_live
 
 
 def main() -> None:
@@ -18,6 +17,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, help="stop after this long (default: when you quit)")
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
+
+    from reenact.tools.live import run_live
+
     run_live(
         model=arguments.model,
         identity_crops=arguments.identity_crops,

@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-from reenact.data.shard_people import Shards
 from reenact.runtime.cli import StageParser, run
 from reenact.runtime.code_fingerprint import code
-from reenact.runtime.processes import launch
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
 from reenact.settings.saved_run import saved_settings
 from reenact.settings.score import ScoreSettings
-from reenact.stages.meta import Clips, MetaOutputs, make_meta_model
 
 
 def main() -> None:
@@ -49,6 +46,11 @@ def main() -> None:
     )
     parser.add_device_arguments()
     arguments, (settings, model_settings, score) = parser.parse(saved=saved_settings)
+
+    from reenact.data.shard_people import Shards
+    from reenact.runtime.processes import launch
+    from reenact.stages.meta import Clips, MetaOutputs, make_meta_model
+
     if launch(settings.processes):
         return
     clips = Clips(arguments.crops, arguments.mattes, arguments.identities)

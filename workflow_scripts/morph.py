@@ -4,7 +4,6 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.render import RenderSettings
-from reenact.tools.morph import morph_people, morph_poses
 
 
 def main() -> None:
@@ -20,6 +19,9 @@ def main() -> None:
     parser.add_argument("--video", type=Path, required=True, help="mp4 to write")
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
+
+    from reenact.tools.morph import morph_people, morph_poses
+
     common = dict(
         model=arguments.model,
         driver_crops=arguments.driver_crops,

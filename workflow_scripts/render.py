@@ -4,7 +4,6 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.render import RenderSettings
-from reenact.stages.render import render_pair
 
 
 def main() -> None:
@@ -23,6 +22,9 @@ def main() -> None:
     )
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
+
+    from reenact.stages.render import render_pair
+
     render_pair(
         model=arguments.model,
         identity_crops=arguments.identity_crops,

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.report import ReportSettings
-from reenact.stages.report import build_report
 
 
 def main() -> None:
@@ -16,6 +15,9 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="the settings that made them: YAML or JSON text")
     parser.add_argument("--page", type=Path, required=True, help="HTML file to write")
     arguments, (settings,) = parser.parse()
+
+    from reenact.stages.report import build_report
+
     build_report(
         results=arguments.results,
         inputs=arguments.inputs,

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.score import ScoreSettings
-from reenact.stages.score import score_avatar
 
 
 def main() -> None:
@@ -17,6 +16,9 @@ def main() -> None:
     parser.add_argument("--scores", type=Path, required=True, help="CSV to write")
     parser.add_argument("--frame-scores", type=Path, required=True, help="CSV to write: errors by frame")
     arguments, (settings,) = parser.parse()
+
+    from reenact.stages.score import score_avatar
+
     score_avatar(
         driven=arguments.driven,
         identity_crops=arguments.identity_crops,

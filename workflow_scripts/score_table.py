@@ -8,7 +8,6 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.score import ScoreSettings
-from reenact.tools.score_table import FRAMES, Plan, score_table
 
 
 def main() -> None:
@@ -18,22 +17,23 @@ def main() -> None:
         "--scores", type=Path, required=True, help="CSV to write: a row for every avatar, driver and protocol"
     )
     parser.add_argument("--summary", type=Path, required=True, help="CSV to write: mean and spread over avatars")
-    parser.add_argument(
-        "--frames", type=int, default=FRAMES, help=f"most frames of each protocol (default: {FRAMES}, as published)"
-    )
+    parser.add_argument("--frames", type=int, help="most frames of each protocol (default: as many as published)")
     parser.add_argument("--batch-size", type=int, default=8, help="frames rendered at once (default: 8)")
     parser.add_argument(
         "--baselines", action="store_true", help="measure the mean image and the driver's own frames too"
     )
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
+
+    from reenact.tools.score_table import FRAMES, Plan, score_table
+
     score_table(
         table=arguments.table,
         scores=arguments.scores,
         summary=arguments.summary,
         device=arguments.device,
         threads=arguments.threads,
-        plan=Plan(arguments.frames, arguments.batch_size, arguments.baselines),
+        plan=Plan(arguments.frames or FRAMES, arguments.batch_size, arguments.baselines),
         settings=settings,
     )
 

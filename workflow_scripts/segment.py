@@ -4,7 +4,6 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.segment import SegmentSettings
-from reenact.stages.segment import segment_clip
 
 
 def main() -> None:
@@ -13,6 +12,9 @@ def main() -> None:
     parser.add_argument("--mattes", type=Path, required=True, help="clip file to write")
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
+
+    from reenact.stages.segment import segment_clip
+
     segment_clip(
         crops=arguments.crops,
         mattes=arguments.mattes,

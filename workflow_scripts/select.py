@@ -4,7 +4,6 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.settings.select import SelectSettings
-from reenact.stages.select import select_model
 
 
 def iteration(text: str) -> int | str:
@@ -25,6 +24,9 @@ def main() -> None:
         "--choose", type=iteration, default="auto", help="auto, or an iteration of the sweep (finetune.choose)"
     )
     arguments, (settings,) = parser.parse()
+
+    from reenact.stages.select import select_model
+
     select_model(
         scores=arguments.scores,
         frame_scores=arguments.frame_scores,

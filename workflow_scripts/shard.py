@@ -8,7 +8,6 @@ from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.segment import SegmentSettings
 from reenact.settings.shard import ShardSettings
-from reenact.stages.shard import Preparation, ShardOutputs, make_shard
 
 
 def main() -> None:
@@ -23,6 +22,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder for unfinished shards")
     parser.add_device_arguments()
     arguments, (shard, decode, crop, segment) = parser.parse()
+
+    from reenact.stages.shard import Preparation, ShardOutputs, make_shard
+
     make_shard(
         clips=arguments.clips,
         number=arguments.number,

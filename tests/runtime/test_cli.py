@@ -44,6 +44,24 @@ def test_every_stage_has_help_rule_and_script(stage):
     ).exists()
 
 
+HEAVY = {"torch", "mediapipe", "cv2", "pandas"}
+HELP = """
+import runpy, sys
+sys.argv = [sys.argv[1], "--help"]
+try:
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+except SystemExit:
+    print("loaded:", *({heavy} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.parametrize("script", sorted(p.stem for p in (ROOT / "workflow_scripts").glob("[!_]*.py")))
+def test_help_waits_for_no_large_package(script):
+    command = [sys.executable, "-c", HELP.format(heavy=HEAVY), f"workflow_scripts.{script}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "usage:" in done.stdout and done.stdout.splitlines()[-1] == "loaded:", done.stderr
+
+
 def test_settings_resolve_default_then_text_then_flag():
     _, (settings,) = StageParser("", CropSettings).parse(["--settings", "{size: 128, scale: 2}", "--scale", "1.5"])
     assert (settings.size, settings.scale, settings.smoothing) == (128, 1.5, CropSettings().smoothing)
