@@ -25,7 +25,8 @@ import torch
 
 from reenact.data.clip import Clip, write_clip
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, save_model
+from reenact.models.model_file import save_model
+from reenact.models.reenactor import Reenactor
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.render import RenderSettings

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from reenact.data.samples import Batch
 from reenact.data.shard_file import Shard
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, build_discriminator
+from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.settings.crop import CropSettings
 from reenact.settings.dataset import DatasetSettings
 from reenact.settings.decode import DecodeSettings

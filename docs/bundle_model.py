@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 from make_bundled import COLUMNS, OURS
 
-from reenact.models.model_file import build_discriminator, load_model, save_model
+from reenact.models.model_file import load_model, save_model
+from reenact.models.reenactor import build_discriminator
 from reenact.runtime.errors import UserError
 from reenact.settings.meta import BUNDLED_MODEL
 
@@ -23,20 +24,20 @@ MOST = 16 * 2**20
 """Largest size of the file, bytes."""
 
 
-def facts_of(about: dict, clips: pd.DataFrame, scores: pd.DataFrame | None) -> dict:
+def metadata_of(metadata: dict, clips: pd.DataFrame, scores: pd.DataFrame | None) -> dict:
     """What the model file says about itself: settings, clips with source and licence, licence of the weights, scores."""
-    listed = clips.set_index("id").loc[about["clips"], ["person", "source", "licence"]].reset_index()
-    settings = {**about["settings"], "start": None, "resume": None}  # folders of the machine that trained it
+    listed = clips.set_index("id").loc[metadata["clips"], ["person", "source", "licence"]].reset_index()
+    settings = {**metadata["settings"], "start": None, "resume": None}  # folders of the machine that trained it
     if settings.get("face_recognition_weights"):
         settings["face_recognition_weights"] = Path(settings["face_recognition_weights"]).name
-    facts = {**about, "settings": settings, "licence": LICENCE, "trained_on": listed.to_dict("records")}
+    result = {**metadata, "settings": settings, "licence": LICENCE, "trained_on": listed.to_dict("records")}
     if scores is not None:
         means = scores[scores["method"] == OURS].groupby(["frames", "protocol"])[COLUMNS].mean()
-        facts["scores"] = {
+        result["scores"] = {
             f"{frames} frames, {protocol}": row.dropna().round(4).to_dict()
             for (frames, protocol), row in means.iterrows()
         }
-    return facts
+    return result
 
 
 def main() -> None:
@@ -48,11 +49,13 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, required=True, help="table of the clips")
     parser.add_argument("--scores", type=Path, help="scores.csv of docs/make_bundled.py")
     arguments = parser.parse_args()
-    reenactor, about, judge_weights = load_model(arguments.model)
-    judge = build_discriminator(reenactor.architecture, 1)
-    judge.load_state_dict(judge.state_dict() | judge_weights)
+    reenactor, metadata, discriminator_weights = load_model(arguments.model)
+    discriminator = build_discriminator(reenactor.architecture, 1)
+    discriminator.load_state_dict(discriminator.state_dict() | discriminator_weights)
     scores = pd.read_csv(arguments.scores) if arguments.scores else None
-    save_model(BUNDLED_MODEL, reenactor, facts_of(about, pd.read_csv(arguments.clips), scores), judge, half=True)
+    save_model(
+        BUNDLED_MODEL, reenactor, metadata_of(metadata, pd.read_csv(arguments.clips), scores), discriminator, half=True
+    )
     if BUNDLED_MODEL.stat().st_size > MOST:
         raise UserError(f"{BUNDLED_MODEL}: {BUNDLED_MODEL.stat().st_size} bytes, more than {MOST}")
     print(f"{BUNDLED_MODEL}: {BUNDLED_MODEL.stat().st_size / 2**20:.1f} MiB")

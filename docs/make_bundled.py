@@ -30,7 +30,9 @@ from reenact.evaluation import metrics
 from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, Sequence, show
 from reenact.faces.landmarks import eye_distance
 from reenact.faces.mediapipe_faces import FaceFinder
-from reenact.models.model_file import Reenactor, build_discriminator, load_model, pick_device, save_model
+from reenact.models.model_file import load_model, save_model
+from reenact.models.reenactor import Reenactor, build_discriminator
+from reenact.runtime.devices import pick_device
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import BUNDLED_MODEL
 from reenact.settings.score import ScoreSettings
@@ -359,8 +361,10 @@ def main() -> None:
         scores.to_csv(work / "scores.csv", index=False)
         reacted = response(place, same, clips, measurer)
         grid(place, list(config["identities"]), list(config["drivers"])[:4])
-    about = load_model(BUNDLED_MODEL)[1]
-    page = INTRODUCTION.format(clips=len(about["clips"]), steps=about["steps"], people=len(drivers), **measurer.names())
+    metadata = load_model(BUNDLED_MODEL)[1]
+    page = INTRODUCTION.format(
+        clips=len(metadata["clips"]), steps=metadata["steps"], people=len(drivers), **measurer.names()
+    )
     (DOCS / "bundled.md").write_text(
         page + markdown(means(scores)) + RESPONSE + markdown(reacted) + PICTURE, encoding="utf-8"
     )

@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from reenact.data.images import fit, to_tensor
-from reenact.models.model_file import Reenactor, fold_spectral_norms, load_model, pick_device
+from reenact.models.model_file import load_model
+from reenact.models.reenactor import Reenactor
+from reenact.models.spectral_norm import fold_spectral_norms
+from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
 from reenact.runtime.parallel import batches
 
@@ -26,14 +29,14 @@ class Avatar:
         image_size: side of its images, px.
         identity_dim, pose_dim: lengths of its embeddings, I and P below.
         personal: whether it is one person's avatar; a meta-model (False) must be told whom to show.
-        settings: the facts stored in the model file.
+        metadata: of the model file, plain JSON about where the model comes from.
     """
 
-    def __init__(self, reenactor: Reenactor, settings: dict[str, Any], device: torch.device) -> None:
+    def __init__(self, reenactor: Reenactor, metadata: dict[str, Any], device: torch.device) -> None:
         self._reenactor = reenactor.to(device).eval().requires_grad_(False)
         fold_spectral_norms(self._reenactor)
         self._device = device
-        self.settings = settings
+        self.metadata = metadata
         self.image_size = reenactor.architecture.image_size
         self.identity_dim = reenactor.architecture.identity_dim
         self.pose_dim = reenactor.architecture.pose_dim
@@ -50,8 +53,8 @@ class Avatar:
         Raises:
             UserError: no such file, damaged, not a model of ours, or no such device.
         """
-        reenactor, about, _ = load_model(Path(path))
-        return cls(reenactor, about, pick_device(device))
+        reenactor, metadata, _ = load_model(Path(path))
+        return cls(reenactor, metadata, pick_device(device))
 
     @torch.no_grad()
     def identity_embedding(self, frames: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from videos import write_video
 from reenact import Avatar, UserError
 from reenact.data.images import fit, frame_by_frame
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, save_model
+from reenact.models.model_file import save_model
+from reenact.models.reenactor import Reenactor
 
 SMALL = PRESETS["small"]
 
@@ -52,7 +53,7 @@ def test_importing_the_package_does_not_import_torch():
 
 def test_it_shows_what_the_networks_make(nets, avatar):
     assert (avatar.image_size, avatar.pose_dim, avatar.identity_dim) == (64, 64, 256)
-    assert avatar.personal and avatar.settings == {"iteration": 7}
+    assert avatar.personal and avatar.metadata == {"iteration": 7}
     pose = avatar.pose_embedding(frames(3))
     rgb, matte = avatar.render(pose)
     with torch.no_grad():

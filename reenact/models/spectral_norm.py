@@ -58,3 +58,32 @@ def spectral_norm(layer: Layer, eps: float = 1e-12) -> Layer:
     """Put the layer's `weight` under spectral norm. In place; returns the layer."""
     parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, eps))
     return layer
+
+
+def fold_spectral_norms(module: nn.Module) -> None:
+    """Replace spectrally normalised weights by plain ones, so that driving does not pay for the norms. In place."""
+    for child in list(module.modules()):
+        for name, plain in _plain_weights(child).items():
+            # Not remove_parametrizations: it takes the property off the class, which copies of the module share.
+            child.__class__ = type(child).__bases__[0]
+            del child.parametrizations
+            child.register_parameter(name, nn.Parameter(plain, requires_grad=False))
+
+
+def _plain_weights(child: nn.Module) -> dict[str, Tensor]:
+    """The normalised weights of one module as they are in evaluation mode, {} without norms; nothing is changed."""
+    found = {}
+    for name, norm in getattr(child, "parametrizations", {}).items():
+        training = norm.training
+        norm.eval()  # in training mode, to look is to make one power iteration
+        found[name] = getattr(child, name).detach().clone()
+        norm.train(training)
+    return found
+
+
+def folded_state(module: nn.Module) -> dict[str, Tensor]:
+    """The state dict that `module` would have after `fold_spectral_norms`; the module itself is left as it is."""
+    state = {key: value for key, value in module.state_dict().items() if ".parametrizations." not in f".{key}"}
+    for prefix, child in module.named_modules():
+        state |= {f"{prefix}.{name}": plain for name, plain in _plain_weights(child).items()}
+    return state

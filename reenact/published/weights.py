@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reenact.models.architecture import PRESETS, Architecture
-from reenact.models.model_file import Reenactor, build_discriminator
+from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.runtime.errors import UserError
 
 State = dict[str, Tensor]

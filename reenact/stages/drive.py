@@ -10,7 +10,7 @@ from reenact.data.clip import Clip, ClipWriter, write_clip
 from reenact.data.images import frame_by_frame
 from reenact.data.sequence import images, shown_frames
 from reenact.evaluation.sweep import sweep_models
-from reenact.models.model_file import pick_device
+from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
 from reenact.settings.drive import DriveSettings
 

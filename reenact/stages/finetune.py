@@ -22,7 +22,9 @@ from reenact.data.samples import Batch, PeopleInMemory, Person, load_person, sam
 from reenact.data.sharing import own_share
 from reenact.evaluation.sweep import extension
 from reenact.evaluation.watch import Watch
-from reenact.models.model_file import Reenactor, build_discriminator, load_model, pick_device, save_model
+from reenact.models.model_file import load_model, save_model
+from reenact.models.reenactor import Reenactor, build_discriminator
+from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.score import ScoreSettings

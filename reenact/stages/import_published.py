@@ -10,7 +10,8 @@ from torch import Tensor
 
 from reenact.models.architecture import Architecture
 from reenact.models.discriminator import Discriminator
-from reenact.models.model_file import Reenactor, build_discriminator, save_model
+from reenact.models.model_file import save_model
+from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.published.arguments import convert_arguments
 from reenact.published.checkpoint import PublishedCheckpoint, State, published_architecture, read_checkpoint
 from reenact.published.weights import convert

@@ -25,7 +25,8 @@ from reenact.data.sharing import own_share
 from reenact.evaluation.measure import Measurer
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, build_discriminator, load_model, save_model
+from reenact.models.model_file import load_model, save_model
+from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.runtime import processes
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write, write_text

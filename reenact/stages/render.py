@@ -22,13 +22,13 @@ from reenact.data.clip import Clip
 from reenact.data.images import to_tensor
 from reenact.data.sequence import frames_of, images, spread
 from reenact.media.probe import probe
-from reenact.models.model_file import pick_device
 from reenact.rendering.compose import backgrounds, typical_photo
 from reenact.rendering.encode import check_encoder
 from reenact.rendering.outputs import WRITERS, Scene, Shown
 from reenact.rendering.pipeline import ahead, fan_out
 from reenact.rendering.pose_filter import Posed, adjusted
 from reenact.rendering.sound import add_audio, check_sound
+from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import temporary_folder
 from reenact.runtime.parallel import batches

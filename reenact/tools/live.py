@@ -13,11 +13,11 @@ from reenact.data.images import resize_to, to_tensor
 from reenact.faces.crop_pixels import crop_square
 from reenact.faces.mediapipe_faces import Face, FaceFinder, overlap
 from reenact.faces.square import Square, box_square
-from reenact.models.model_file import pick_device
 from reenact.rendering.camera import open_camera
 from reenact.rendering.compose import enlarge, to_bytes
 from reenact.rendering.pose_filter import OneEuro
 from reenact.rendering.screens import open_screen
+from reenact.runtime.devices import pick_device
 from reenact.settings.live import LiveSettings
 from reenact.stages.render import person_identity
 

@@ -17,9 +17,12 @@ from reenact.avatar import Avatar
 from reenact.data.clip import Clip
 from reenact.data.images import to_tensor
 from reenact.data.sequence import frames_of
-from reenact.models.model_file import Reenactor, fold_spectral_norms, load_model, pick_device
+from reenact.models.model_file import load_model
+from reenact.models.reenactor import Reenactor
+from reenact.models.spectral_norm import fold_spectral_norms
 from reenact.rendering.compose import enlarge, to_bytes
 from reenact.rendering.encode import check_encoder, write_video
+from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
 from reenact.runtime.progress import progress
 from reenact.settings.render import RenderSettings

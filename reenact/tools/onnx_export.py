@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reenact.models.model_file import Reenactor, fold_spectral_norms, load_model
+from reenact.models.model_file import load_model
+from reenact.models.reenactor import Reenactor
+from reenact.models.spectral_norm import fold_spectral_norms
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
 
@@ -43,7 +45,7 @@ def export_onnx(*, model: Path, onnx: Path) -> float:
 
     Inputs: `frames` B x 3 x S x S, float32 RGB in [0, 1], and, for a meta-model, `identity` B x I. Outputs: `rgb`
     B x 3 x S x S, multiplied by the matte, and `matte` B x 1 x S x S, both in [0, 1]. The file's metadata has image_size,
-    personal and the model's facts (JSON).
+    personal and `reenact`, the model's own metadata (JSON).
 
     Args:
         model: an avatar or a meta-model (.safetensors).
@@ -57,7 +59,7 @@ def export_onnx(*, model: Path, onnx: Path) -> float:
             written then.
     """
     _require_packages()
-    reenactor, facts, _ = load_model(model)
+    reenactor, metadata, _ = load_model(model)
     fold_spectral_norms(reenactor.eval().requires_grad_(False))
     graph = DrivingGraph(reenactor).eval()
     with atomic_write(onnx) as temporary:
@@ -66,7 +68,7 @@ def export_onnx(*, model: Path, onnx: Path) -> float:
         program.model.metadata_props.update(
             image_size=str(reenactor.architecture.image_size),
             personal=str(reenactor.identity_embedding is not None).lower(),
-            reenact=json.dumps(facts),
+            reenact=json.dumps(metadata),
         )
         program.save(temporary)
         difference = _largest_difference(graph, temporary)

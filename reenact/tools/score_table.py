@@ -22,7 +22,7 @@ from reenact.data.sequence import shown_frames
 from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, Shown, baselines, show
 from reenact.evaluation.metrics import METRICS
 from reenact.faces.mediapipe_faces import FaceFinder
-from reenact.models.model_file import pick_device
+from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import write_text
 from reenact.settings.score import ScoreSettings

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from reenact.models.discriminator import Discriminator
-from reenact.models.model_file import Reenactor
+from reenact.models.reenactor import Reenactor
 from reenact.runtime import processes
 from reenact.settings.training import TrainingSettings
 from reenact.training.shared_layers import share_layers

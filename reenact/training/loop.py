@@ -11,7 +11,7 @@ import torch
 from reenact.data.augment import Augmentation
 from reenact.data.samples import Batch
 from reenact.data.sharing import Share
-from reenact.models.model_file import Reenactor
+from reenact.models.reenactor import Reenactor
 from reenact.runtime import processes
 from reenact.runtime.errors import InterruptedRun, UserError
 from reenact.runtime.interruption import Interruption

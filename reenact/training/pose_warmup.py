@@ -19,7 +19,7 @@ from reenact.data.images import to_tensor
 from reenact.data.pose_samples import PoseSamples
 from reenact.data.samples import Batch, Person
 from reenact.models.mobilenet import MobileNetV2
-from reenact.models.model_file import Reenactor
+from reenact.models.reenactor import Reenactor
 from reenact.training.landmark_network import LandmarkNetwork, landmark_distance
 
 BATCH, LEARNING_RATE, RISE, WEIGHT_DECAY = 256, 2e-3, 0.05, 0.02

@@ -9,7 +9,7 @@ import torch
 from reenact.data.images import to_tensor, to_uint8
 from reenact.data.samples import Person
 from reenact.data.sequence import spread
-from reenact.models.model_file import Reenactor
+from reenact.models.reenactor import Reenactor
 from reenact.runtime.files import atomic_write
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from reenact.data.samples import Person
-from reenact.models.model_file import Reenactor
+from reenact.models.reenactor import Reenactor
 from reenact.runtime import processes
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write

@@ -20,7 +20,7 @@ from reenact.evaluation import metrics
 from reenact.evaluation.measure import Measurer
 from reenact.evaluation.measure import Sequence as Measured
 from reenact.evaluation.perceptual import perceptual_error
-from reenact.models.model_file import Reenactor
+from reenact.models.reenactor import Reenactor
 from reenact.training.learner import Learner, evaluating
 from reenact.training.loop import ValidationResult
 from reenact.training.previews import grid, masked_frames

@@ -29,17 +29,17 @@ def test_it_fits_into_the_tree_in_half_precision():
     with safe_open(BUNDLED_MODEL, "pt") as file:
         kinds = {file.get_tensor(key).dtype for key in file.keys()}
     assert kinds == {torch.float16, torch.int64}
-    net, _, judge = load_model(BUNDLED_MODEL)
+    net, _, discriminator = load_model(BUNDLED_MODEL)
     assert all(torch.isfinite(value).all() and value.dtype != torch.float16 for value in net.state_dict().values())
-    assert judge and net.architecture.image_size == 128
+    assert discriminator and net.architecture.image_size == 128
 
 
 def test_it_says_what_it_learned_from():
-    about = load_model(BUNDLED_MODEL)[1]
-    assert about["licence"].startswith("Apache-2.0") and about["steps"] > 0 and about["settings"]["losses"]
-    assert len(about["trained_on"]) == len(about["clips"]) > 50
-    assert all(clip["source"] and clip["licence"] is not None for clip in about["trained_on"])
-    assert not any("/" in str(value) for key, value in about["settings"].items() if key.endswith("weights"))
+    metadata = load_model(BUNDLED_MODEL)[1]
+    assert metadata["licence"].startswith("Apache-2.0") and metadata["steps"] > 0 and metadata["settings"]["losses"]
+    assert len(metadata["trained_on"]) == len(metadata["clips"]) > 50
+    assert all(clip["source"] and clip["licence"] is not None for clip in metadata["trained_on"])
+    assert not any("/" in str(value) for key, value in metadata["settings"].items() if key.endswith("weights"))
 
 
 def test_it_makes_faces_that_turn_with_the_driver(driven):

@@ -8,14 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import (
-    Reenactor,
-    build_discriminator,
-    fold_spectral_norms,
-    load_model,
-    pick_device,
-    save_model,
-)
+from reenact.models.model_file import load_model, save_model
+from reenact.models.reenactor import Reenactor, build_discriminator
+from reenact.models.spectral_norm import fold_spectral_norms
 from reenact.runtime.errors import UserError
 
 
@@ -39,12 +34,12 @@ def same(first, second):
 
 
 def test_a_model_with_discriminator_keeps_what_training_needs(nets, tmp_path):
-    judge = build_discriminator(nets.architecture, 2)
-    save_model(tmp_path / "m.safetensors", nets, {"iteration": 7}, judge)
-    again, about, weights = load_model(tmp_path / "m.safetensors")
-    assert about == {"iteration": 7} and again.architecture == nets.architecture
+    discriminator = build_discriminator(nets.architecture, 2)
+    save_model(tmp_path / "m.safetensors", nets, {"iteration": 7}, discriminator)
+    again, metadata, weights = load_model(tmp_path / "m.safetensors")
+    assert metadata == {"iteration": 7} and again.architecture == nets.architecture
     assert same(nets.state_dict(), again.state_dict())
-    assert same(weights, {k: v for k, v in judge.state_dict().items() if not k.startswith("labels.")})
+    assert same(weights, {k: v for k, v in discriminator.state_dict().items() if not k.startswith("labels.")})
 
 
 def test_a_model_without_has_plain_weights_and_gives_the_same_picture(nets, tmp_path):
@@ -82,11 +77,3 @@ def test_files_that_are_not_models_are_refused(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", metadata={"reenact": json.dumps({"format": "x"})})
     with pytest.raises(UserError, match=r"other\.safetensors: not a reenact model \(format 'x'"):
         load_model(tmp_path / "other.safetensors")
-
-
-def test_devices():
-    assert pick_device("cpu") == torch.device("cpu")
-    with pytest.raises(UserError, match="device: 'gpu'; allowed: auto, cpu, cuda"):
-        pick_device("gpu")
-    with pytest.raises(UserError, match="device: 'cuda:99' is not there"):
-        pick_device("cuda:99")

@@ -5,7 +5,7 @@ import torch
 
 from reenact.models.architecture import PRESETS, Architecture
 from reenact.models.discriminator import feature_distance
-from reenact.models.model_file import Reenactor, build_discriminator
+from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.models.vgg import PerceptualNetwork, perceptual_distance, perceptual_loss
 from reenact.runtime.errors import UserError
 
@@ -30,24 +30,26 @@ def small():
 
 
 def test_shapes_and_ranges(small):
-    net, judge = small
+    net, discriminator = small
     frames = torch.rand(2, 3, 3, 64, 64)
     identity, pose = net.identity(frames), net.pose_encoder(frames[:, 0])
     assert identity.shape == (2, 256) and pose.shape == (2, 64)
     rgb, matte = net.generator(identity, pose)
     assert rgb.shape == (2, 3, 64, 64) and matte.shape == (2, 1, 64, 64)
     assert 0 <= matte.min() and matte.max() <= 1
-    score, maps = judge(rgb, judge.label_rows(torch.tensor([0, 2])))
+    score, maps = discriminator(rgb, discriminator.label_rows(torch.tensor([0, 2])))
     assert score.shape == (2,) and [m.shape[-1] for m in maps] == [32, 16, 8, 4, 4]
     assert all(m.min() >= 0 for m in maps[:-1]) and maps[-1].min() < 0
 
 
 def test_gradients_reach_every_parameter(small):
-    net, judge = small
+    net, discriminator = small
     frames = torch.rand(2, 2, 3, 64, 64)
     rgb, matte = net.generator(net.identity(frames), net.pose_encoder(frames[:, 0]))
-    (judge(rgb, judge.label_rows(torch.tensor([0, 1])))[0].sum() + matte.mean() + rgb.square().mean()).backward()
-    for module in (net, judge):
+    (
+        discriminator(rgb, discriminator.label_rows(torch.tensor([0, 1])))[0].sum() + matte.mean() + rgb.square().mean()
+    ).backward()
+    for module in (net, discriminator):
         assert [n for n, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
@@ -61,9 +63,9 @@ def test_output_depends_on_pose_and_on_identity(small):
 
 
 def test_one_row_of_labels_has_unit_length():
-    judge = build_discriminator(PRESETS["small"], 1)
-    judge.labels.weight = torch.full((1, 256), 3.0)
-    assert judge.label_rows(torch.tensor([0])).norm().item() == pytest.approx(1, abs=1e-4)
+    discriminator = build_discriminator(PRESETS["small"], 1)
+    discriminator.labels.weight = torch.full((1, 256), 3.0)
+    assert discriminator.label_rows(torch.tensor([0])).norm().item() == pytest.approx(1, abs=1e-4)
 
 
 def test_feature_distance_is_a_mean_over_maps():

@@ -15,7 +15,7 @@ import torch
 from reenact.data.samples import Batch
 from reenact.models.architecture import PRESETS, Architecture
 from reenact.models.discriminator import feature_distance
-from reenact.models.model_file import Reenactor, build_discriminator
+from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.published.weights import convert, convert_back
 from reenact.runtime.errors import UserError
 from reenact.settings.finetune import FinetuneSettings
@@ -65,13 +65,13 @@ class Case:
 
     def networks(self, states):
         """Our networks with the authors' weights."""
-        state, judge_state, personal = convert(*states.values(), architecture=self.architecture)
+        state, discriminator_state, personal = convert(*states.values(), architecture=self.architecture)
         net = Reenactor(self.architecture, personal)
         net.load_state_dict(state)
-        labels = len(judge_state["labels.parametrizations.weight.original"])
-        judge = build_discriminator(self.architecture, labels)
-        judge.load_state_dict(judge_state)
-        return net, judge
+        labels = len(discriminator_state["labels.parametrizations.weight.original"])
+        discriminator = build_discriminator(self.architecture, labels)
+        discriminator.load_state_dict(discriminator_state)
+        return net, discriminator
 
     def image_losses(self):
         losses = ImageLosses(self.settings)
@@ -82,11 +82,11 @@ class Case:
 
     def learner(self):
         """As the authors train: in fine-tuning the encoders do not learn, but the pose encoder is in training mode."""
-        net, judge = self.networks(self.states)
+        net, discriminator = self.networks(self.states)
         if self.form == "finetuned":
             net.identity_encoder.requires_grad_(False)
             net.pose_encoder.requires_grad_(False)
-        learner = Learner(net, judge, self.settings)
+        learner = Learner(net, discriminator, self.settings)
         average, _ = self.networks(self.states | self.averages)
         learner.average.load_state_dict(average.state_dict())
         return learner
@@ -152,7 +152,7 @@ def check_map(found, case, name):
 @torch.no_grad()
 def check_forward(case, kind):
     """Evaluation mode: every output, feature map and loss term, to 1e-4."""
-    net, judge = (m.eval() for m in case.networks(case.states | (case.averages if kind == "ema" else {})))
+    net, discriminator = (m.eval() for m in case.networks(case.states | (case.averages if kind == "ema" else {})))
     batch, found = case.batch, {}
     if case.form == "meta":
         found["embeds"] = identity = net.identity(batch.identity_frames)
@@ -160,9 +160,9 @@ def check_forward(case, kind):
         identity = net.identity_embedding.expand(len(batch.label), -1)
     found["pose_embedding"] = pose = net.pose_encoder(batch.driver)
     found["fake_rgbs"], found["fake_segm"] = output, matte = net.generator(identity, pose)
-    found["real_embedding"] = rows = judge.label_rows(batch.label)
-    found["fake_score_G"], fake_maps = judge(output, rows)
-    found["real_score"], real_maps = judge(batch.target, rows)
+    found["real_embedding"] = rows = discriminator.label_rows(batch.label)
+    found["fake_score_G"], fake_maps = discriminator(output, rows)
+    found["real_score"], real_maps = discriminator(batch.target, rows)
     for side, maps in (("fake", fake_maps), ("real", real_maps)):
         for number, features in enumerate(maps):
             name = f"{kind}.{side}_features.{number}"
@@ -253,9 +253,12 @@ def test_published_training_equals_the_authors(full):
     squares = [p.grad.double().square().sum() for p in learner.discriminator.parameters()]
     check(torch.stack(squares).sum().sqrt(), full.expected["train.step0.grad_norm.discriminator"], "gradient", 1e-4)
     if full.form == "meta":
-        terms, judge_loss = weighted_losses(learner, full.batch, losses)
+        terms, discriminator_loss = weighted_losses(learner, full.batch, losses)
         check_step(
-            {name: value.item() for name, value in {**terms, "discriminator": judge_loss}.items()}, full, 1, 1e-3
+            {name: value.item() for name, value in {**terms, "discriminator": discriminator_loss}.items()},
+            full,
+            1,
+            1e-3,
         )
         return
     check_step(training_step(learner, full.batch, losses), full, 1, 1e-3)
@@ -265,9 +268,9 @@ def test_published_training_equals_the_authors(full):
 
 def test_conversion_goes_both_ways_and_names_what_is_wrong():
     states = reference.small_case(reference.small_shapes()["meta"], "meta")[0]
-    ours, judge, personal = convert(*states.values(), architecture=NARROW)
+    ours, discriminator, personal = convert(*states.values(), architecture=NARROW)
     assert not personal
-    back = convert_back(ours, judge, architecture=NARROW)
+    back = convert_back(ours, discriminator, architecture=NARROW)
     assert all(set(a) == set(b) and all(torch.equal(a[k], b[k]) for k in a) for a, b in zip(back, states.values()))
 
     def broken(part, **changes):

@@ -14,7 +14,7 @@ from reenact.data.augment import Augmentation
 from reenact.data.samples import PeopleInMemory, load_person, sample
 from reenact.data.sharing import Share, own_share
 from reenact.models.architecture import Architecture
-from reenact.models.model_file import Reenactor, build_discriminator
+from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.runtime import processes
 from reenact.runtime.errors import UserError
 from reenact.settings.meta import MetaSettings

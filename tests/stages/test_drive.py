@@ -12,7 +12,8 @@ from reenact.data.clip import Clip
 from reenact.data.images import frame_by_frame
 from reenact.data.sequence import RUN_LENGTH, runs, spread
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, save_model
+from reenact.models.model_file import save_model
+from reenact.models.reenactor import Reenactor
 from reenact.runtime.errors import UserError
 from reenact.settings.drive import DriveSettings
 from reenact.stages.drive import COLUMNS, drive_sweep

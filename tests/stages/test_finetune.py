@@ -11,7 +11,9 @@ from people import write_person
 import reenact.stages.finetune
 from reenact.data.samples import load_person
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, build_discriminator, fold_spectral_norms, load_model, save_model
+from reenact.models.model_file import load_model, save_model
+from reenact.models.reenactor import Reenactor, build_discriminator
+from reenact.models.spectral_norm import fold_spectral_norms
 from reenact.runtime.errors import UserError
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.score import ScoreSettings

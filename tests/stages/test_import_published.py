@@ -11,7 +11,8 @@ from tree import ROOT
 
 from reenact import Avatar, UserError
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, build_discriminator, load_model
+from reenact.models.model_file import load_model
+from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.runtime.cli import run
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import MetaSettings

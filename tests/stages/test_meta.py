@@ -16,7 +16,8 @@ import reenact.training.loop
 import workflow_scripts.meta
 from reenact.data.clip import Clip
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, load_model, save_model
+from reenact.models.model_file import load_model, save_model
+from reenact.models.reenactor import Reenactor
 from reenact.runtime.errors import UserError
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings

@@ -19,7 +19,8 @@ from torch.nn import functional
 
 from reenact.data.clip import Clip, write_clip
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, save_model
+from reenact.models.model_file import save_model
+from reenact.models.reenactor import Reenactor
 from reenact.rendering.encode import write_video
 from reenact.rendering.sound import add_audio
 from reenact.runtime.errors import UserError

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from reenact.models.architecture import Architecture
-from reenact.models.model_file import Reenactor, build_discriminator
+from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.published.weights import convert_back
 
 ARGUMENTS = {

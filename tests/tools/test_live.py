@@ -14,7 +14,8 @@ from videos import place_head, texture, write_video
 
 from reenact.faces.mediapipe_faces import Face, FaceFinder
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, save_model
+from reenact.models.model_file import save_model
+from reenact.models.reenactor import Reenactor
 from reenact.rendering.camera import open_camera
 from reenact.rendering.screens import open_screen
 from reenact.runtime.errors import UserError

@@ -10,7 +10,8 @@ from person_clips import swaying, write_person
 
 from reenact.avatar import Avatar
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, save_model
+from reenact.models.model_file import save_model
+from reenact.models.reenactor import Reenactor
 from reenact.runtime.errors import UserError
 from reenact.settings.render import RenderSettings
 from reenact.tools.morph import Mixture, eased, morph_people, morph_poses

@@ -14,7 +14,8 @@ from reenact import Avatar, UserError
 from reenact.data.images import fit, to_tensor
 from reenact.media.probe import probe, read_frames
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, save_model
+from reenact.models.model_file import save_model
+from reenact.models.reenactor import Reenactor
 from reenact.tools import onnx_export
 from reenact.tools.onnx_export import export_onnx
 
@@ -37,8 +38,12 @@ def test_it_agrees_with_torch_on_real_frames_at_any_batch_size(model, demo_media
     identity = avatar.identity_embedding(frames).mean(0, keepdim=True).expand(16, -1)
     expected = avatar.render(avatar.pose_embedding(frames), identity)
     session = onnxruntime.InferenceSession(str(path))
-    facts = session.get_modelmeta().custom_metadata_map
-    assert (facts["image_size"], facts["personal"], json.loads(facts["reenact"])) == ("64", "false", {"stage": "meta"})
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert (metadata["image_size"], metadata["personal"], json.loads(metadata["reenact"])) == (
+        "64",
+        "false",
+        {"stage": "meta"},
+    )
     for size in (16, 5, 1):
         given = {"frames": frames[:size].numpy(), "identity": identity[:size].numpy()}
         rgb, matte = session.run(["rgb", "matte"], given)

@@ -10,7 +10,8 @@ from person_clips import WEIGHTS, portrait, swaying, write_person
 
 import reenact.tools.score_table
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, save_model
+from reenact.models.model_file import save_model
+from reenact.models.reenactor import Reenactor
 from reenact.runtime.errors import UserError
 from reenact.settings.score import ScoreSettings
 from reenact.tools.score_table import COLUMNS, Plan, score_table, summarise

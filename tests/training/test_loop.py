@@ -16,7 +16,7 @@ from reenact.data.prefetch import Prefetch
 from reenact.data.samples import PeopleInMemory, load_person, sample
 from reenact.data.sharing import own_share
 from reenact.models.architecture import Architecture
-from reenact.models.model_file import Reenactor, build_discriminator
+from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.runtime.errors import InterruptedRun, UserError
 from reenact.runtime.interruption import SIGNALS
 from reenact.settings.meta import MetaSettings

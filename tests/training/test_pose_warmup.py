@@ -12,7 +12,7 @@ from reenact.data.samples import PeopleInMemory, Person, sample
 from reenact.faces.landmarks import MIRRORED
 from reenact.models.architecture import PRESETS
 from reenact.models.mobilenet import MobileNetV2
-from reenact.models.model_file import Reenactor
+from reenact.models.reenactor import Reenactor
 from reenact.training import pose_warmup
 from reenact.training.landmark_network import landmark_distance, openings
 from reenact.training.pose_warmup import (

@@ -8,7 +8,7 @@ from reenact.data.samples import Person
 from reenact.evaluation.measure import Sequence
 from reenact.evaluation.perceptual import RandomVgg
 from reenact.models.architecture import PRESETS
-from reenact.models.model_file import Reenactor, build_discriminator
+from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.settings.meta import MetaSettings
 from reenact.training.learner import Learner, evaluating
 from reenact.training.validation import (
