@@ -32,13 +32,13 @@ from reenact.settings.decode import DecodeSettings
 from reenact.settings.render import RenderSettings
 from reenact.stages.crop import crop_clip
 from reenact.stages.decode import decode_clip
-from reenact.stages.render import render_pair
+from reenact.stages.render import DriverFiles, render_pair
 
 CLIP = Path("resources/media/single_face.mp4")
 MOST_GROWTH = 0.10
 
 
-def make_driver(folder: Path, clip: Path, minutes: float) -> dict[str, Path]:
+def make_driver(folder: Path, clip: Path, minutes: float) -> dict[str, DriverFiles]:
     """Media, crops and source.json of a driver that repeats `clip` for this long."""
     frames, source, short = folder / "frames.csv", folder / "source.json", folder / "short.zip"
     decode_clip(
@@ -71,7 +71,7 @@ def make_driver(folder: Path, clip: Path, minutes: float) -> dict[str, Path]:
         for name in table["image"]:
             writer.add(name, once.image(name))
         writer.finish(long)
-    return {"driver_media": media, "driver_crops": folder / "crops.zip", "driver_source": source}
+    return {"driver": DriverFiles(folder / "crops.zip", media, source)}
 
 
 class Watch:
@@ -122,7 +122,7 @@ def main() -> None:
         paths = make_driver(folder, arguments.clip, arguments.minutes)
         torch.manual_seed(0)
         save_model(folder / "model.safetensors", Reenactor(PRESETS["small"], personal=True), {})
-        frames = Clip(paths["driver_crops"]).table
+        frames = Clip(paths["driver"].crops).table
         with Watch() as watch:
             render_pair(
                 **paths,

@@ -23,14 +23,12 @@ def main() -> None:
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
 
-    from reenact.stages.render import render_pair
+    from reenact.stages.render import DriverFiles, render_pair
 
     render_pair(
         model=arguments.model,
         identity_crops=arguments.identity_crops,
-        driver_crops=arguments.driver_crops,
-        driver_media=arguments.driver_media,
-        driver_source=arguments.driver_source,
+        driver=DriverFiles(arguments.driver_crops, arguments.driver_media, arguments.driver_source),
         stem=arguments.stem,
         device=arguments.device,
         threads=arguments.threads,

@@ -42,10 +42,17 @@ def resize_area(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def resize_to(image: np.ndarray, side: int) -> np.ndarray:
-    """One square uint8 image at any other size: cubic up, area mean down."""
+    """One square image at any other size: cubic up, area mean down.
+
+    Args:
+        image: S x S or S x S x C, uint8, or float in [0, 1] (and clipped to that).
+        side: of the result, px.
+    """
     if image.shape[0] == side:
         return image
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_CUBIC if image.shape[0] < side else cv2.INTER_AREA)
+    kernel = cv2.INTER_CUBIC if image.shape[0] < side else cv2.INTER_AREA
+    resized = cv2.resize(image, (side, side), interpolation=kernel)
+    return resized if image.dtype == np.uint8 else np.clip(resized, 0, 1)
 
 
 def fit(images: Tensor, size: int) -> Tensor:

@@ -13,26 +13,19 @@ import numpy as np
 import pandas as pd
 
 from reenact.data.clip import Clip
+from reenact.data.images import resize_to
 from reenact.data.sequence import frames_of
 from reenact.faces.crop_pixels import centre_crop
 from reenact.faces.square import Square
-from reenact.media.probe import Media, probe, read_frames
+from reenact.media.probe import Frame, Media, probe, read_frames
 from reenact.runtime.errors import UserError
 
 THIN = 1 / 4
 """Mattes thinner than this say too little about the colour under them: there it comes from the surroundings."""
 
 
-def enlarge(image: np.ndarray, side: int) -> np.ndarray:
-    """A square float image (S x S or S x S x 3, in [0, 1]) at another size: cubic up (clipped), area mean down."""
-    if image.shape[0] == side:
-        return image
-    kernel = cv2.INTER_CUBIC if image.shape[0] < side else cv2.INTER_AREA
-    return np.clip(cv2.resize(image, (side, side), interpolation=kernel), 0, 1)
-
-
 def to_bytes(image: np.ndarray) -> np.ndarray:
-    """float in [0, 1] -> uint8."""
+    """float in [0, 1], clipped to that -> uint8."""
     return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
@@ -47,22 +40,22 @@ def unpremultiply(rgb: np.ndarray, matte: np.ndarray) -> np.ndarray:
         rgb: S x S x 3, times the matte.
         matte: S x S.
     """
-    safe = matte[..., None]
-    around, weight, width = np.zeros_like(rgb), np.zeros_like(safe), max(1.0, 0.004 * len(matte))
+    alpha = matte[..., None]
+    surroundings, weight, width = np.zeros_like(rgb), np.zeros_like(alpha), max(1.0, 0.004 * len(matte))
     for _ in range(3):  # near colours first; wider and wider rings where there are none near
-        share = cv2.GaussianBlur(matte, (0, 0), width)[..., None]
-        mean = cv2.GaussianBlur(rgb, (0, 0), width) / np.maximum(share, 1e-6)
-        sure = np.clip(share / 0.1, 0, 1) * (1 - weight)
-        around, weight, width = around + sure * mean, weight + sure, 4 * width
-    around /= np.maximum(weight, 1e-6)
-    own = np.clip(safe / THIN, 0, 1)
-    colour = own * np.minimum(rgb / np.maximum(safe, 1e-6), 1) + (1 - own) * np.clip(around, 0, 1)
-    return np.rint(np.concatenate([colour, safe], axis=2).clip(0, 1) * 65535).astype(np.uint16)
+        blurred = cv2.GaussianBlur(matte, (0, 0), width)[..., None]
+        mean = cv2.GaussianBlur(rgb, (0, 0), width) / np.maximum(blurred, 1e-6)
+        sure = np.clip(blurred / 0.1, 0, 1) * (1 - weight)
+        surroundings, weight, width = surroundings + sure * mean, weight + sure, 4 * width
+    surroundings /= np.maximum(weight, 1e-6)
+    own = np.clip(alpha / THIN, 0, 1)
+    colour = own * np.minimum(rgb / np.maximum(alpha, 1e-6), 1) + (1 - own) * np.clip(surroundings, 0, 1)
+    return np.rint(np.concatenate([colour, alpha], axis=2).clip(0, 1) * 65535).astype(np.uint16)
 
 
-def over(rgb: np.ndarray, matte: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    """The avatar in front of a picture (uint8 S x S x 3) of the same size: uint8."""
-    return to_bytes(rgb + (1 - matte[..., None]) * (behind.astype(np.float32) / 255))
+def over(rgb: np.ndarray, matte: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """The avatar in front of a background of the same size, uint8 S x S x 3: uint8."""
+    return to_bytes(rgb + (1 - matte[..., None]) * (background.astype(np.float32) / 255))
 
 
 # ---- backgrounds --------------------------------------------------------------------------------------------
@@ -99,7 +92,7 @@ def backgrounds(background: str, side: int, times: list[float]) -> Iterator[np.n
         yield centre_crop(shown.pixels(), side)
 
 
-def _repeated(media: Media) -> Iterator[tuple[float, object]]:
+def _repeated(media: Media) -> Iterator[tuple[float, Frame]]:
     """The frames of a video over and over, each with the time at which it is shown, from 0 on without end."""
     begin, step = 0.0, 1 / (media.fps or 25.0)
     while True:
@@ -127,7 +120,7 @@ def paste(frame: np.ndarray, rgb: np.ndarray, matte: np.ndarray, square: Square,
         uint8, H x W x 3.
     """
     if square.side < len(matte):  # reduced by area means first: warping samples points
-        rgb, matte = enlarge(rgb, max(2, round(square.side))), enlarge(matte, max(2, round(square.side)))
+        rgb, matte = resize_to(rgb, max(2, round(square.side))), resize_to(matte, max(2, round(square.side)))
     size = len(matte)
     layer = np.dstack([rgb, matte]) * _seam(size, feather)[..., None]
     corners = square.corners()

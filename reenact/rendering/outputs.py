@@ -13,20 +13,20 @@ import pandas as pd
 from reenact.data.images import resize_to
 from reenact.faces.square import square_of
 from reenact.media.probe import Media, listed_frames
-from reenact.rendering.compose import backgrounds, enlarge, over, paste, to_bytes, unpremultiply
+from reenact.rendering.compose import backgrounds, over, paste, to_bytes, unpremultiply
 from reenact.rendering.encode import VideoWriter, write_alpha_video, write_video
-from reenact.rendering.pipeline import ahead
+from reenact.rendering.pipeline import prefetch
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_folder
 from reenact.settings.render import RenderSettings
 
 TIMES = "times.csv"
-WAITING = 8
+PREFETCHED = 8
 """Frames of a driver or background that may be decoded ahead of the avatar's."""
 
 
 @dataclass(frozen=True)
-class Shown:
+class RenderedFrame:
     """One frame of the driver and what the avatar makes of it.
 
     Attributes:
@@ -39,6 +39,10 @@ class Shown:
     crop: np.ndarray
     rgb: np.ndarray
     matte: np.ndarray
+
+    def resized(self, side: int) -> tuple[np.ndarray, np.ndarray]:
+        """The avatar's RGB and matte, `side` px."""
+        return resize_to(self.rgb, side), resize_to(self.matte, side)
 
 
 @dataclass(frozen=True)
@@ -58,69 +62,69 @@ class Scene:
     photo: np.ndarray | None = None
 
 
-def write_avatar(shown: Iterator[Shown], target: Path, scene: Scene) -> None:
+def write_avatar(frames: Iterator[RenderedFrame], target: Path, scene: Scene) -> None:
     """The avatar on black."""
     side = scene.settings.height
     with _mp4(target, side, side, scene.settings) as video:
-        for s in shown:
-            video.add(to_bytes(enlarge(s.rgb, side)), s.row.time, s.row.duration)
+        for frame in frames:
+            video.add(to_bytes(resize_to(frame.rgb, side)), frame.row.time, frame.row.duration)
 
 
-def write_side_by_side(shown: Iterator[Shown], target: Path, scene: Scene) -> None:
+def write_side_by_side(frames: Iterator[RenderedFrame], target: Path, scene: Scene) -> None:
     """From left to right: the person (where known), the driver, the avatar."""
     side = scene.settings.height
     left = [] if scene.photo is None else [resize_to(scene.photo, side)]
     with _mp4(target, (len(left) + 2) * side, side, scene.settings) as video:
-        for s in shown:
-            panels = [*left, resize_to(s.crop, side), to_bytes(enlarge(s.rgb, side))]
-            video.add(np.concatenate(panels, axis=1), s.row.time, s.row.duration)
+        for frame in frames:
+            panels = [*left, resize_to(frame.crop, side), to_bytes(resize_to(frame.rgb, side))]
+            video.add(np.concatenate(panels, axis=1), frame.row.time, frame.row.duration)
 
 
-def write_alpha(shown: Iterator[Shown], target: Path, scene: Scene) -> None:
+def write_alpha(frames: Iterator[RenderedFrame], target: Path, scene: Scene) -> None:
     """The avatar with straight alpha, as a transparent video."""
     side = scene.settings.height
     with write_alpha_video(target, side, side, scene.settings.alpha) as video:
-        for s in shown:
-            video.add(unpremultiply(enlarge(s.rgb, side), enlarge(s.matte, side)), s.row.time, s.row.duration)
+        for frame in frames:
+            video.add(unpremultiply(*frame.resized(side)), frame.row.time, frame.row.duration)
 
 
-def write_frames(shown: Iterator[Shown], target: Path, scene: Scene) -> None:
+def write_frames(frames: Iterator[RenderedFrame], target: Path, scene: Scene) -> None:
     """A folder with one PNG a frame, RGB with straight alpha, named by the driver's frame, and their times (s)."""
-    side = scene.settings.height
     rows = []
     with atomic_folder(target) as folder:
-        for s in shown:
-            name = f"{s.row.index:06d}.png"
-            image = np.rint(unpremultiply(enlarge(s.rgb, side), enlarge(s.matte, side)) / 257).astype(np.uint8)
+        for frame in frames:
+            name = f"{frame.row.index:06d}.png"
+            image = np.rint(unpremultiply(*frame.resized(scene.settings.height)) / 257).astype(np.uint8)
             _, data = cv2.imencode(".png", image[..., [2, 1, 0, 3]], [cv2.IMWRITE_PNG_COMPRESSION, 3])
             (folder / name).write_bytes(data.tobytes())
-            rows.append({"image": name, "index": s.row.index, "time": s.row.time, "duration": s.row.duration})
+            times = {"time": frame.row.time, "duration": frame.row.duration}
+            rows.append({"image": name, "index": frame.row.index, **times})
         pd.DataFrame(rows).to_csv(folder / TIMES, index=False)
 
 
-def write_on_background(shown: Iterator[Shown], target: Path, scene: Scene) -> None:
+def write_on_background(frames: Iterator[RenderedFrame], target: Path, scene: Scene) -> None:
     """The avatar in front of a colour, an image or a video."""
     side = scene.settings.height
-    behind = ahead(backgrounds(scene.settings.background, side, scene.table["time"].tolist()), WAITING)
+    behind = prefetch(backgrounds(scene.settings.background, side, scene.table["time"].tolist()), PREFETCHED)
     with closing(behind), _mp4(target, side, side, scene.settings) as video:
-        for s, background in zip(shown, behind):
-            video.add(over(enlarge(s.rgb, side), enlarge(s.matte, side), background), s.row.time, s.row.duration)
+        for frame, background in zip(frames, behind, strict=True):
+            video.add(over(*frame.resized(side), background), frame.row.time, frame.row.duration)
 
 
-def write_pasted(shown: Iterator[Shown], target: Path, scene: Scene) -> None:
+def write_pasted(frames: Iterator[RenderedFrame], target: Path, scene: Scene) -> None:
     """The avatar in the driver's own frames, at the place of the crops."""
     first = scene.table.iloc[0]
     width, height = (int(first[f"frame_{side}"]) // 2 * 2 for side in ("width", "height"))
-    frames = ahead((frame.pixels() for _, frame in listed_frames(scene.media, scene.table)), WAITING)
-    with closing(frames), _mp4(target, width, height, scene.settings) as video:
-        for s, frame in zip(shown, frames):
-            if (frame.shape[1] // 2 * 2, frame.shape[0] // 2 * 2) != (width, height):
+    driver = prefetch((frame.pixels() for _, frame in listed_frames(scene.media, scene.table)), PREFETCHED)
+    with closing(driver), _mp4(target, width, height, scene.settings) as video:
+        for frame, image in zip(frames, driver, strict=True):
+            if (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2) != (width, height):
                 raise UserError(
-                    f"{scene.media.path}: frame {s.row.index} is {frame.shape[1]} x {frame.shape[0]} px, the first was "
+                    f"{scene.media.path}: frame {frame.row.index} is {image.shape[1]} x {image.shape[0]} px, the first was "
                     f"{width} x {height}; pasted needs frames of one size, take it out of render.outputs"
                 )
-            pasted = paste(frame, s.rgb, s.matte, square_of(s.row), scene.settings.feather)
-            video.add(pasted[:height, :width], s.row.time, s.row.duration)
+            pasted = paste(image, frame.rgb, frame.matte, square_of(frame.row), scene.settings.feather)
+            video.add(pasted[:height, :width], frame.row.time, frame.row.duration)
 
 
 WRITERS = {

@@ -13,24 +13,24 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 
-PATIENCE = 0.1
+POLL_INTERVAL = 0.1
 """How long a thread waits for a queue before it looks whether it should stop, s."""
 
 _END = object()
 
 
 class Stopped(Exception):
-    """Raised inside a worker whose items will never end, because another part of the pipeline failed."""
+    """Raised inside a worker that waits for items, because another part of the pipeline failed."""
 
 
-def ahead(items: Iterable[Item], most: int) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], buffer_size: int) -> Iterator[Item]:
     """The same items, made in a thread of its own while the consumer is busy with earlier ones.
 
     Args:
         items: iterated in the thread; what it raises is raised here, after the items before it.
-        most: how many finished items may wait, at least 1.
+        buffer_size: how many finished items may wait, at least 1.
     """
-    queue: Queue[Any] = Queue(most)
+    queue: Queue[Any] = Queue(buffer_size)
     stop = Event()
 
     def make() -> None:
@@ -43,7 +43,7 @@ def ahead(items: Iterable[Item], most: int) -> Iterator[Item]:
                 items.close()
             _put(queue, _END, stop.is_set)
 
-    with ThreadPoolExecutor(1, "reenact-ahead") as pool:
+    with ThreadPoolExecutor(1, "reenact-prefetch") as pool:
         made = pool.submit(make)
         try:
             while (item := queue.get()) is not _END:
@@ -54,24 +54,24 @@ def ahead(items: Iterable[Item], most: int) -> Iterator[Item]:
 
 
 @contextmanager
-def fan_out(workers: Sequence[Callable[[Iterator[Item]], None]], most: int) -> Iterator[Callable[[Item], None]]:
+def fan_out(workers: Sequence[Callable[[Iterator[Item]], None]], buffer_size: int) -> Iterator[Callable[[Item], None]]:
     """Give every item to several workers, each in a thread of its own.
 
     Args:
         workers: functions that iterate over all items. When anything fails, their iterators raise `Stopped`, so that
             they can clean up.
-        most: how many items may wait for each worker, at least 1.
+        buffer_size: how many items may wait for each worker, at least 1.
 
     Yields:
         A function that gives one item to all workers; it waits while a queue is full, and raises what a worker raised.
     """
-    queues: list[Queue[Any]] = [Queue(most) for _ in workers]
+    queues: list[Queue[Any]] = [Queue(buffer_size) for _ in workers]
     stop = Event()
     with ThreadPoolExecutor(len(workers), "reenact-worker") as pool:
-        done = [pool.submit(worker, _taken(queue, stop)) for worker, queue in zip(workers, queues)]
+        done = [pool.submit(worker, _taken(queue, stop)) for worker, queue in zip(workers, queues, strict=True)]
 
-        def give(item: Any) -> None:
-            for queue, future in zip(queues, done):
+        def give(item: object) -> None:
+            for queue, future in zip(queues, done, strict=True):
                 if not _put(queue, item, future.done):
                     _raise(future)
 
@@ -84,11 +84,11 @@ def fan_out(workers: Sequence[Callable[[Iterator[Item]], None]], most: int) -> I
             stop.set()
 
 
-def _put(queue: Queue[Any], item: Any, given_up: Callable[[], bool]) -> bool:
+def _put(queue: Queue[Any], item: object, given_up: Callable[[], bool]) -> bool:
     """Put an item into a queue as soon as there is room; False if nobody will ever take it."""
     while not given_up():
         try:
-            queue.put(item, timeout=PATIENCE)
+            queue.put(item, timeout=POLL_INTERVAL)
             return True
         except Full:
             continue
@@ -98,7 +98,7 @@ def _put(queue: Queue[Any], item: Any, given_up: Callable[[], bool]) -> bool:
 def _taken(queue: Queue[Any], stop: Event) -> Iterator[Any]:
     while True:
         try:
-            item = queue.get(timeout=PATIENCE)
+            item = queue.get(timeout=POLL_INTERVAL)
         except Empty:
             if stop.is_set():
                 raise Stopped("another part of the pipeline failed") from None

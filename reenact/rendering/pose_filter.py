@@ -13,7 +13,7 @@ from reenact.settings.render import PoseFilterSettings
 
 
 @dataclass(frozen=True)
-class Posed:
+class DriverBatch:
     """Consecutive frames of a driver with their pose descriptors.
 
     Attributes:
@@ -37,7 +37,7 @@ class OneEuro:
     Args:
         cutoff: of a value at rest, Hz.
         beta: Hz of cutoff for each unit of speed.
-        scale: what counts as a unit of the values: their usual deviation.
+        scale: what counts as a unit of the values: their standard deviation.
         speed_cutoff: of the speed's own low pass, Hz.
     """
 
@@ -53,61 +53,61 @@ class OneEuro:
             self._velocity = np.zeros_like(sample)
         else:
             step = time - self._time
-            self._velocity = _mixed(self._velocity, (sample - self._raw) / step, self._speed_cutoff, step)
+            self._velocity = _low_pass(self._velocity, (sample - self._raw) / step, self._speed_cutoff, step)
             speed = float(np.sqrt(np.mean(self._velocity**2))) / self._scale
-            self._value = _mixed(self._value, sample, self._cutoff + self._beta * speed, step)
+            self._value = _low_pass(self._value, sample, self._cutoff + self._beta * speed, step)
             self._raw = sample
         self._time = time
         return self._value
 
 
-def _mixed(old: np.ndarray, new: np.ndarray, cutoff: float, step: float) -> np.ndarray:
+def _low_pass(old: np.ndarray, new: np.ndarray, cutoff: float, step: float) -> np.ndarray:
     """One step of a first-order low pass."""
-    share = 1 / (1 + 1 / (2 * np.pi * cutoff * step))
-    return old + share * (new - old)
+    alpha = 1 / (1 + 1 / (2 * np.pi * cutoff * step))
+    return old + alpha * (new - old)
 
 
-def adjusted(batches: Iterator[Posed], settings: PoseFilterSettings, some: Tensor) -> Iterator[Posed]:
+def filter_poses(batches: Iterator[DriverBatch], settings: PoseFilterSettings, sample: Tensor) -> Iterator[DriverBatch]:
     """The same frames with smoothed and scaled motion.
 
     Args:
         batches: in order of time.
         settings: what to do.
-        some: N x P pose descriptors spread over the driver, for its mean pose and usual deviation.
+        sample: N x P pose descriptors spread over the driver, for its mean pose and standard deviation.
     """
-    mean = some.mean(0, keepdim=True)
+    mean = sample.mean(0, keepdim=True)
     if settings.smoothing == "one_euro":
-        deviation = float((some - mean).square().mean().sqrt())
-        batches = one_euro(batches, OneEuro(settings.cutoff, settings.beta, deviation))
+        std = float((sample - mean).square().mean().sqrt())
+        batches = one_euro(batches, OneEuro(settings.cutoff, settings.beta, std))
     elif settings.smoothing == "savgol":
         batches = savgol(batches, settings.window, settings.order)
     for batch in batches:
-        yield replace(batch, pose=intensified(batch.pose, mean, settings.intensity))
+        yield replace(batch, pose=scale_poses(batch.pose, mean, settings.intensity))
 
 
-def intensified(pose: Tensor, mean: Tensor, intensity: float) -> Tensor:
+def scale_poses(pose: Tensor, mean: Tensor, intensity: float) -> Tensor:
     """Pose descriptors B x P scaled about `mean` (1 x P); 1 leaves them, 0 stands still in the mean pose."""
     return pose if intensity == 1 else mean + intensity * (pose - mean)
 
 
-def one_euro(batches: Iterator[Posed], smooth: OneEuro) -> Iterator[Posed]:
+def one_euro(batches: Iterator[DriverBatch], smooth: OneEuro) -> Iterator[DriverBatch]:
     """Poses through a one-Euro filter at the frames' own times."""
     for batch in batches:
-        rows = [smooth(time, pose) for time, pose in zip(batch.times, batch.pose.double().cpu().numpy())]
+        rows = [smooth(time, pose) for time, pose in zip(batch.times, batch.pose.double().cpu().numpy(), strict=True)]
         yield replace(batch, pose=torch.from_numpy(np.stack(rows)).to(batch.pose))
 
 
-def savgol(batches: Iterator[Posed], window: int, order: int) -> Iterator[Posed]:
+def savgol(batches: Iterator[DriverBatch], window: int, order: int) -> Iterator[DriverBatch]:
     """Poses through a Savitzky-Golay filter over frames (scipy's, mode "interp"): as if over the whole clip at once.
 
     Frames wait until half a window has come after them; memory does not grow with the clip. A clip shorter than the
     window passes through the longest window that it has room for, or unchanged.
     """
-    held: deque[Posed] = deque()
+    held: deque[DriverBatch] = deque()
     known = np.zeros((0, 0))  # poses before, in and after the first held batch
     before = 0
 
-    def settle(width: int) -> Posed:
+    def smooth_first(width: int) -> DriverBatch:
         """The first held batch, smoothed; what is not needed any more is forgotten."""
         nonlocal known, before
         batch = held.popleft()
@@ -123,7 +123,7 @@ def savgol(batches: Iterator[Posed], window: int, order: int) -> Iterator[Posed]
         known = np.concatenate([known, pose]) if len(known) else pose
         held.append(batch)
         while held and len(known) >= max(window, before + len(held[0].rows) + window // 2):
-            yield settle(window)
+            yield smooth_first(window)
     odd = len(known) - (len(known) + 1) % 2
     while held:
-        yield settle(min(window, odd))
+        yield smooth_first(min(window, odd))

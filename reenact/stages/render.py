@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,9 @@ from reenact.data.sequence import frames_of, images, spread
 from reenact.media.probe import probe
 from reenact.rendering.compose import backgrounds, typical_photo
 from reenact.rendering.encode import check_encoder
-from reenact.rendering.outputs import WRITERS, Scene, Shown
-from reenact.rendering.pipeline import ahead, fan_out
-from reenact.rendering.pose_filter import Posed, adjusted
+from reenact.rendering.outputs import WRITERS, RenderedFrame, Scene
+from reenact.rendering.pipeline import fan_out, prefetch
+from reenact.rendering.pose_filter import DriverBatch, filter_poses
 from reenact.rendering.sound import add_audio, check_sound
 from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
@@ -36,7 +37,22 @@ from reenact.runtime.progress import progress
 from reenact.settings.render import RenderSettings
 
 MEAN_FRAMES = 64
-"""Frames spread over a driver that its mean pose and usual deviation are taken of."""
+"""Frames spread over a driver that its mean pose and standard deviation are taken of."""
+
+
+@dataclass(frozen=True)
+class DriverFiles:
+    """The files of one driver.
+
+    Attributes:
+        crops: one for each of its frames (stage crop).
+        media: its video; read for its sound, and for the output `pasted`.
+        source: source.json of stage decode.
+    """
+
+    crops: Path
+    media: Path
+    source: Path
 
 
 @dataclass(frozen=True)
@@ -50,9 +66,7 @@ class Sound:
 def render_pair(
     *,
     model: Path,
-    driver_crops: Path,
-    driver_media: Path,
-    driver_source: Path,
+    driver: DriverFiles,
     stem: Path,
     device: str,
     threads: int = 0,
@@ -63,9 +77,7 @@ def render_pair(
 
     Args:
         model: an avatar; or a meta-model, which becomes the person of `identity_crops` without fine-tuning.
-        driver_crops: crops of the driver, one for each of its frames.
-        driver_media: the driver's file; read for its sound, and for the output `pasted`.
-        driver_source: source.json of stage decode.
+        driver: files of the driver.
         stem: of the outputs: <stem>.mp4 and others, see `RenderSettings.targets`.
         device, threads: see `pick_device`.
         identity_crops: crops of the person; its typical picture stands in the output `side_by_side`.
@@ -74,13 +86,13 @@ def render_pair(
         UserError: no frame to drive with; a file that is needed is missing or unreadable; a meta-model without
             `identity_crops`; an encoder that does not run here.
     """
-    clip = Clip(driver_crops)
+    clip = Clip(driver.crops)
     table = frames_of(clip, "drive")
     if table.empty:
-        raise UserError(f"{driver_crops}: no frame to drive with; run stage crop of the driver again")
+        raise UserError(f"{driver.crops}: no frame to drive with; run stage crop of the driver again")
     check_encoder(settings.encoder, settings.pix_fmt, settings.crf, settings.preset)
-    sound = _sound(settings.audio, table, driver_media, driver_source)
-    scene = _scene(settings, table, driver_media, driver_crops, identity_crops)
+    sound = _sound(settings.audio, table, driver)
+    scene = _scene(settings, table, driver, identity_crops)
     avatar = Avatar.load(model, str(pick_device(device, threads)))
     identity = person_identity(avatar, model, identity_crops, settings.batch_size)
     targets = {output: Path(path) for output, path in settings.targets(str(stem)).items()}
@@ -95,35 +107,33 @@ def render_pair(
     print(f"render: {len(table)} frames, {_duration(table):.2f} s, {'with' if sound else 'without'} sound", flush=True)
 
 
-def _scene(
-    settings: RenderSettings, table: pd.DataFrame, driver_media: Path, driver_crops: Path, identity_crops: Path | None
-) -> Scene:
+def _scene(settings: RenderSettings, table: pd.DataFrame, driver: DriverFiles, identity_crops: Path | None) -> Scene:
     """What the chosen outputs need, checked before anything is rendered."""
     photo = typical_photo(Clip(identity_crops)) if identity_crops and "side_by_side" in settings.outputs else None
     media = None
     if "on_background" in settings.outputs:
         next(backgrounds(settings.background, 64, [0.0]))
     if "pasted" in settings.outputs:
-        media = probe(driver_media)
+        media = probe(driver.media)
         lacking = {"x", "y", "side", "frame_width", "frame_height"} - set(table)
         if media.kind != "video" or lacking:
             why = f"its table lacks {', '.join(sorted(lacking))}" if lacking else "it is no video"
             raise UserError(
-                f"{driver_crops}: the avatar cannot be pasted into {driver_media} ({why}); take pasted out of render.outputs"
+                f"{driver.crops}: the avatar cannot be pasted into {driver.media} ({why}); take pasted out of render.outputs"
             )
     return Scene(settings, table, media, photo)
 
 
-def _sound(audio: str, table: pd.DataFrame, driver_media: Path, driver_source: Path) -> Sound | None:
+def _sound(audio: str, table: pd.DataFrame, driver: DriverFiles) -> Sound | None:
     """The setting `render.audio` as a file and a time in it."""
-    if audio == "none" or (audio == "driver" and not json.loads(driver_source.read_text(encoding="utf-8"))["audio"]):
+    if audio == "none" or (audio == "driver" and not json.loads(driver.source.read_text(encoding="utf-8"))["audio"]):
         return None
     if audio != "driver":
         check_sound(Path(audio))
         return Sound(Path(audio), 0.0)
-    check_sound(driver_media)
+    check_sound(driver.media)
     # Time 0 of the pictures is the presentation time of the driver's first frame.
-    return Sound(driver_media, float(table["source_time"].iloc[0] - table["time"].iloc[0]))
+    return Sound(driver.media, float(table["source_time"].iloc[0] - table["time"].iloc[0]))
 
 
 def person_identity(avatar: Avatar, model: Path, crops: Path | None, batch_size: int = 8) -> Tensor | None:
@@ -171,38 +181,39 @@ def _render(
     identity: Tensor | None,
     clip: Clip,
     table: pd.DataFrame,
-    write: list[Callable[[Iterator[Shown]], None]],
+    write: list[Callable[[Iterator[RenderedFrame]], None]],
     settings: RenderSettings,
     title: str,
 ) -> None:
     """Show all frames of `table` to the functions in `write`."""
     names, size = table["image"].tolist(), settings.batch_size
-    some = avatar.pose_embedding(to_tensor(clip.images([names[i] for i in spread(len(names), MEAN_FRAMES)])))
-    crops = ahead(images(clip, names), 2 * size)
-    posed = ahead(_posed(avatar, table, crops, size), 2)
-    pictures = ahead(_pictures(avatar, identity, table, adjusted(posed, settings.pose, some)), 2 * size)
+    sample = avatar.pose_embedding(to_tensor(clip.images([names[i] for i in spread(len(names), MEAN_FRAMES)])))
+    crops = prefetch(images(clip, names), 2 * size)
+    posed = prefetch(_posed(avatar, table, crops, size), 2)
+    pictures = prefetch(_pictures(avatar, identity, table, filter_poses(posed, settings.pose, sample)), 2 * size)
     with fan_out(write, 2 * size) as show:
-        for shown in progress(pictures, len(table), f"render {title}"):
-            show(shown)
+        for frame in progress(pictures, len(table), f"render {title}"):
+            show(frame)
 
 
-def _posed(avatar: Avatar, table: pd.DataFrame, crops: Iterator[np.ndarray], size: int) -> Iterator[Posed]:
+def _posed(avatar: Avatar, table: pd.DataFrame, crops: Iterator[np.ndarray], size: int) -> Iterator[DriverBatch]:
     """Crops in batches of `size`, with their pose descriptors."""
     times, first = table["time"].tolist(), 0
     for batch in batches(crops, size):
         rows = range(first, first + len(batch))
-        yield Posed(list(rows), [times[row] for row in rows], batch, avatar.pose_embedding(to_tensor(np.stack(batch))))
+        yield DriverBatch(
+            list(rows), [times[row] for row in rows], batch, avatar.pose_embedding(to_tensor(np.stack(batch)))
+        )
         first += len(batch)
 
 
 def _pictures(
-    avatar: Avatar, identity: Tensor | None, table: pd.DataFrame, batches: Iterator[Posed]
-) -> Iterator[Shown]:
+    avatar: Avatar, identity: Tensor | None, table: pd.DataFrame, batches: Iterator[DriverBatch]
+) -> Iterator[RenderedFrame]:
     """What the avatar looks like in these poses, one by one."""
     rows = table.itertuples()
     for batch in batches:
         rgb, matte = avatar.render(batch.pose, identity)
-        for crop, picture, share, row in zip(
-            batch.crops, rgb.permute(0, 2, 3, 1).cpu().numpy(), matte[:, 0].cpu().numpy(), rows
-        ):
-            yield Shown(row, crop, picture, share)
+        pictures, mattes = rgb.permute(0, 2, 3, 1).cpu().numpy(), matte[:, 0].cpu().numpy()
+        for crop, row, picture, alpha in zip(batch.crops, islice(rows, len(pictures)), pictures, mattes, strict=True):
+            yield RenderedFrame(row, crop, picture, alpha)

@@ -14,7 +14,7 @@ from reenact.faces.crop_pixels import crop_square
 from reenact.faces.mediapipe_faces import Face, FaceFinder, overlap
 from reenact.faces.square import Square, box_square
 from reenact.rendering.camera import open_camera
-from reenact.rendering.compose import enlarge, to_bytes
+from reenact.rendering.compose import to_bytes
 from reenact.rendering.pose_filter import OneEuro
 from reenact.rendering.screens import open_screen
 from reenact.runtime.devices import pick_device
@@ -132,5 +132,5 @@ def run_live(
 def _picture(avatar: Avatar, identity: Tensor | None, crop: np.ndarray, settings: LiveSettings) -> np.ndarray:
     """What is shown for one crop: uint8 RGB."""
     rgb, _ = avatar.render(avatar.pose_embedding(to_tensor(crop[None])), identity)
-    ours = to_bytes(enlarge(rgb[0].permute(1, 2, 0).cpu().numpy(), settings.height))
+    ours = to_bytes(resize_to(rgb[0].permute(1, 2, 0).cpu().numpy(), settings.height))
     return np.concatenate([resize_to(crop, settings.height), ours], axis=1) if settings.beside else ours

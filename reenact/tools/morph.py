@@ -15,12 +15,12 @@ from torch import Tensor
 
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip
-from reenact.data.images import to_tensor
+from reenact.data.images import resize_to, to_tensor
 from reenact.data.sequence import frames_of
 from reenact.models.model_file import load_model
 from reenact.models.reenactor import Reenactor
 from reenact.models.spectral_norm import fold_spectral_norms
-from reenact.rendering.compose import enlarge, to_bytes
+from reenact.rendering.compose import to_bytes
 from reenact.rendering.encode import check_encoder, write_video
 from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
@@ -177,4 +177,4 @@ def _write(video: Path, pictures: Iterator[np.ndarray], table: pd.DataFrame, set
     side = settings.height
     with write_video(video, side, side, settings.crf, settings.preset, settings.encoder, settings.pix_fmt) as writer:
         for row, picture in zip(table.itertuples(), progress(pictures, len(table), f"morph {video}")):
-            writer.add(to_bytes(enlarge(picture, side)), row.time, row.duration)
+            writer.add(to_bytes(resize_to(picture, side)), row.time, row.duration)

@@ -9,9 +9,10 @@ from person_clips import swaying, write_person
 from videos import texture, write_video
 
 from reenact.data.clip import Clip, write_clip
+from reenact.data.images import resize_to
 from reenact.faces.crop_pixels import crop_square
 from reenact.faces.square import Square
-from reenact.rendering.compose import backgrounds, enlarge, over, paste, typical_photo, unpremultiply
+from reenact.rendering.compose import backgrounds, over, paste, typical_photo, unpremultiply
 from reenact.runtime.errors import UserError
 
 
@@ -24,7 +25,7 @@ def disc(size: int = 64) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("side", [64, 160])
 def test_straight_alpha_has_one_colour_up_to_and_past_the_edge(side: int) -> None:
-    rgb, matte = (enlarge(image, side) for image in disc())
+    rgb, matte = (resize_to(image, side) for image in disc())
     noisy = np.clip(rgb + np.random.default_rng(0).normal(0, 0.004, rgb.shape), 0, 1).astype(np.float32)
     image = unpremultiply(noisy, matte) / 65535
     assert np.abs(image[..., 3] - matte).max() < 1e-4

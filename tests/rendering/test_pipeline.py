@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reenact.rendering.pipeline import Stopped, ahead, fan_out
+from reenact.rendering.pipeline import Stopped, fan_out, prefetch
 
 
 def threads() -> int:
@@ -22,7 +22,7 @@ def test_items_come_in_order_and_are_made_ahead() -> None:
             yield i
 
     got = []
-    for item in ahead(items(), 4):
+    for item in prefetch(items(), 4):
         time.sleep(0.001)
         got.append(item)
         assert len(made) - len(got) <= 6, "four wait, one is being put, one being made"
@@ -34,7 +34,7 @@ def test_an_error_arrives_after_the_items_before_it() -> None:
         yield 1
         raise ValueError("broken")
 
-    source = ahead(ahead(items(), 2), 2)
+    source = prefetch(prefetch(items(), 2), 2)
     assert next(source) == 1
     with pytest.raises(ValueError, match="broken"):
         next(source)
@@ -51,7 +51,7 @@ def test_a_chain_that_is_given_up_ends() -> None:
         finally:
             closed.set()
 
-    source = ahead(ahead(items(), 2), 2)
+    source = prefetch(prefetch(items(), 2), 2)
     next(source)
     source.close()
     assert closed.wait(2) and threads() == 0

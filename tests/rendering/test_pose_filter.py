@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.signal import savgol_filter
 
-from reenact.rendering.pose_filter import OneEuro, Posed, adjusted, savgol
+from reenact.rendering.pose_filter import DriverBatch, OneEuro, filter_poses, savgol
 from reenact.settings.render import PoseFilterSettings
 
 
@@ -16,7 +16,7 @@ def walk(frames: int, seed: int = 0) -> torch.Tensor:
 def stream(poses: torch.Tensor, size: int, fps: float = 25.0):
     for first in range(0, len(poses), size):
         rows = list(range(first, min(first + size, len(poses))))
-        yield Posed(rows, [row / fps for row in rows], [np.zeros((2, 2, 3), np.uint8)] * len(rows), poses[rows])
+        yield DriverBatch(rows, [row / fps for row in rows], [np.zeros((2, 2, 3), np.uint8)] * len(rows), poses[rows])
 
 
 def joined(batches) -> torch.Tensor:
@@ -53,17 +53,19 @@ def test_one_euro_calms_rest_and_follows_speed(size: int) -> None:
     noise = 0.1 * torch.from_numpy(np.random.default_rng(1).normal(size=(200, 5))).float()
     turn = torch.cat([torch.zeros(100, 1), 20 * torch.ones(100, 1)])
     settings = PoseFilterSettings(smoothing="one_euro", cutoff=1.0, beta=5.0)
-    found = joined(adjusted(stream(noise + turn, size), settings, turn))
+    found = joined(filter_poses(stream(noise + turn, size), settings, turn))
     assert found[50:100].std() < 0.5 * noise[50:100].std()
     assert float(found[108].mean()) > 18, "a jump has arrived after a third of a second"
-    assert found.numpy() == pytest.approx(joined(adjusted(stream(noise + turn, 3), settings, turn)).numpy(), abs=1e-6)
+    assert found.numpy() == pytest.approx(
+        joined(filter_poses(stream(noise + turn, 3), settings, turn)).numpy(), abs=1e-6
+    )
 
 
 def test_one_euro_by_hand() -> None:
     smooth = OneEuro(cutoff=1.0, beta=0.0)
-    share = 1 / (1 + 1 / (2 * np.pi * 0.1))
+    alpha = 1 / (1 + 1 / (2 * np.pi * 0.1))
     assert smooth(0.0, np.array([1.0])) == pytest.approx([1.0])
-    assert smooth(0.1, np.array([2.0])) == pytest.approx([1 + share])
+    assert smooth(0.1, np.array([2.0])) == pytest.approx([1 + alpha])
     assert smooth(0.1, np.array([5.0])) == pytest.approx([5.0]), "no time has passed: it starts anew"
 
 
@@ -71,9 +73,9 @@ def test_intensity_scales_about_the_mean() -> None:
     poses = walk(20)
     mean = poses.mean(0)
     for intensity in (0.0, 0.5, 2.0):
-        found = joined(adjusted(stream(poses, 8), PoseFilterSettings(intensity=intensity), poses))
+        found = joined(filter_poses(stream(poses, 8), PoseFilterSettings(intensity=intensity), poses))
         assert found.numpy() == pytest.approx((mean + intensity * (poses - mean)).numpy(), abs=1e-5)
-    assert torch.equal(joined(adjusted(stream(poses, 8), PoseFilterSettings(), poses)), poses), (
+    assert torch.equal(joined(filter_poses(stream(poses, 8), PoseFilterSettings(), poses)), poses), (
         "off by default: bit for bit"
     )
 

@@ -3,7 +3,9 @@
 import json
 import tracemalloc
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -56,7 +58,7 @@ def negative(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def write_driver(
     folder: Path, frames: Iterable[np.ndarray], times: list[float], last: float, audio: bool
-) -> dict[str, Path]:
+) -> dict[str, Any]:
     """Crops, source.json and (with sound) the media of a driver; returns render_pair's paths."""
     durations = [*np.diff(times).tolist(), last]
     table = pd.DataFrame(
@@ -78,9 +80,7 @@ def write_driver(
         sound = ffmpeg.input(f"sine=440:d={START + times[-1] + last + 1}", f="lavfi")
         sound.output(str(folder / "driver.m4a"), acodec="aac").run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True)
     return dict(
-        driver_crops=folder / "crops.zip",
-        driver_media=folder / "driver.m4a",
-        driver_source=folder / "source.json",
+        driver=render.DriverFiles(folder / "crops.zip", folder / "driver.m4a", folder / "source.json"),
         stem=folder / "out" / "a",
         model=folder / "model.safetensors",
         device="cpu",
@@ -146,10 +146,10 @@ def test_nothing_is_left_when_it_fails(tmp_path: Path, negative: None, monkeypat
     monkeypatch.setattr(Negative, "render", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         render.render_pair(**paths, settings=RenderSettings(outputs=["avatar", "frames", "alpha"]))
-    paths["driver_media"].unlink()
+    paths["driver"].media.unlink()
     with pytest.raises(UserError, match=r"driver\.m4a: does not exist"):
         render.render_pair(**paths, settings=RenderSettings())
-    paths["driver_media"].write_text("not a video")
+    paths["driver"].media.write_text("not a video")
     with pytest.raises(UserError, match=r"driver\.m4a: cannot be read"):
         render.render_pair(**paths, settings=RenderSettings())
     assert list((tmp_path / "out").iterdir()) == []
@@ -166,7 +166,7 @@ def test_mistakes(tmp_path: Path) -> None:
         if "pasted" in settings.get("outputs", []):
             with write_video(tmp_path / "driver.mp4", 64, 64) as writer:
                 writer.add(np.zeros((64, 64, 3), np.uint8), 0, 1)
-            paths["driver_media"] = tmp_path / "driver.mp4"
+            paths["driver"] = replace(paths["driver"], media=tmp_path / "driver.mp4")
             message = r"crops\.zip: the avatar cannot be pasted.*driver\.mp4.*frame_height, frame_width, side, x, y"
         with pytest.raises(UserError, match=message):
             render.render_pair(**paths, settings=RenderSettings(**settings))
@@ -179,7 +179,7 @@ def test_mistakes(tmp_path: Path) -> None:
 
 def test_a_driver_without_frames(tmp_path: Path) -> None:
     paths = write_driver(tmp_path, swaying(1), [0], last=0.04, audio=False)
-    with write_clip(paths["driver_crops"]) as writer:
+    with write_clip(paths["driver"].crops) as writer:
         writer.finish(pd.DataFrame({"index": [0], "time": [0], "role": ["drive"], "image": [""]}))
     with pytest.raises(UserError, match="no frame to drive with"):
         render.render_pair(**paths, settings=RenderSettings())
@@ -228,7 +228,7 @@ FLASH = 30
 SQUARE = dict(x=40.0, y=10.0, side=96.0, frame_width=160, frame_height=120)
 
 
-def clapper(folder: Path, times: list[float], start: int) -> dict[str, Path]:
+def clapper(folder: Path, times: list[float], start: int) -> dict[str, Any]:
     """A driver that is white and goes black for a frame (so that its negative flashes), with a beep; cut to frames from `start` on."""
     level = [0 if step == FLASH else 255 for step in range(len(times))]
     ends = [*times[1:], times[-1] + 0.04]
@@ -259,9 +259,7 @@ def clapper(folder: Path, times: list[float], start: int) -> dict[str, Path]:
         crops.finish(table)
     (folder / "source.json").write_text(json.dumps({"audio": True}))
     return dict(
-        driver_crops=folder / "crops.zip",
-        driver_media=folder / "driver.mp4",
-        driver_source=folder / "source.json",
+        driver=render.DriverFiles(folder / "crops.zip", folder / "driver.mp4", folder / "source.json"),
         stem=folder / "out" / "clap",
         model=folder / "model.safetensors",
         device="cpu",
@@ -379,6 +377,6 @@ def test_intensity_zero_stands_still(tmp_path: Path, negative: None) -> None:
     render.render_pair(**paths, settings=RenderSettings(outputs=["avatar"], height=64, pose={"intensity": 0}))
     _, pictures = shown(paths["stem"].with_name("a.mp4"))
     assert np.abs(pictures[0] - pictures[-1]).mean() < 1
-    crops = Clip(paths["driver_crops"])
+    crops = Clip(paths["driver"].crops)
     mean = crops.images(crops.table["image"].tolist()).mean(0).astype(np.uint8)
     assert np.abs(pictures[3] - answer(mean, 64)).mean() < 4
