@@ -23,7 +23,9 @@ RENDERS = [
     for identity, driver in CONFIG.rendered_pairs()
     for path in RENDERED.values()
 ]
-SHARDS = [f"{number:05d}-of-{CONFIG.meta.shards:05d}" for number in range(CONFIG.meta.shards)] if CONFIG.meta_set() else []
+SHARDS = [f"{number:05d}-of-{CONFIG.meta.shards:05d}" for number in range(CONFIG.meta.shards)] if CONFIG.meta.set else []
+META = f"results/meta/{CONFIG.meta.name}"
+META_MODEL = CONFIG.meta_model(trained=f"{META}/model.safetensors", imported=f"{META}/imported.safetensors")
 ENVIRONMENT = "../envs/reenact.yaml"
 CORES = workflow.resource_settings.cores or 1
 # A stage whose networks run on the CPU by the configuration asks for no GPU.
@@ -75,11 +77,6 @@ def fetched_flags(wildcards):
     """Params function: where a fetched file comes from, and its hash, as flags."""
     source = CONFIG.fetch.files[wildcards.file].model_dump(exclude_none=True)
     return [f"--{key}={value}" for key, value in source.items()]
-
-
-def meta_source(wildcards, input):
-    """Params function: the model file that stage meta takes, or that it trains."""
-    return str(input.source or "train")
 
 
 def clip_flags(wildcards):

@@ -4,7 +4,7 @@
 
 rule dataset:
     input:
-        source=CONFIG.meta_set() or [],
+        source=CONFIG.meta.set or [],
         splits=[file for file in (CONFIG.dataset.train_split, CONFIG.dataset.validation_split) if file],
     output:
         clips="results/dataset/clips.csv",

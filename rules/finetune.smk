@@ -7,7 +7,7 @@ rule finetune:
     input:
         crops="results/clips/{identity}/crops.zip",
         mattes="results/clips/{identity}/mattes.zip",
-        meta=rules.meta.output.model,
+        meta=META_MODEL,
         driver_crops=cross_driver("crops.zip"),
         driver_mattes=cross_driver("mattes.zip"),
         descriptor=CONFIG.score.descriptor_weights,

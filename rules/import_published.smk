@@ -1,7 +1,4 @@
-# import_published: a checkpoint of the published code, where meta.source names one -> a model file, which meta takes.
-
-META = f"results/meta/{CONFIG.meta.name}"
-META_SOURCE = f"{META}/imported.safetensors" if CONFIG.imported_checkpoint() else CONFIG.meta_source()
+# import_published: a checkpoint of the published code, where meta.source names one -> a model file for finetune.
 
 
 rule import_published:

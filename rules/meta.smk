@@ -1,4 +1,4 @@
-# meta: crops and mattes of many clips, or shards -> one model that can be anybody; or takes it from a file.
+# meta: crops and mattes of many clips, or shards -> one model that can be anybody. Not needed where meta.source names a finished one.
 # Checkpoints, statistics and TensorBoard lie in results/runs/meta/, which is no output: a killed run goes on from there.
 
 
@@ -8,10 +8,9 @@ rule meta:
         mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.meta_clips()),
         shards=expand("results/shards/{shard}.tar", shard=SHARDS),
         indices=expand("results/shards/{shard}.npz", shard=SHARDS),
-        validation_crops=expand("results/clips/{clip}/crops.zip", clip=CONFIG.validation_clips()),
-        validation_mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.validation_clips()),
-        descriptor=[CONFIG.score.descriptor_weights] if CONFIG.validation_clips() or SHARDS else [],
-        source=[] if META_SOURCE == "train" else META_SOURCE,
+        validation_crops=expand("results/clips/{clip}/crops.zip", clip=CONFIG.meta.validate_clips),
+        validation_mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.meta.validate_clips),
+        descriptor=[CONFIG.score.descriptor_weights] if CONFIG.meta.validate_clips or SHARDS else [],
         perceptual=list(CONFIG.meta.weight_files().values()),
     output:
         model=f"{META}/model.safetensors",
@@ -33,14 +32,13 @@ rule meta:
         **SPREAD,
     params:
         code=code("meta"),
-        settings=section("meta", without={"validate_clips", "processes", "nodes"}, said=True),
-        score=section("score", without={"identity_frames", "reference_frames"}) if CONFIG.validation_clips() or SHARDS else "{}",
+        settings=section("meta", without={"source", "validate_clips", "processes", "nodes"}, said=True),
+        score=section("score", without={"identity_frames", "reference_frames"}) if CONFIG.meta.validate_clips or SHARDS else "{}",
         model=section("model", said=True),
-        source=meta_source,
         device=CONFIG.device,
     shell:
         "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --processes {resources.processes} --nodes {resources.nodes} --threads {threads} --log {log:q}"
         " meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
         " --shard-files {input.shards:q} --validation-crops {input.validation_crops:q} --validation-mattes {input.validation_mattes:q} --score-settings {params.score:q}"
         " --curves {output.curves:q} --metrics {output.metrics:q} --preview {output.preview:q} --runs results/runs/meta"
-        " --threads {threads} --processes {resources.processes} --settings {params.settings:q} --source {params.source:q} --model-settings {params.model:q}"
+        " --threads {threads} --processes {resources.processes} --settings {params.settings:q} --model-settings {params.model:q}"

@@ -4,7 +4,7 @@
 rule report:
     input:
         clips=expand("results/clips/{clip}/{file}", clip=CLIPS, file=["source.json", "crops.zip", "mattes.zip"]),
-        meta=[rules.meta.output.curves, rules.meta.output.preview],
+        meta=[rules.meta.output.curves, rules.meta.output.preview] if CONFIG.meta.source == "train" else [],
         sweeps=expand("results/avatars/{identity}/sweep", identity=IDENTITIES),
         avatars=expand(
             "results/avatars/{identity}/{file}",

@@ -96,22 +96,16 @@ class Config(Section):
         return self.identities.get(name) or self.drivers[name]
 
     def meta_clips(self) -> list[str]:
-        """Names of the clips to meta-learn from; with a model from a file, those that its preview shows; with a set, none."""
-        if self.meta_set():
-            return []
-        return (self.meta.clips if self.meta.source == "train" else []) or list(self.identities)
+        """Names of the clips to meta-learn from; with a set, none."""
+        return [] if self.meta.set else self.meta.clips or list(self.identities)
 
-    def validation_clips(self) -> list[str]:
-        """Names of the clips that meta-learning is validated on."""
-        return self.meta.validate_clips if self.meta.source == "train" else []
-
-    def meta_source(self) -> str:
-        """'train', or the file that the meta-model comes from."""
-        return str(BUNDLED_MODEL) if self.meta.source == "bundled" else self.meta.source
-
-    def meta_set(self) -> str | None:
-        """The set to meta-learn from, if a model is trained and a set is named."""
-        return self.meta.set if self.meta.source == "train" else None
+    def meta_model(self, trained: str, imported: str) -> str:
+        """The meta-model's file: `trained` by stage meta, `imported` by stage import_published, or a finished one."""
+        if self.meta.source == "train":
+            return trained
+        if self.meta.source == "bundled":
+            return str(BUNDLED_MODEL)
+        return imported if self.imported_checkpoint() else self.meta.source
 
     def imported_checkpoint(self) -> str | None:
         """The checkpoint of the published code that `meta.source` names, if it names one."""
@@ -194,7 +188,7 @@ def _problems(config: Config) -> Iterator[str]:
     yield from _set_problems(config)
     if config.drive.driver:
         yield from _unknown("drive.driver", config.drive.driver, config.drivers, "driver")
-    if config.meta_source() != "train" and not Path(config.meta_source()).is_file():
+    if config.meta.source not in ("train", "bundled") and not Path(config.meta.source).is_file():
         yield f"meta.source: {config.meta.source!r} is neither 'train', 'bundled' nor an existing model file"
     if config.meta.source == "bundled" and config.model.preset != "mini":
         yield f"meta.source: the bundled model needs model.preset: mini (it is {config.model.preset})"

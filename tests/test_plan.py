@@ -1,0 +1,151 @@
+"""What runs again when something changes: dry runs on a project whose results are all there, as empty files."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+from tree import ROOT
+
+PEOPLE = {"anna": {"media": "media/anna.mp4"}, "ben": {"media": "media/ben.png"}}
+DRIVERS = {"speech": {"media": "media/speech.mp4"}, "song": {"media": "media/song.mp4"}}
+CONFIG = {
+    "identities": PEOPLE,
+    "drivers": DRIVERS,
+    "device": "cpu",
+    "meta": {"source": "media/meta.safetensors"},
+    "finetune": {"sweep": [1, 2]},
+    "score": {"descriptor_weights": "media/face.dat"},
+}
+CLIP = ("decode", "crop", "segment")
+AVATAR = ("finetune", "drive", "score", "select")
+
+
+class Project:
+    """A project with a configuration of its own, whose results are made up."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ("reenact", "rules", "workflow_scripts", "envs", "profiles"):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "Snakefile", folder)
+        (folder / "media").mkdir()
+        for name in ("anna.mp4", "ben.png", "speech.mp4", "song.mp4", "meta.safetensors", "face.dat", "cleo.mp4"):
+            (folder / "media" / name).write_text(name)
+
+    def configure(self, **sections):
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | sections, sort_keys=False))
+
+    def snakemake(self, *arguments):
+        command = ["snakemake", "--cores", "1", *arguments]
+        done = subprocess.run(
+            command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def planned(self):
+        """Jobs that a run would make, but the last: {"crop anna", "render anna speech", "report", ...}."""
+        jobs = re.findall(r"^rule (\w+):\n((?:    .*\n)*)", self.snakemake("--dry-run"), re.M)
+        wildcards = [re.search(r"^    wildcards: (.*)$", details, re.M) for _, details in jobs]
+        names = [re.findall(r"=([^,]+)", found[1]) if found else [] for found in wildcards]
+        return {" ".join([rule, *of]) for (rule, _), of in zip(jobs, names, strict=True)} - {"all"}
+
+    def build(self):
+        """Make up everything that is missing, and have Snakemake believe that it made it."""
+        for outputs in re.findall(r"^    output: (.*)$", self.snakemake("--dry-run"), re.M):
+            for output in outputs.split(", "):
+                path = self.folder / output
+                (path if path.suffix else path.parent).parent.mkdir(parents=True, exist_ok=True)
+                if path.suffix:
+                    path.write_text(output)
+                else:
+                    path.mkdir(parents=True, exist_ok=True)
+        self.snakemake("--touch", "--forceall")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("project"))
+    project.configure()
+    project.build()
+    return project
+
+
+@pytest.fixture
+def project(built):
+    """The built project; its configuration and media may be changed for one test."""
+    kept = {path: path.read_text() for path in (built.folder / "media").iterdir()}
+    yield built
+    built.configure()
+    for path, text in kept.items():
+        if path.read_text() != text:
+            path.write_text(text)
+
+
+def chain(*stages, of):
+    return {f"{stage} {name}" for stage in stages for name in of}
+
+
+def renders(people=PEOPLE, drivers=DRIVERS):
+    return {f"render {person} {driver}" for person in people for driver in drivers}
+
+
+def test_built_means_nothing_to_do(project):
+    assert project.planned() == set()
+
+
+def test_another_person_is_that_persons_chain_alone(project):
+    project.configure(identities=PEOPLE | {"cleo": {"media": "media/cleo.mp4"}})
+    assert project.planned() == chain(*CLIP, *AVATAR, of=["cleo"]) | renders(["cleo"]) | {"report"}
+
+
+def test_a_person_less_is_another_report(project):
+    project.configure(identities={"anna": PEOPLE["anna"]})
+    assert project.planned() == {"report"}
+
+
+def test_another_driver_is_its_own_chain_and_its_videos(project):
+    project.configure(drivers=DRIVERS | {"cleo": {"media": "media/cleo.mp4"}})
+    assert project.planned() == chain(*CLIP, of=["cleo"]) | renders(drivers=["cleo"]) | {"report"}
+
+
+def test_a_driver_less_is_another_report(project):
+    project.configure(drivers={"speech": DRIVERS["speech"]})
+    assert project.planned() == {"report"}
+
+
+def test_pairs_are_videos(project):
+    pairs = [[person, driver] for person in PEOPLE for driver in DRIVERS]
+    project.configure(pairs=pairs[:-1])
+    assert project.planned() == {"report"}
+    (project.folder / "results" / "renders" / "ben" / "song.mp4").unlink()
+    assert project.planned() == {"report"}
+    project.configure(pairs=pairs)
+    assert project.planned() == {"render ben song", "report"}
+    (project.folder / "results" / "renders" / "ben" / "song.mp4").write_text("results/renders/ben/song.mp4")
+
+
+def test_another_photo_is_that_persons_chain_alone(project):
+    (project.folder / "media" / "ben.png").write_text("another photo")
+    assert project.planned() == chain(*CLIP, *AVATAR, of=["ben"]) | renders(["ben"]) | {"report"}
+
+
+def test_another_meta_model_trains_every_avatar_and_prepares_no_clip(project):
+    (project.folder / "media" / "meta.safetensors").write_text("another model")
+    assert project.planned() == chain(*AVATAR, of=PEOPLE) | renders() | {"report"}
+
+
+@pytest.mark.parametrize(
+    ("section", "jobs"),
+    [
+        ({"render": {"crf": 20}}, renders() | {"report"}),
+        ({"report": {"title": "Heads"}}, {"report"}),
+        ({"finetune": CONFIG["finetune"] | {"choose": 2}}, chain("select", of=PEOPLE) | renders() | {"report"}),
+        ({"meta": CONFIG["meta"] | {"steps": 7, "clips": ["anna"]}}, {"report"}),
+    ],
+)
+def test_settings_run_their_stage_and_what_follows(project, section, jobs):
+    project.configure(**section)
+    assert project.planned() == jobs
