@@ -155,7 +155,7 @@ with ShardWriter(Path(sys.argv[1])) as writer:
 
 
 def test_kill_9_while_it_writes(tmp_path):
-    script = WRITER.format(paths=[str(path) for path in (Path(__file__).parents[1] / "support", os.getcwd())])
+    script = WRITER.format(paths=[str(Path(__file__).parent), str(Path(__file__).parents[1] / "support"), os.getcwd()])
     with subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path / "work")], stdout=subprocess.PIPE, text=True
     ) as process:
