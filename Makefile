@@ -1,4 +1,5 @@
-# make demo: build the shipped config.yaml's avatars.  make test: run the tests.  make bench: measure speed.  All set up .venv first.
+# make demo: build the shipped config.yaml's avatars.  make test: lint and run the tests.  make bench: measure speed.  All set up .venv first.
+# make lint: formatting, names, types, layers of the code, Snakemake rules.  make docs: build site/ from docs/; a broken link is an error.
 # make golden: make the golden numbers of tests/test_golden.py anew, after a change that is meant to alter numbers.
 # make driver: set up what sends jobs to SLURM, beside it (docs/cluster.md).
 
@@ -10,7 +11,7 @@ DRIVER := .venv-driver/ready
 # The rules call `python`: the environment's has to come first.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: demo test test-environment golden driver config bench clean
+.PHONY: demo test test-environment lint docs golden driver config bench clean
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -41,9 +42,17 @@ demo: $(READY)
 
 test-environment: $(TESTS)
 
-test: $(TESTS)
+test: lint docs
+	pytest --cov
+
+lint: $(TESTS)
 	ruff check .
-	pytest
+	ruff format --check .
+	lint-imports
+	mypy
+
+docs: $(TESTS)
+	mkdocs build --strict --quiet
 
 golden: $(TESTS)
 	python tests/support/golden.py
@@ -64,4 +73,4 @@ bench: $(READY)
 	python benchmarks/scale.py
 
 clean:
-	rm -rf results logs .snakemake
+	rm -rf results logs site .snakemake
