@@ -37,7 +37,7 @@ TOY = {
         "perceptual_width": 0.1,
         "identity_frames": 1,
     },
-    "finetune": {"sweep": [1, 2], "extend": False, "perceptual_width": 0.1, "max_batch": 2, "checkpoint_every": 1},
+    "finetune": {"sweep": [1, 2], "perceptual_width": 0.1, "max_batch": 2, "checkpoint_every": 1},
     "score": {"identity_frames": 3, "reference_frames": 3},
 }
 

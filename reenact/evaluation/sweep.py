@@ -5,11 +5,6 @@ from pathlib import Path
 from reenact.runtime.errors import UserError
 
 
-def extension(sweep: list[int]) -> int:
-    """The iteration that a sweep goes on to where a further one may be better."""
-    return round(1.5 * sweep[-1])
-
-
 def sweep_models(sweep: Path) -> dict[int, Path]:
     """The models of a sweep folder by iteration, in increasing order.
 

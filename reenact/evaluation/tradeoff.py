@@ -239,7 +239,7 @@ def choose(rows: pd.DataFrame, wanted: int | str = "auto") -> Choice:
             known = ", ".join(map(str, sweep))
             raise UserError(
                 f"finetune.choose: there is no model of iteration {wanted}; allowed: auto, {known} "
-                "(finetune.sweep names others, finetune.stop_early: false trains all of them)"
+                "(finetune.sweep names others)"
             )
         row = rows[rows["iteration"] == wanted].iloc[0]
         return Choice(int(wanted), "user", f"Set by finetune.choose; {_figures(row)}.")

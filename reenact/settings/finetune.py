@@ -11,20 +11,16 @@ class FinetuneSettings(TrainingSettings):
     """Personalisation: the generator and one identity embedding on the frames of one person."""
 
     section: ClassVar[str] = "finetune"
-    former: ClassVar[dict[str, str]] = {"extremes": "is now hard_pose_fraction"}
+    former: ClassVar[dict[str, str]] = {
+        "extremes": "is now hard_pose_fraction",
+        "stop_early": "is gone: the whole sweep is trained, and judged afterwards",
+        "extend": "is gone: finetune.sweep says how far to train",
+    }
 
     sweep: list[int] | None = Field(
         default=None,
-        description="Iterations at which a model is kept and judged; null = about the published guide, "
-        "125 for one photo to 230 for more than 30 frames; [] = none, the meta-model is driven as it is.",
-    )
-    stop_early: bool = Field(
-        default=True,
-        description="Leave out the rest of the sweep once the best is clearly more like the person than no fine-tuning, and two kept models in a row are clearly worse.",
-    )
-    extend: bool = Field(
-        default=True,
-        description="Go on to 1.5 times the last iteration, once, where the last is the best, or the most like the person while the best is hardly more so than no fine-tuning.",
+        description="Iterations at which a model is kept; null = a quarter, half, the whole, and one and a half times the "
+        "published guide (125 for one photo to 230 for more than 30 frames); [] = none, the meta-model is driven as it is.",
     )
     choose: Literal["auto"] | int = Field(
         default="auto",

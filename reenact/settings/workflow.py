@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from reenact.evaluation.sweep import extension
 from reenact.runtime.errors import UserError
 from reenact.settings.base import Section
 from reenact.settings.crop import CropSettings, FaceChoice
@@ -198,7 +197,7 @@ def _problems(config: Config) -> Iterator[str]:
             f"model.preset: published (it is {config.model.preset})"
         )
     sweep = config.finetune.sweep
-    if sweep is not None and config.finetune.choose not in ("auto", 0, *sweep, *([extension(sweep)] if sweep else [])):
+    if sweep is not None and config.finetune.choose not in ("auto", 0, *sweep):
         yield f"finetune.choose: {config.finetune.choose} is not in finetune.sweep; allowed: auto, 0, {', '.join(map(str, sweep))}"
     if not _available(Path(config.score.descriptor_weights), config.fetch):
         yield (

@@ -49,7 +49,7 @@ def train(
     max_hours: float = math.inf,
     resume_at_most: int | None = None,
     keep: Sequence[int] = (),
-    on_keep: Callable[[int, Reenactor], bool | None] = lambda step, average: None,
+    on_keep: Callable[[int, Reenactor], None] = lambda step, average: None,
     measure: Callable[[Reenactor], dict[str, float]] = lambda average: {},
     validate: Callable[[Learner], ValidationResult] = lambda learner: ValidationResult(),
     landmarks: LandmarkNetwork | None = None,
@@ -72,7 +72,7 @@ def train(
         max_hours: training ends, as after the last step, once it has taken so long, all runs together.
         resume_at_most: checkpoints past this step are not used.
         keep, on_keep: after each of these steps `on_keep(step, average)` is called; it is called again for
-            steps past the checkpoint when a run is resumed. True from it ends the training.
+            steps past the checkpoint when a run is resumed.
         measure: more statistics about the average, taken at checkpoints.
         validate: numbers and pictures, every `validate_every` steps and at the end.
         landmarks: for the loss of that name.
@@ -115,11 +115,13 @@ def train(
             learner.step = step
             seconds = time.monotonic() - started
 
-            # Is it the last step: because a sweep is past its best, by number, by time, or by a signal to any process?
-            past_best = step in keep and bool(on_keep(step, learner.average))
+            if step in keep:
+                on_keep(step, learner.average)
+
+            # Is it the last step: by number, by time, or by a signal to any process?
             learner.seconds = time.monotonic() - began
             late, told = processes.any_of([learner.seconds > max_hours * 3600, bool(interruption.asked)], device)
-            done = past_best or late or step == steps
+            done = late or step == steps
             validates = done or step % settings.validate_every == 0
             saves = validates or told or step % settings.checkpoint_every == 0
 

@@ -76,7 +76,7 @@ def test_nested_settings_and_a_second_section():
 
 def test_a_whole_configuration_file_can_be_given():
     _, (settings,) = StageParser("", FinetuneSettings).parse(["--settings", str(ROOT / "config.yaml")])
-    assert settings.sweep == [30, 60, 125, 230]
+    assert (settings.learning_rate, settings.sweep) == (1e-3, None)
 
 
 def test_wrong_settings_are_named():

@@ -58,7 +58,10 @@ def test_schema_for_editors_is_current():
         (changed(pairs=[["asronaut", "carphone"]]), "no identity is called 'asronaut'; did you mean 'astronaut'?"),
         (changed(finetune__sweep=[60, 30]), "finetune.sweep: [60, 30] must increase"),
         (changed(finetune__sweep=[30, 30]), "finetune.sweep: [30, 30] must increase"),
-        (changed(finetune__choose=77), "finetune.choose: 77 is not in finetune.sweep"),
+        (
+            changed(finetune__sweep=[30], finetune__choose=77),
+            "finetune.choose: 77 is not in finetune.sweep; allowed: auto, 0, 30",
+        ),
         (changed(drivers__carphone__start="half"), "drivers.carphone.start: 'half' must be seconds, or a percentage"),
         (
             changed(meta__source="gone.safetensors"),
@@ -86,6 +89,8 @@ def test_schema_for_editors_is_current():
         ),
         (changed(render__height=255), "render.height: 255 must be even"),
         (changed(finetune__extremes=0.5), "finetune.extremes is now hard_pose_fraction"),
+        (changed(finetune__stop_early=True), "finetune.stop_early is gone: the whole sweep is trained"),
+        (changed(finetune__extend=True), "finetune.extend is gone: finetune.sweep says how far"),
         (changed(meta__extremes=0.5), "meta.extremes is now hard_pose_fraction"),
     ],
 )

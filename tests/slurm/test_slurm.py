@@ -36,7 +36,7 @@ DEMO = {
     "drive": {"frames": 9},
     "model": {"preset": "small"},
     "meta": {"steps": 2, "batch_size": 2, "perceptual_width": 0.1, "identity_frames": 1},
-    "finetune": {"sweep": [1], "extend": False, "stop_early": False, "perceptual_width": 0.1, "max_batch": 2},
+    "finetune": {"sweep": [1], "perceptual_width": 0.1, "max_batch": 2},
     "score": {"identity_frames": 2, "reference_frames": 2},
 }
 STEPS = 9
