@@ -1,4 +1,4 @@
-"""Start a stage with GPUs of its own, in several processes or on several nodes; all rules call their stage through this."""
+"""Start a stage with GPUs of its own, in several processes or on several nodes; all rules do it through this."""
 
 import argparse
 from pathlib import Path
@@ -8,6 +8,7 @@ from reenact.runtime.cli import run
 
 
 def main() -> None:
+    """Read the command line and run the stage."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument(
         "--device",

@@ -1,7 +1,7 @@
 """GPUs of this machine, and leases of them: jobs that run at the same time get different ones.
 
-A lease is a lock on a file in the machine's own temporary folder. The kernel drops it when the last process that holds it ends,
-however it ends, so nothing has to be cleaned up after a crash.
+A lease is a lock (flock) on a file in the machine's own temporary folder. The kernel drops it when the last process
+that holds it ends, however it ends, so nothing has to be cleaned up after a crash.
 """
 
 import fcntl
@@ -9,6 +9,7 @@ import os
 import platform
 import random
 import re
+import stat
 import subprocess
 import tempfile
 import time
@@ -23,7 +24,7 @@ LISTED = Path("/proc/driver/nvidia/gpus")
 
 
 def visible_devices(environ: Mapping[str, str], listed: Path = LISTED) -> list[str]:
-    """Names of the GPUs that a process with this environment may use, as CUDA_VISIBLE_DEVICES names them; [] without any.
+    """GPUs that a process with this environment may use, named as in CUDA_VISIBLE_DEVICES; [] without any.
 
     Args:
         environ: of the process. What CUDA_VISIBLE_DEVICES says is not checked.
@@ -61,8 +62,30 @@ def chosen_devices(device: str, visible: Sequence[str]) -> list[str]:
 
 
 def lease_folder(environ: Mapping[str, str]) -> Path:
-    """Where the leases of this user lie. SLURM numbers the GPUs of each of its jobs anew, so these have folders of their own."""
-    return Path(tempfile.gettempdir()) / f"reenact-gpus-{os.getuid()}" / environ.get("SLURM_JOB_ID", "machine")
+    """The folder of this user's leases, made if missing; one for each job of SLURM's, where GPUs are numbered anew.
+
+    Raises:
+        UserError: it cannot be made, or somebody else owns what stands in its place.
+    """
+    folder = Path(tempfile.gettempdir()) / f"reenact-gpus-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        # The temporary folder is everybody's: what is there already may be a trap.
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise UserError(
+                f"{folder}: must be a folder of user {os.getuid()}, to keep leases of GPUs in; "
+                "delete it, or name another folder of this machine in TMPDIR"
+            )
+        folder.chmod(0o700)
+        leases = folder / environ.get("SLURM_JOB_ID", "machine")
+        leases.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: leases of GPUs cannot be kept there ({error.strerror}); "
+            "name another folder of this machine in TMPDIR"
+        ) from None
+    return leases
 
 
 @contextmanager
@@ -79,7 +102,7 @@ def leased(
 
     Yields:
         Names of the devices, and the file descriptors that hold the locks: a child that inherits them keeps the devices
-        leased for as long as it lives.
+        leased until it ends.
 
     Raises:
         UserError: there are not so many devices, or they did not get free in time.
@@ -88,12 +111,6 @@ def leased(
         raise UserError(
             f"the job asks for {count} GPUs, and this machine has {len(devices)}; give it fewer (resource `gpu`)"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"{folder}: leases of GPUs cannot be kept there ({error.strerror}); name another folder of this machine in TMPDIR"
-        ) from None
     given_up = time.monotonic() + patience
     while True:
         with ExitStack() as held:
@@ -104,7 +121,8 @@ def leased(
                 return
         if time.monotonic() > given_up:
             raise UserError(
-                f"no {count} of the GPUs {', '.join(devices)} got free within {patience:.0f} s; their leases are in {folder}"
+                f"no {count} of the GPUs {', '.join(devices)} got free within {patience:.0f} s; "
+                f"their leases are in {folder}"
             )
         time.sleep(random.uniform(0.2, 0.6))  # jobs that wait for each other should not try in step
 
@@ -115,10 +133,15 @@ def _lock(count: int, devices: Sequence[str], folder: Path, held: ExitStack) -> 
     for device in devices:
         if len(free) == count:
             break
-        file = held.enter_context((folder / f"{re.sub('[^A-Za-z0-9.-]', '_', device)}.lock").open("w"))
+        path = folder / f"{re.sub('[^A-Za-z0-9.-]', '_', device)}.lock"
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be opened as the lease of a GPU ({error.strerror}); delete it") from None
+        held.callback(os.close, descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             continue
-        free[device] = file.fileno()
+        free[device] = descriptor
     return free

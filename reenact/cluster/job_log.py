@@ -1,4 +1,4 @@
-"""The log of a job: everything that its stage printed, over all of its starts, and a line of the launcher's for each beginning and end."""
+"""The log of a job: all that its stage printed, and a line of the launcher's at each start and end."""
 
 import re
 import time
@@ -46,14 +46,12 @@ def open_log(path: Path, job: slurm.SlurmJob | None) -> TextIO:
     last = former.rstrip().rpartition("\n")[2]
     if former and (not last.startswith(MARK) or ": starts " in last):
         number = re.findall(r"SLURM job (\d+) of run", former)[-1]
-        say(
-            file,
-            f"the start before, of SLURM job {number}, ended without a word; SLURM: {slurm.exit_reason(slurm.ask_about(number))}",
-        )
+        reason = slurm.exit_reason(slurm.query(number))
+        say(file, f"the start before, of SLURM job {number}, ended without a word; SLURM: {reason}")
     return file
 
 
 def no_progress(log: str) -> bool:
-    """Whether the last two starts that a log tells of were both told to stop before they had anything to save."""
+    """Whether the last two starts in a log were both asked to stop before they had anything to save."""
     starts = re.split(rf"^{MARK}.*: starts on ", log, flags=re.M)[1:]
     return len(starts) > 1 and all(NOTHING_SAVED in start for start in starts[-2:])

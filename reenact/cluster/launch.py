@@ -1,4 +1,4 @@
-"""Starting a stage where a workflow's job runs: with GPUs of its own, in as many processes as it needs, and with a word about its end."""
+"""Starting a stage where a job runs: with GPUs of its own, in as many processes as it needs."""
 
 import os
 import signal
@@ -17,7 +17,8 @@ from reenact.cluster.supervise import supervise
 from reenact.runtime.errors import CONTINUE_STATUS
 
 LONGEST_WAIT = 600.0
-"""How long a job that was sent back waits for SLURM to end it, s."""
+"""How long a requeued job waits for SLURM to end it, s."""
+NO_PROGRESS = "twice asked to stop before it had anything to save, so this counts as a failure; give it more `runtime`"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Request:
         gpus: GPUs in all, over its nodes.
         nodes: machines.
         threads: CPU threads on each machine.
-        processes: in how many it runs, over its nodes. On one node it starts them itself (`reenact.runtime.processes`), on several torchrun does.
+        processes: in how many it runs, over its nodes. On one node it starts them itself (`reenact.runtime.processes`),
+            on several torchrun does.
     """
 
     command: Sequence[str]
@@ -49,10 +51,10 @@ class Request:
 def launch(request: Request, log: Path | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Run a stage to its end.
 
-    It sees the GPUs that it asked for and no others: on a machine of its own these are leased, so that no job that runs at
-    the same time has them too; under SLURM they are those of the job. Without any GPU on the machine it runs on the CPU.
-    A stage that was told to stop and has saved its state (CONTINUE_STATUS) is started again: under SLURM by sending
-    the job back into the queue, which Snakemake does not count as a failure, elsewhere here and at once.
+    It sees the GPUs that it asked for and no others: outside of SLURM these are leased, so that no other job has them
+    at the same time; under SLURM they are those of the job. On a machine without GPUs it runs on the CPU.
+    A stage that was asked to stop and has saved its state (CONTINUE_STATUS) is started again: under SLURM by requeueing
+    the job, which Snakemake does not count as a failure, elsewhere here and at once.
 
     Args:
         request: what to run, and with what.
@@ -65,93 +67,92 @@ def launch(request: Request, log: Path | None = None, environ: Mapping[str, str]
     Raises:
         UserError: there are not so many GPUs.
     """
-    job, place = slurm.current_job(environ), slurm.rendezvous(environ)
+    job, rendezvous = slurm.current_job(environ), slurm.rendezvous(environ)
     with ExitStack() as stack:
-        output = sys.stdout if log is None or place else stack.enter_context(open_log(log, job))
-        command, environment, locks, gpus = prepare(request, job, place, environ, stack)
+        output = sys.stdout if log is None or rendezvous else stack.enter_context(open_log(log, job))
+        command, environment, locks, gpus = prepare(request, job, rendezvous, environ, stack)
         say(output, f"{request.name}: starts on {os.uname().nodename}{signature(job)}, GPUs: {gpus}")
         started = time.monotonic()
         while True:
-            status, told = supervise(
+            status, stop_requested = supervise(
                 command, environment, locks, output, in_job=job is not None, workers=request.processes > 1
             )
-            if status != CONTINUE_STATUS or job or told:
+            if status != CONTINUE_STATUS or job or stop_requested:
                 break
             say(output, f"{request.name}: starts again")
-        if job and not place and status == CONTINUE_STATUS:
-            go_on(
-                job,
-                request.name,
-                output,
-                log.read_text(encoding="utf-8", errors="replace") if log and log.is_file() else "",
-            )
-        say(output, f"{request.name}: {ended(status, job)}, after {time.monotonic() - started:.0f} s")
+        if job and not rendezvous and status == CONTINUE_STATUS:
+            printed = log.read_text(encoding="utf-8", errors="replace") if log and log.is_file() else ""
+            requeue(job, request.name, output, printed)
+        say(output, f"{request.name}: {describe_end(status, job)}, after {time.monotonic() - started:.0f} s")
     return status
 
 
 def prepare(
     request: Request,
     job: slurm.SlurmJob | None,
-    place: slurm.Rendezvous | None,
+    rendezvous: slurm.Rendezvous | None,
     environ: Mapping[str, str],
     stack: ExitStack,
 ) -> tuple[list[str], dict[str, str], list[int], str]:
     """The command and its environment, descriptors of the GPUs' leases (held by `stack`), and the GPUs in words."""
     environment, count = dict(environ), -(-request.gpus // request.nodes)
-    if request.nodes > 1 and not place:
-        return spread(request), environment, [], f"{count} on each of {request.nodes} nodes"
+    if request.nodes > 1 and not rendezvous:
+        return on_every_node(request), environment, [], f"{count} on each of {request.nodes} nodes"
     devices, locks = chosen_devices(request.device, visible_devices(environ)) if count else [], []
     if devices and not (job and count == len(devices)):  # else all that SLURM gave to this job, and to no other
         devices, locks = stack.enter_context(leased(count, devices, lease_folder(environ)))
     if devices or not count:
         environment[VARIABLE] = ",".join(devices)
-    return on_this_node(request, place), environment, locks, ", ".join(devices) or "none"
+    return on_this_node(request, rendezvous), environment, locks, ", ".join(devices) or "none"
 
 
-def on_this_node(request: Request, place: slurm.Rendezvous | None) -> list[str]:
-    """The command of a stage on one machine: itself, or torchrun with this node's share of its processes."""
-    if not place:
+def on_this_node(request: Request, rendezvous: slurm.Rendezvous | None) -> list[str]:
+    """The command of a stage on one machine: itself, or torchrun with the processes of this node."""
+    if not rendezvous:
         return [sys.executable, *request.command]
-    where = [
-        f"--nnodes={place.nodes}",
-        f"--node-rank={place.node}",
-        f"--master-addr={place.host}",
-        f"--master-port={place.port}",
+    arguments = [
+        f"--nnodes={rendezvous.nodes}",
+        f"--node-rank={rendezvous.node}",
+        f"--master-addr={rendezvous.host}",
+        f"--master-port={rendezvous.port}",
+        f"--nproc-per-node={request.processes // rendezvous.nodes}",
     ]
-    share = request.processes // place.nodes
-    return [sys.executable, "-m", "reenact.cluster.torchrun", *where, f"--nproc-per-node={share}", *request.command]
+    return [sys.executable, "-m", "reenact.cluster.torchrun", *arguments, *request.command]
 
 
-def spread(request: Request) -> list[str]:
-    """The command that runs this very command once on each node of the job, where `slurm.rendezvous` finds the others."""
-    each = [
+def on_every_node(request: Request) -> list[str]:
+    """The command that runs this very command on each node of the job, where `slurm.rendezvous` finds the others."""
+    arguments = [
         f"--nodes={request.nodes}",
         f"--ntasks={request.nodes}",
         "--ntasks-per-node=1",
         f"--cpus-per-task={request.threads}",
     ]
-    return ["srun", *each, "--wait=60", *sys.orig_argv]
+    return ["srun", *arguments, "--wait=60", *sys.orig_argv]
 
 
-def go_on(job: slurm.SlurmJob, name: str, output: TextIO, log: str) -> None:
-    """After a stage saved its state: have the job started again, unless somebody wants it gone, or it gets nowhere.
+def requeue(job: slurm.SlurmJob, name: str, output: TextIO, log: str) -> None:
+    """After a stage saved its state: have SLURM start the job again, unless it is being ended, or makes no progress.
 
-    Returns only where it is not started again. `log` is the text of the job's log.
+    Returns only where it is not started again.
+
+    Args:
+        job: as it was when the stage started.
+        name: of the stage.
+        output: for what becomes of the job.
+        log: text of the job's log.
     """
-    why = slurm.why_stopped(job, slurm.ask_about(job.number))
+    why = slurm.why_stopped(job, slurm.query(job.number))
     if not why and no_progress(log):
-        say(
-            output,
-            f"{name}: twice told to stop before it had anything to save, so this counts as a failure; give it more `runtime`",
-        )
+        say(output, f"{name}: {NO_PROGRESS}")
         return
     if not why:
         say(output, f"{name}: saved its state; the job goes back into the queue, and on from there")
-        complaint = slurm.send_back(job)
+        complaint = slurm.requeue(job)
         if complaint:
             say(output, f"{name}: SLURM does not take the job back ({complaint}), so this counts as a failure")
             return
-    elif why != slurm.SENT_BACK:
+    elif why != slurm.REQUEUED:
         return
     # Leaving now would look like a failure: SLURM ends the job by itself.
     end = time.monotonic() + LONGEST_WAIT
@@ -159,14 +160,14 @@ def go_on(job: slurm.SlurmJob, name: str, output: TextIO, log: str) -> None:
         time.sleep(1)
 
 
-def ended(status: int, job: slurm.SlurmJob | None) -> str:
+def describe_end(status: int, job: slurm.SlurmJob | None) -> str:
     """What became of a stage, in words."""
     if status == 0:
         return "finished"
     words = "saved its state and left" if status == CONTINUE_STATUS else f"failed with status {status}"
     if status > 128:
         words = f"was stopped by {signal.Signals(status - 128).name}"
-    why = slurm.why_stopped(job, slurm.ask_about(job.number)) if job else ""
+    why = slurm.why_stopped(job, slurm.query(job.number)) if job else ""
     if why:
         return f"{words}: {why}"
     if status == 128 + signal.SIGKILL:

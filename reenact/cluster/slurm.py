@@ -9,7 +9,7 @@ from pathlib import Path
 FIRST_PORT, PORTS = 12_000, 20_000  # below those that systems hand out by themselves (from 32,768)
 
 CANCELLED = "the job was cancelled (scancel, or Snakemake was stopped)"
-SENT_BACK = "SLURM sent the job back into the queue, and starts it again"
+REQUEUED = "SLURM sent the job back into the queue, and starts it again"
 REASONS = {
     "TimeLimit": "its time limit was reached; give it more `runtime`",
     "NodeDown": "its node failed",
@@ -27,7 +27,7 @@ class SlurmJob:
         run: its name, which the executor sets to one value for all jobs of a run of Snakemake.
         state: RUNNING, COMPLETING (it is being ended) ...; UNKNOWN where SLURM does not answer.
         reason: of being ended, where there is a special one.
-        restarts: how often it was sent back into the queue.
+        restarts: how often it was requeued.
         output: file for what the job, and SLURM about it, prints.
     """
 
@@ -42,10 +42,10 @@ class SlurmJob:
 def current_job(environ: Mapping[str, str]) -> SlurmJob | None:
     """The job that this process belongs to; None outside of SLURM."""
     number = environ.get("SLURM_JOB_ID")
-    return ask_about(number) if number else None
+    return query(number) if number else None
 
 
-def ask_about(number: str) -> SlurmJob:
+def query(number: str) -> SlurmJob:
     """A job as SLURM sees it now."""
     try:
         done = subprocess.run(
@@ -53,14 +53,14 @@ def ask_about(number: str) -> SlurmJob:
         )
     except (OSError, subprocess.SubprocessError):
         return SlurmJob(number)
-    facts = dict(re.findall(r"(\w+)=(\S*)", done.stdout))
+    fields = dict(re.findall(r"(\w+)=(\S*)", done.stdout))
     return SlurmJob(
         number=number,
-        run=facts.get("JobName", ""),
-        state=facts.get("JobState", "UNKNOWN"),
-        reason=facts.get("Reason", "None"),
-        restarts=int(facts.get("Restarts", 0)),
-        output=Path(facts.get("StdOut", "")),
+        run=fields.get("JobName", ""),
+        state=fields.get("JobState", "UNKNOWN"),
+        reason=fields.get("Reason", "None"),
+        restarts=int(fields.get("Restarts", 0)),
+        output=Path(fields.get("StdOut", "")),
     )
 
 
@@ -68,13 +68,13 @@ def why_stopped(before: SlurmJob, now: SlurmJob) -> str:
     """Why SLURM is ending a job, in words; empty where it is not.
 
     Args:
-        before, now: the job when it started, and after its processes were told to stop. While it is ended its state is COMPLETING,
-            whatever for, so the rest has to tell.
+        before, now: the job when it started, and after its processes were asked to stop. While it is ended its state is
+            COMPLETING, whatever for, so that the other fields have to tell.
     """
     if now.state in ("RUNNING", "UNKNOWN"):
         return ""
     if now.restarts > before.restarts:
-        return SENT_BACK
+        return REQUEUED
     return REASONS.get(now.reason, CANCELLED)
 
 
@@ -90,7 +90,7 @@ def exit_reason(job: SlurmJob) -> str:
     return ": ".join([job.state, *telling[:1]])
 
 
-def send_back(job: SlurmJob) -> str:
+def requeue(job: SlurmJob) -> str:
     """Ask SLURM to put a running job back into the queue, where it keeps its number and gets a whole time limit again.
 
     Returns:

@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -34,18 +34,17 @@ def supervise(
         workers: whether the command has workers, which have to be warned too.
 
     Returns:
-        Its exit status, 128 + N for signal N; and whether a signal came to this process too.
+        Its exit status, 128 + N for signal N; and whether a stop was requested of this process too.
     """
     child: subprocess.Popen[bytes] | None = None
-    told: list[int] = []
+    stop_requested: list[int] = []
 
     def warn(number: int) -> None:
-        """Send a warning to the command and its workers, which torchrun's launcher starts out of reach of signals to our group."""
-        for process in [child.pid, *(children(child.pid) if workers else [])]:
-            os.kill(process, number)
+        # torchrun starts the workers out of reach of signals to our group.
+        send_signal(number, [child.pid, *(children(child.pid) if workers else [])])
 
     def hand_on(number: int, frame: FrameType | None) -> None:
-        told.append(number)
+        stop_requested.append(number)
         if child and child.poll() is None:
             if number in WARNINGS:
                 warn(number)
@@ -62,17 +61,26 @@ def supervise(
         while child.poll() is None:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(REPEAT_AFTER)
-            if child.poll() is None and told and told[-1] in WARNINGS:
-                warn(told[-1])
+            if child.poll() is None and stop_requested and stop_requested[-1] in WARNINGS:
+                warn(stop_requested[-1])
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
     status = child.returncode
-    return (status if status >= 0 else 128 - status), bool(told)
+    return (status if status >= 0 else 128 - status), bool(stop_requested)
+
+
+def send_signal(number: int, processes: Iterable[int]) -> None:
+    """Send a signal to each of the processes that is still there."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
 
 
 def children(pid: int) -> list[int]:
-    """Processes that a process has started (Linux)."""
-    return [
-        int(child) for file in Path("/proc", str(pid), "task").glob("*/children") for child in file.read_text().split()
-    ]
+    """Processes that a process has started and that have not ended (Linux)."""
+    found: list[int] = []
+    for file in Path("/proc", str(pid), "task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ends while it is listed
+            found += map(int, file.read_text().split())
+    return found

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -43,7 +44,10 @@ def test_without_the_variable_the_driver_is_asked(tmp_path, monkeypatch):
     assert visible_devices({}, listed=tmp_path / "gpus") == ["0"]
     tool = tmp_path / "nvidia-smi"
     tool.write_text(
-        "#!/bin/sh\necho 'GPU 0: NVIDIA A (UUID: GPU-1)'\necho '  MIG 1g.5gb Device 0: (UUID: MIG-1)'\necho 'GPU 1: NVIDIA A (UUID: GPU-2)'\n"
+        "#!/bin/sh\n"
+        "echo 'GPU 0: NVIDIA A (UUID: GPU-1)'\n"
+        "echo '  MIG 1g.5gb Device 0: (UUID: MIG-1)'\n"
+        "echo 'GPU 1: NVIDIA A (UUID: GPU-2)'\n"
     )
     tool.chmod(0o755)
     assert visible_devices({}, listed=tmp_path / "gpus") == ["0", "1"]
@@ -90,7 +94,43 @@ def test_a_killed_job_gives_its_device_back(tmp_path):
         assert names == ["0"]
 
 
-def test_jobs_of_slurm_have_leases_of_their_own():
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The machine's temporary folder, for one test."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_the_folder_of_leases_is_private_and_a_persons_own(temporary, monkeypatch):
+    ours = lease_folder({}).parent
+    assert ours.parent == temporary and stat.S_IMODE(ours.stat().st_mode) == 0o700
+    ours.chmod(0o777)
+    assert lease_folder({}).parent.stat().st_mode & 0o077 == 0
+    monkeypatch.setattr("os.getuid", lambda: ours.stat().st_uid + 1)
+    theirs = temporary / f"reenact-gpus-{os.getuid()}"
+    theirs.mkdir()
+    with pytest.raises(UserError, match=f"{theirs}: must be a folder of user {os.getuid()}"):
+        lease_folder({})
+
+
+def test_links_are_not_followed_to_where_leases_might_write(temporary):
+    elsewhere = temporary / "elsewhere"
+    elsewhere.mkdir()
+    (temporary / f"reenact-gpus-{os.getuid()}").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="must be a folder of user"):
+        lease_folder({})
+    precious = temporary / "precious"
+    precious.write_text("kept")
+    (elsewhere / "0.lock").symlink_to(precious)
+    with (
+        pytest.raises(UserError, match=r"0\.lock: cannot be opened as the lease of a GPU"),
+        leased(1, ["0"], elsewhere),
+    ):
+        pass
+    assert precious.read_text() == "kept"
+
+
+def test_jobs_of_slurm_have_leases_of_their_own(temporary):
     assert lease_folder({}) != lease_folder({"SLURM_JOB_ID": "7"}) != lease_folder({"SLURM_JOB_ID": "8"})
 
 

@@ -1,4 +1,4 @@
-"""Starting a stage: what it sees, what its log says, what its end leads to; alone, in several processes, on two nodes."""
+"""Starting a stage: what it sees, what its log says, what its end leads to; alone, with workers, on two nodes."""
 
 import json
 import os
@@ -13,6 +13,7 @@ import pytest
 from reenact.cluster.job_log import open_log
 from reenact.cluster.launch import Request, launch
 from reenact.cluster.slurm import SlurmJob, first_host, rendezvous, why_stopped
+from reenact.cluster.supervise import children, send_signal
 from reenact.runtime.errors import CONTINUE_STATUS, UserError
 
 LAUNCH = """
@@ -21,19 +22,19 @@ from pathlib import Path
 from reenact.cluster.launch import Request, launch
 raise SystemExit(launch(Request(["-m", "stage"], gpus={gpus}, nodes={nodes}, processes={processes}), Path(sys.argv[1])))
 """
-# As a stage that trains: ready, then it saves and leaves when it is told to stop, as long as it has not been told so twice.
+# As a stage that trains: ready, then it saves and leaves when it is asked to stop.
 STAGE = """
 import os, signal, sys, time
 from pathlib import Path
-told = []
+requests = []
 for number in (signal.SIGTERM, signal.SIGURG):
-    signal.signal(number, lambda number, frame: told.append(number))
+    signal.signal(number, lambda number, frame: requests.append(number))
 rank = os.environ.get("RANK", "0")
 # A line is one write, so that those of two workers do not mix.
 print(f"begin {os.environ['CUDA_VISIBLE_DEVICES']}\\n", end="", flush=True)
 Path(f"ready{rank}").touch()
 for _ in range(600):
-    if told:
+    if requests:
         print("saved\\n", end="", flush=True)
         sys.exit(75)
     if Path("enough").exists():
@@ -101,7 +102,7 @@ def wait_for(path):
 
 @pytest.fixture
 def in_job(tmp_path):
-    """Variables of a job of SLURM's; its scontrol is a stand-in that tells the state in the file `state`, and keeps what it is asked."""
+    """Variables of a job of SLURM's; its scontrol reads the file `state` and keeps what it is asked."""
     (tmp_path / "scontrol").write_text(SCONTROL.format(folder=tmp_path))
     (tmp_path / "scontrol").chmod(0o755)
     (tmp_path / "state").write_text("RUNNING Reason=None")
@@ -123,7 +124,7 @@ def test_too_many_devices_are_refused(tmp_path):
         launch(Request(["-m", "stage"], gpus=3), tmp_path / "log", {"CUDA_VISIBLE_DEVICES": "0,1"})
 
 
-def test_a_stage_that_saved_is_started_again_here_unless_the_launcher_was_told_too(tmp_path):
+def test_a_stage_that_saved_is_started_again_here_unless_the_launcher_was_asked_to_stop_too(tmp_path):
     job = start(tmp_path)
     wait_for(tmp_path / "ready0")
     (tmp_path / "ready0").unlink()
@@ -144,6 +145,27 @@ def test_a_warning_is_repeated_to_a_stage_that_did_not_listen_yet(tmp_path, in_j
     os.killpg(job.pid, signal.SIGURG)
     assert job.wait(60) == -signal.SIGTERM
     assert "saved\n" in (tmp_path / "stage.log").read_text()
+
+
+def test_workers_that_end_while_they_are_listed_or_warned_do_no_harm():
+    restless = """
+import threading, time
+while True:
+    threads = [threading.Thread(target=time.sleep, args=(0.0005,)) for _ in range(20)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+"""
+    process = subprocess.Popen([sys.executable, "-c", restless])
+    try:
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            assert children(process.pid) == []
+    finally:
+        process.kill()
+        process.wait()
+    send_signal(signal.SIGURG, [process.pid])
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, signal.SIGURG)
 
 
 def test_a_stage_that_dies_says_how(tmp_path):
@@ -198,7 +220,7 @@ def test_a_stage_that_is_warned_before_it_can_save_anything_is_not_sent_back_for
     assert start(tmp_path, gpus=3, code=code, **in_job).wait(60) == -signal.SIGTERM
     assert start(tmp_path, gpus=3, code=code, **in_job).wait(60) == CONTINUE_STATUS
     assert (
-        "twice told to stop before it had anything to save, so this counts as a failure; give it more `runtime`"
+        "twice asked to stop before it had anything to save, so this counts as a failure; give it more `runtime`"
         in (tmp_path / "stage.log").read_text()
     )
     assert (tmp_path / "asked").read_text().count("requeue") == 1
@@ -234,7 +256,9 @@ def test_a_start_that_was_killed_at_once_is_explained_by_the_next(tmp_path, in_j
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (tmp_path / "state").write_text("FAILED Reason=NonZeroExitCode")
     (tmp_path / "slurm.log").write_text(
-        "noise\nslurmstepd-n1: error: StepId=7.0 exceeded memory limit (470765568 > 419430400), being killed\nslurmstepd-n1: error: *** STEP 7.0 ON n1 CANCELLED ***\n"
+        "noise\n"
+        "slurmstepd-n1: error: StepId=7.0 exceeded memory limit (470765568 > 419430400), being killed\n"
+        "slurmstepd-n1: error: *** STEP 7.0 ON n1 CANCELLED ***\n"
     )
     path, job = tmp_path / "logs" / "stage.log", SlurmJob("8", run="run-1")
     with open_log(path, SlurmJob("7", run="run-1")) as log:
@@ -243,7 +267,8 @@ def test_a_start_that_was_killed_at_once_is_explained_by_the_next(tmp_path, in_j
         pass
     last = path.read_text().splitlines()[-1]
     assert last.endswith(
-        "the start before, of SLURM job 7, ended without a word; SLURM: FAILED: StepId=7.0 exceeded memory limit (470765568 > 419430400), being killed"
+        "the start before, of SLURM job 7, ended without a word; "
+        "SLURM: FAILED: StepId=7.0 exceeded memory limit (470765568 > 419430400), being killed"
     )
     with open_log(path, SlurmJob("9", run="run-2")):
         pass
