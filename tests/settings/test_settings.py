@@ -135,7 +135,7 @@ def test_what_the_configuration_works_out():
 
 
 def test_the_project_of_validation_people_is_valid():
-    config = Config.model_validate(yaml.safe_load((ROOT / "docs" / "validation_people.yaml").read_text()))
+    config = Config.model_validate(yaml.safe_load((ROOT / "benchmarks" / "validation_people.yaml").read_text()))
     for identity in config.identities:
         drivers = [driver for name, driver in config.rendered_pairs() if name == identity]
         assert len(drivers) == 2 and config.cross_driver(identity) == drivers[0]

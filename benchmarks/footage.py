@@ -1,4 +1,4 @@
-"""Write docs/footage.md: what decode, crop and segment make of real clips: python docs/make_footage.py [--clips DIR]
+"""Write docs/footage.md: what decode, crop and segment make of real clips: python benchmarks/footage.py [--clips DIR]
 
 Results of each clip are kept in results/footage/<clip>/ (crops.zip, mattes.zip, row.json and sheet.jpg, a contact sheet to look
 at), and clips that have theirs are not done again. Only the table goes into docs/, no frame of anybody.
@@ -56,7 +56,7 @@ INTRODUCTION = """\
 # Footage
 
 What stages decode, crop and segment make of real clips with their default settings, as identities (frames without the face are
-dropped), at most the first {frames} frames of each (of those without a grade, which the tests use, all). Made by `python docs/make_footage.py --clips DIR`; the clips themselves are not ours
+dropped), at most the first {frames} frames of each (of those without a grade, which the tests use, all). Made by `python benchmarks/footage.py --clips DIR`; the clips themselves are not ours
 to ship. *grade* is their own list's: A licence-clean as far as can be told, B source not stated, C excerpts, for development only.
 
 *face height*: median (least to greatest), in the source. *jitter*: how restless the square is, the root mean square of the second difference

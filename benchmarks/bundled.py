@@ -1,8 +1,8 @@
 """Write docs/bundled.md: what the bundled meta-model can do for people whom it has never seen.
 
-    python docs/make_bundled.py --project runs/validation_people
+    python benchmarks/bundled.py --project runs/validation_people
 
-The project folder (docs/validation_people.yaml says how to make it) holds crops and mattes of validation people. Each becomes an
+The project folder (benchmarks/validation_people.yaml says how to make it) holds crops and mattes of validation people. Each becomes an
 avatar from 1, 8 and 32 frames, fine-tuned as the published guide says, and is driven by their own held-out frames and by
 another person, against the same network from random weights, the nearest of the same frames by pose, and no fine-tuning.
 """
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
-from make_results import outline
+from results import outline
 
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip
@@ -37,6 +37,7 @@ from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import BUNDLED_MODEL
 from reenact.settings.score import ScoreSettings
 from reenact.stages.finetune import guided_sweep, personalise, samples
+from reenact.tools.bundle_model import METHOD, METRICS
 from reenact.training.checkpoint import RunFolder, fingerprint
 from reenact.training.loop import train
 from reenact.training.pose_warmup import scale_descriptors
@@ -46,27 +47,16 @@ DOCS = Path("docs")
 FRAME_COUNTS = (1, 8, 32)
 SHOWN = 32
 """Frames of each protocol, as published."""
-COLUMNS = [
-    "identity_error",
-    "pose_error",
-    "motion_error",
-    "mouth_correlation",
-    "blink_correlation",
-    "psnr",
-    "ssim",
-    "perceptual",
-    "matte_iou",
-    "sharpness",
-]
+COLUMNS = list(METRICS)
 INTRODUCTION = """\
 # The bundled meta-model
 
 `meta.source: bundled` (`reenact/bundled/mini.safetensors`): 128 px, preset `mini`, {steps} steps on {clips} clips; the model file carries their
-names. How it was trained: docs/mini.yaml. Made by `python docs/make_bundled.py --project runs/validation_people` on {people} people
+names. How it was trained: docs/mini.yaml. Made by `python benchmarks/bundled.py --project runs/validation_people` on {people} people
 whom it has never seen; each avatar is made from some of the first 60 % of a clip, *self* is driven by frames of its last 40 %,
 *cross* by another person; means over people of 32 frames each. Metrics are explained in docs/results.md; the perceptual distance is {perceptual_network},
 as LPIPS's own weights could not be had here; the face descriptor {descriptor}. Fine-tuned as many iterations as the published guide says for as many frames,
-with the settings of docs/validation_people.yaml.
+with the settings of benchmarks/validation_people.yaml.
 
 """
 RESPONSE = """
@@ -80,7 +70,7 @@ PICTURE = """
 The avatars from 32 frames, each driven by the same four frames of other people (drawn: they are not ours to ship), again those furthest from a usual face.
 """
 OURS, RANDOM, NEAREST, ZERO = (
-    "fine-tuned from the bundled model",
+    METHOD,
     "(a) fine-tuned from random weights",
     "(b) nearest frame by pose",
     "(c) bundled model, not fine-tuned",

@@ -1,7 +1,7 @@
-"""Write docs/results.md (and docs/demo.png) from results: python docs/make_results.py [--people runs/validation_people] [--training RUN]
+"""Write docs/results.md (and docs/demo.png) from results: python benchmarks/results.py [--people runs/validation_people] [--training RUN]
 
 Without arguments the part about the demo, from `make demo`; with --people the part about the people of a project folder
-(docs/validation_people.yaml says how to make it), every avatar scored with every driver it is rendered with; with --training the part
+(benchmarks/validation_people.yaml says how to make it), every avatar scored with every driver it is rendered with; with --training the part
 about how a meta-model learned, from its run folders. Each leaves the other parts of the page as they are.
 """
 
@@ -70,7 +70,7 @@ PARTS = [
 INTRODUCTION = """\
 # Results of the demo
 
-Made by `make demo` and then `python docs/make_results.py`, on the CPU. 128 px, the bundled meta-model
+Made by `make demo` and then `python benchmarks/results.py`, on the CPU. 128 px, the bundled meta-model
 (docs/mini.yaml), which has seen nobody of the demo. Held-out means the last 40 % of the woman's clip, which no training sees. The cross driver is `carphone`, chosen because he moves (`single_face` hardly does), before any score was seen.
 
 Lower is better, but for CSIM, the correlations, PSNR, SSIM, matte IoU and sharpness. *identity error*: 1 - mean cosine to the
@@ -159,7 +159,7 @@ def people(project: Path) -> str:
     scores = pd.read_csv(results / "table.csv", dtype={"baseline": str}, keep_default_na=True)
     lines = [
         PEOPLE_HEADING,
-        f"\nMade by the commands in docs/{project.name}.yaml: 128 px, the bundled meta-model, which saw none of them; 32 frames a row.\n",
+        f"\nMade by the commands in benchmarks/{project.name}.yaml: 128 px, the bundled meta-model, which saw none of them; 32 frames a row.\n",
     ]
     lines += [f"Descriptor: {scores['descriptor'].dropna().iloc[0]}. Metrics as above.\n"]
     known = [name for name in PEOPLE_COLUMNS if scores[name].notna().any()]
@@ -205,7 +205,7 @@ def training(runs: list[Path]) -> str:
         "\nSettings: docs/mini.yaml. Validation: eight of the ten validation people of the development clips, none of whom it learned from, zero-shot, six frames each, "
         "moving average. *pose error* by their own frames, *identity error* by somebody else's; *pixel*: the training loss of that step, x 10; learning rates fall after 4,000; the pose encoder had its second warm-up at 10,000, "
         "and was replaced by a wider one at 24,466, after which batches are of 128, on a GPU (validated on the CPU afterwards). "
-        "Made by `python docs/make_results.py --training RUN...`, of the run folders of all phases.\n",
+        "Made by `python benchmarks/results.py --training RUN...`, of the run folders of all phases.\n",
         "\n| step | "
         + " | ".join(name.replace("_", " ") for name in names)
         + " |\n|"
