@@ -40,7 +40,7 @@ from reenact.settings.segment import SegmentSettings
 from reenact.settings.shard import ShardSettings
 from reenact.stages.dataset import list_clips
 from reenact.stages.meta import MetaOutputs, make_meta_model
-from reenact.stages.shard import Preparation, ShardOutputs, make_shard
+from reenact.stages.shard import Preparation, ShardNumber, ShardOutputs, make_shard
 
 WOMAN = Path("resources/media/WolfgangLanger_Pexels.mp4")
 STRETCHES = 6
@@ -79,8 +79,7 @@ def make_shards(media: Path, folder: Path) -> Path:
         settings = Preparation(DecodeSettings(), CropSettings(), SegmentSettings(), ShardSettings(format=kind))
         make_shard(
             clips=folder / "clips.csv",
-            number=0,
-            shards=1,
+            number=ShardNumber(0, 1),
             outputs=outputs,
             runs=folder / kind,
             code="",

@@ -30,7 +30,7 @@ from reenact.settings.meta import MetaSettings
 from reenact.settings.segment import SegmentSettings
 from reenact.settings.shard import ShardSettings
 from reenact.stages.dataset import list_clips
-from reenact.stages.shard import Preparation, ShardOutputs, make_shard
+from reenact.stages.shard import Preparation, ShardNumber, ShardOutputs, make_shard
 from reenact.training.learner import Learner
 from reenact.training.losses import ImageLosses
 from reenact.training.steps import find_gradients
@@ -58,8 +58,7 @@ def measure_clips(source: Path) -> tuple[float, float]:
             outputs = ShardOutputs(folder / f"{kind}.tar", folder / f"{kind}.failures.csv")
             make_shard(
                 clips=folder / f"{kind}.csv",
-                number=0,
-                shards=1,
+                number=ShardNumber(0, 1),
                 outputs=outputs,
                 runs=folder / kind,
                 code="",

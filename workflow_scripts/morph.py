@@ -20,10 +20,9 @@ def main() -> None:
     parser.add_device_arguments()
     arguments, (settings,) = parser.parse()
 
-    from reenact.tools.morph import morph_people, morph_poses
+    from reenact.tools.morph import Person, morph_people, morph_poses
 
     common = dict(
-        model=arguments.model,
         driver_crops=arguments.driver_crops,
         video=arguments.video,
         device=arguments.device,
@@ -31,13 +30,17 @@ def main() -> None:
         settings=settings,
     )
     if arguments.from_frame is not None and arguments.to_frame is not None:
-        morph_poses(**common, from_frame=arguments.from_frame, to_frame=arguments.to_frame, seconds=arguments.seconds)
+        morph_poses(
+            **common,
+            model=arguments.model,
+            frames=(arguments.from_frame, arguments.to_frame),
+            seconds=arguments.seconds,
+        )
     else:
         morph_people(
             **common,
-            to_model=arguments.to_model,
-            identity_crops=arguments.identity_crops,
-            to_identity_crops=arguments.to_identity_crops,
+            start=Person(arguments.model, arguments.identity_crops),
+            end=Person(arguments.to_model or arguments.model, arguments.to_identity_crops),
         )
 
 

@@ -23,12 +23,11 @@ def main() -> None:
     parser.add_device_arguments()
     arguments, (shard, decode, crop, segment) = parser.parse()
 
-    from reenact.stages.shard import Preparation, ShardOutputs, make_shard
+    from reenact.stages.shard import Preparation, ShardNumber, ShardOutputs, make_shard
 
     make_shard(
         clips=arguments.clips,
-        number=arguments.number,
-        shards=arguments.shards,
+        number=ShardNumber(arguments.number, arguments.shards),
         outputs=ShardOutputs(arguments.shard, arguments.failures),
         runs=arguments.runs,
         device=arguments.device,

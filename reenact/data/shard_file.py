@@ -5,7 +5,6 @@ it. The index lies beside it (`.npz`): for each frame 28 bytes that say where it
 98,000 clips of 32 frames so have an index of 90 MB, and a hundred open files.
 """
 
-import fcntl
 import io
 import json
 import os
@@ -25,6 +24,7 @@ import numpy as np
 
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
+from reenact.runtime.locks import try_lock
 
 FORMAT = 1
 # Where the picture and the matte of a frame are: the matte begins `matte` bytes behind the picture's beginning.
@@ -113,7 +113,7 @@ class ShardWriter:
         return self.begun[key] - 1
 
     def fail(self, clip: str, stamp: str) -> None:
-        """Note that work on a clip ended without anything to add: its fault is known."""
+        """Note that work on a clip ended without anything to add, for a known reason."""
         self._note({"failed": f"{clip}\n{stamp}"})
 
     def add(self, clip: str, stamp: str, pictures: Pictures) -> None:
@@ -124,33 +124,33 @@ class ShardWriter:
             stamp: changes when the clip has to be made anew.
             pictures: at least one.
         """
-        rows, data, place = [], io.BytesIO(), self._end
+        rows, data, start = [], io.BytesIO(), self._end
 
         def put(name: str, content: bytes) -> list[int]:
             """Append a member; returns where its content begins in the file, its size and its checksum."""
             entry = tarfile.TarInfo(f"{clip}/{name}")
             entry.size = len(content)
             data.write(entry.tobuf())
-            where = place + data.tell()
+            offset = start + data.tell()
             data.write(content + bytes(-len(content) % _BLOCK))
-            return [where, len(content), zlib.crc32(content)]
+            return [offset, len(content), zlib.crc32(content)]
 
         for number, (frame, matte) in enumerate(zip(pictures.frames, pictures.mattes, strict=True)):
             picture = put(f"{number:06d}{pictures.suffix}", frame)
-            behind = put(f"{number:06d}.matte.png", matte)
-            rows.append([*picture, behind[0] - picture[0], *behind[1:]])
+            matte_part = put(f"{number:06d}.matte.png", matte)
+            rows.append([*picture, matte_part[0] - picture[0], *matte_part[1:]])
         marks = io.BytesIO()
         np.save(marks, pictures.landmarks.astype(np.float16), allow_pickle=False)
         landmarks = put("landmarks.npy", marks.getvalue())
         try:
-            _write_at(self._tar, data.getvalue(), place)
+            _write_at(self._tar, data.getvalue(), start)
             os.fsync(self._tar)
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         entry = {
             "clip": clip,
             "stamp": stamp,
-            "end": place + data.tell(),
+            "end": start + data.tell(),
             "side": pictures.side,
             "frames": rows,
             "landmarks": landmarks,
@@ -236,13 +236,14 @@ class ShardWriter:
 def _lock(journal: BinaryIO, folder: Path) -> None:
     """Keep other processes out of a folder until the journal is closed, however this process ends."""
     try:
-        fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        journal.close()
-        raise UserError(f"{folder}: another process works on this shard; wait for it, or end it") from None
+        locked = try_lock(journal)
     except OSError as error:
         # Some cluster file systems have no locks; Snakemake starts one job a shard, so that work may go on.
         print(f"{folder}: cannot be locked ({error.strerror}); start no second job on this shard", flush=True)
+        return
+    if not locked:
+        journal.close()
+        raise UserError(f"{folder}: another process works on this shard; wait for it, or end it")
 
 
 def _write_at(file: int, data: bytes, offset: int) -> None:

@@ -1,7 +1,7 @@
 """Stage `shard`: one share of the meta-learning set, decoded, cropped and segmented clip by clip, in one job.
 
-Networks are loaded once. A clip that is finished is on disk for good (`reenact.data.shard_file`), so that a job that was killed goes on
-behind it, and one whose table has grown makes only what is new. A broken clip is recorded and left out.
+Networks are loaded once. A clip that is finished is on disk for good (`reenact.data.shard_file`): a job that was
+killed goes on behind it, and one whose table has grown makes only what is new. A broken clip is recorded and left out.
 """
 
 import errno
@@ -17,7 +17,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from reenact.data.clip import Clip
 from reenact.data.sequence import spread
@@ -28,6 +27,7 @@ from reenact.media.photos import CROPPED, MASKS, natural
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write, temporary_folder
 from reenact.runtime.parallel import cpu_threads
+from reenact.runtime.progress import progress
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.segment import SegmentSettings
@@ -68,11 +68,21 @@ class Preparation:
         return hashlib.sha256(json.dumps([FORMAT, code, settings], sort_keys=True).encode()).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class ShardNumber:
+    """Which shard of a set, from 0, of how many."""
+
+    number: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.number:05d}-of-{self.count:05d}"
+
+
 def make_shard(
     *,
     clips: Path,
-    number: int,
-    shards: int,
+    number: ShardNumber,
     outputs: ShardOutputs,
     runs: Path,
     device: str = "auto",
@@ -84,7 +94,7 @@ def make_shard(
 
     Args:
         clips: table of stage `dataset`.
-        number, shards: which shard, from 0, of how many.
+        number: which shard to make.
         outputs: what to write.
         runs: folder for unfinished shards. What was made by other code or settings for the same shard is deleted from it.
         device, threads: see `crop_clip`.
@@ -95,10 +105,9 @@ def make_shard(
         UserError: more clips failed than `max_failed` allows, or the disk is full.
     """
     table = pd.read_csv(clips, dtype=str, keep_default_na=False)
-    mine = table[(table["shard"] == str(number)) & (table["split"] != UNUSED)].to_dict("records")
-    name = f"{number:05d}-of-{shards:05d}"
-    folder = runs / f"{name}-{settings.key(code)}"
-    for other in runs.glob(f"{name}-*"):
+    mine = table[(table["shard"] == str(number.number)) & (table["split"] != UNUSED)].to_dict("records")
+    folder = runs / f"{number}-{settings.key(code)}"
+    for other in runs.glob(f"{number}-*"):
         if other != folder:
             print(f"shard: {other} was made with other settings or code, and is deleted", flush=True)
             shutil.rmtree(other)
@@ -107,19 +116,19 @@ def make_shard(
             shutil.rmtree(left)
         stamps = {clip["clip"]: _stamp(clip) for clip in mine}
         missing = [clip for clip in mine if not writer.has(clip["clip"], stamps[clip["clip"]])]
-        print(f"shard {name}: {len(mine)} clips, {len(mine) - len(missing)} of them finished ({folder})", flush=True)
+        print(f"shard {number}: {len(mine)} clips, {len(mine) - len(missing)} of them finished ({folder})", flush=True)
         failures = _Failures(
             folder / "failures.csv", math.ceil(settings.shard.max_failed * len(mine) - 1e-9), len(mine)
         )
         with ExitStack() as opened:
             tools = _open_tools(opened, settings, device, cpu_threads(threads)) if missing else None
-            for clip in tqdm(missing, desc=f"shard {name}", mininterval=10, disable=None):
+            for clip in progress(missing, len(missing), f"shard {number}", unit="clip"):
                 _add(writer, clip, stamps[clip["clip"]], tools, failures)
         writer.publish(outputs.shard, mine)
     with atomic_write(outputs.failures) as temporary:
         shutil.copyfile(failures.path, temporary)
     print(
-        f"shard {name}: {len(mine) - failures.count} of {len(mine)} clips ({outputs.shard}); failed: {failures.count}",
+        f"shard {number}: {len(mine) - failures.count} of {len(mine)} clips ({outputs.shard}); failed: {failures.count}",
         flush=True,
     )
 
@@ -128,11 +137,12 @@ def make_shard(
 
 
 class _Failures:
-    """The table of what is left out: on disk after every row, in a place that survives a failed job."""
+    """The table of what is left out: on disk after every row, in the run folder, which survives a failed job."""
 
-    def __init__(self, path: Path, most: int, clips: int) -> None:
+    def __init__(self, path: Path, allowed: int, clips: int) -> None:
         self.path, self.count = path, 0
-        self._most, self._clips, self._rows = most, clips, []
+        self._allowed, self._clips = allowed, clips
+        self._rows: list[dict[str, str]] = []
         self._write()
 
     def add(self, clip: dict[str, str], path: str, reason: str) -> None:
@@ -149,9 +159,9 @@ class _Failures:
         """
         self.count += 1
         self.add(clip, clip["path"], reason)
-        if self.count > self._most:
+        if self.count > self._allowed:
             raise UserError(
-                f"{self.count} of {self._clips} clips of this shard failed, and shard.max_failed allows {self._most}; "
+                f"{self.count} of {self._clips} clips of this shard failed, and shard.max_failed allows {self._allowed}; "
                 f"the last: {clip['clip']}: {reason}. All are in {self.path}"
             )
 
@@ -234,20 +244,20 @@ def _make(clip: dict[str, str], folder: Path, tools: _Tools, failures: _Failures
     return Pictures(frames, mattes, np.concatenate([part.landmarks for part in parts]), parts[0].suffix, parts[0].side)
 
 
-def _make_part(media: Path, clip: dict[str, str], most: int, folder: Path, tools: _Tools) -> Pictures:
+def _make_part(media: Path, clip: dict[str, str], max_frames: int, folder: Path, tools: _Tools) -> Pictures:
     """What is kept of one video or folder of pictures."""
     settings = tools.settings
-    with temporary_folder(folder) as place:
-        frames, crops, mattes = (place / name for name in ("frames.csv", "crops.zip", "mattes.zip"))
+    with temporary_folder(folder) as work:
+        frames, crops, mattes = (work / name for name in ("frames.csv", "crops.zip", "mattes.zip"))
         decode_clip(
             media=media,
             frames=frames,
-            source=place / "source.json",
+            source=work / "source.json",
             role="identity",
             start=clip["start"] or None,
             end=clip["end"] or None,
             holdout=0.0,
-            settings=settings.decode.model_copy(update={"max_frames": most}),
+            settings=settings.decode.model_copy(update={"max_frames": max_frames}),
             threads=tools.threads,
         )
         crop_clip(
@@ -313,8 +323,8 @@ def _stamp(clip: dict[str, str]) -> str:
     found: list[str | int] = [clip["path"], clip["start"], clip["end"]]
     for file in dict.fromkeys((path, masks)):
         try:
-            facts = file.stat()
-            found += [facts.st_mtime_ns, facts.st_size if file.is_file() else 0]
+            status = file.stat()
+            found += [status.st_mtime_ns, status.st_size if file.is_file() else 0]
         except OSError:
             found.append(0)
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:12]

@@ -47,7 +47,7 @@ def draw_augment_sheet(
     people: People = (
         ShardPeople(shards, size, "train", settings.sample_of)
         if shards
-        else PeopleInMemory([load_person(*pair, size) for pair in zip(crops, mattes)])
+        else PeopleInMemory([load_person(*pair, size) for pair in zip(crops, mattes, strict=True)])
     )
     batch = sample(
         people,

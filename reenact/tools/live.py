@@ -110,7 +110,7 @@ def run_live(
     ):
         with open_camera(source) as pictures:
             follow = Follower(finder, avatar.image_size, settings)
-            told = latency.began = time.perf_counter()
+            reported = latency.began = time.perf_counter()
             try:
                 for picture in pictures:
                     crop = follow(picture.image, picture.time)
@@ -118,8 +118,8 @@ def run_live(
                     now = time.perf_counter()
                     if crop is not None:
                         latency.values.append(now - picture.captured)
-                    if now - told >= settings.report_every:
-                        told = now
+                    if now - reported >= settings.report_every:
+                        reported = now
                         print(f"live: {latency.text()}", flush=True)
                     if not shown or (seconds is not None and now - latency.began >= seconds):
                         break

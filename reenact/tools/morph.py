@@ -5,7 +5,8 @@ one meta-model differ in their generators' weights too; those are mixed likewise
 them close together (weights of one start mix well: Wortsman et al., *Model soups*, ICML 2022).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from reenact.settings.render import RenderSettings
 from reenact.stages.render import person_identity
 
 FPS = 25
+"""Of a morph between two poses, frames/s."""
 
 
 class Mixture:
@@ -54,10 +56,10 @@ class Mixture:
         self.avatar = Avatar(self._net, {}, device)
 
     @torch.no_grad()
-    def at(self, share: float) -> Avatar:
-        """The avatar at `share` (0 to 1) of the way from the first to the second."""
-        for value, first, second in zip(_own(self._net), *self._ends):
-            value.copy_(torch.lerp(first, second, share))
+    def at(self, fraction: float) -> Avatar:
+        """The avatar at `fraction` (0 to 1) of the way from the first to the second."""
+        for value, first, second in zip(_own(self._net), *self._ends, strict=True):
+            value.copy_(torch.lerp(first, second, fraction))
         return self.avatar
 
 
@@ -75,12 +77,23 @@ def _own(net: Reenactor) -> list[Tensor]:
     return [*net.generator.state_dict().values(), net.identity_embedding.data]
 
 
+@dataclass(frozen=True)
+class Person:
+    """One end of a morph: an avatar (`crops` is None), or whom a meta-model shows.
+
+    Attributes:
+        model: model file.
+        crops: crops of the person, for a meta-model.
+    """
+
+    model: Path
+    crops: Path | None = None
+
+
 def morph_people(
     *,
-    model: Path,
-    to_model: Path | None = None,
-    identity_crops: Path | None = None,
-    to_identity_crops: Path | None = None,
+    start: Person,
+    end: Person,
     driver_crops: Path,
     video: Path,
     device: str,
@@ -90,8 +103,7 @@ def morph_people(
     """One person becomes another while both do what the driver does; from the driver's first frame to its last.
 
     Args:
-        model, to_model: two avatars of one meta-model; or, without `to_model`, a meta-model,
-        identity_crops, to_identity_crops: with the crops of two people.
+        start, end: two avatars of one meta-model, or one meta-model with the crops of two people.
         driver_crops: crops of the driver.
         video: mp4 to write, at the driver's times.
         device, threads: see `pick_device`.
@@ -103,33 +115,33 @@ def morph_people(
     table = frames_of(clip, "drive")
     if table.empty:
         raise UserError(f"{driver_crops}: no frame to drive with; run stage crop of the driver again")
-    place = pick_device(device, threads)
-    mixture = Mixture(model, to_model, place) if to_model else None
-    avatar = mixture.avatar if mixture else Avatar.load(model, str(place))
-    ends = None
-    if mixture is None:
-        if avatar.personal or not (identity_crops and to_identity_crops):
-            raise UserError(
-                f"{model}: give a second avatar (--to-model), or a meta-model with --identity-crops and --to-identity-crops"
-            )
-        ends = [person_identity(avatar, model, crops) for crops in (identity_crops, to_identity_crops)]
+    between = _between(start, end, pick_device(device, threads))
+    pictures = (
+        _picture(*between(fraction), clip.image(name))
+        for fraction, name in zip(eased(len(table)), table["image"], strict=True)
+    )
+    _write(video, pictures, table, settings)
 
-    def pictures() -> Iterator[np.ndarray]:
-        for share, name in zip(eased(len(table)), table["image"]):
-            pose = avatar.pose_embedding(to_tensor(clip.image(name)[None]))
-            if mixture:
-                mixture.at(share)
-            yield _picture(avatar, pose, None if ends is None else torch.lerp(*ends, share))
 
-    _write(video, pictures(), table, settings)
+def _between(start: Person, end: Person, device: torch.device) -> Callable[[float], tuple[Avatar, Tensor | None]]:
+    """A function of the fraction of the way (0 to 1) that gives the avatar, and the identity that it is to show."""
+    if start.model != end.model:
+        mixture = Mixture(start.model, end.model, device)
+        return lambda fraction: (mixture.at(fraction), None)
+    avatar = Avatar.load(start.model, str(device))
+    if avatar.personal or not (start.crops and end.crops):
+        raise UserError(
+            f"{start.model}: give a second avatar (--to-model), or a meta-model with --identity-crops and --to-identity-crops"
+        )
+    first, last = (person_identity(avatar, person.model, person.crops) for person in (start, end))
+    return lambda fraction: (avatar, torch.lerp(first, last, fraction))
 
 
 def morph_poses(
     *,
     model: Path,
     driver_crops: Path,
-    from_frame: int,
-    to_frame: int,
+    frames: tuple[int, int],
     seconds: float,
     video: Path,
     device: str,
@@ -141,7 +153,7 @@ def morph_poses(
     Args:
         model: the avatar.
         driver_crops: where the frames are from.
-        from_frame, to_frame: their numbers (column index).
+        frames: numbers of the first and the second (column index).
         seconds: of the whole way.
         video: mp4 to write.
         device, threads: see `pick_device`.
@@ -151,15 +163,15 @@ def morph_poses(
     """
     clip = Clip(driver_crops)
     shown = clip.table[clip.table["image"].astype(str) != ""].set_index("index")["image"]
-    for number in (from_frame, to_frame):
+    for number in frames:
         if number not in shown.index:
             raise UserError(f"{driver_crops}: has no frame {number}; it has {shown.index.min()} to {shown.index.max()}")
     avatar = Avatar.load(model, str(pick_device(device, threads)))
-    first, second = avatar.pose_embedding(to_tensor(clip.images([shown[from_frame], shown[to_frame]]))).split(1)
+    poses = avatar.pose_embedding(to_tensor(clip.images([shown[number] for number in frames]))).split(1)
     count = max(2, round(seconds * FPS / 2))
-    way = [*eased(count), *eased(count)[::-1]]
-    table = pd.DataFrame({"time": [i / FPS for i in range(len(way))], "duration": 1 / FPS})
-    _write(video, (_picture(avatar, torch.lerp(first, second, share), None) for share in way), table, settings)
+    fractions = [*eased(count), *eased(count)[::-1]]
+    table = pd.DataFrame({"time": [i / FPS for i in range(len(fractions))], "duration": 1 / FPS})
+    _write(video, (_rendered(avatar, torch.lerp(*poses, fraction)) for fraction in fractions), table, settings)
 
 
 def eased(count: int) -> list[float]:
@@ -168,7 +180,12 @@ def eased(count: int) -> list[float]:
     return (steps * steps * (3 - 2 * steps)).tolist()
 
 
-def _picture(avatar: Avatar, pose: Tensor, identity: Tensor | None) -> np.ndarray:
+def _picture(avatar: Avatar, identity: Tensor | None, crop: np.ndarray) -> np.ndarray:
+    """What an avatar shows for one crop of a driver: float S x S x 3 in [0, 1]."""
+    return _rendered(avatar, avatar.pose_embedding(to_tensor(crop[None])), identity)
+
+
+def _rendered(avatar: Avatar, pose: Tensor, identity: Tensor | None = None) -> np.ndarray:
     return avatar.render(pose, identity)[0][0].permute(1, 2, 0).cpu().numpy()
 
 
@@ -176,5 +193,5 @@ def _write(video: Path, pictures: Iterator[np.ndarray], table: pd.DataFrame, set
     check_encoder(settings.encoder, settings.pix_fmt, settings.crf, settings.preset)
     side = settings.height
     with write_video(video, side, side, settings.crf, settings.preset, settings.encoder, settings.pix_fmt) as writer:
-        for row, picture in zip(table.itertuples(), progress(pictures, len(table), f"morph {video}")):
+        for row, picture in zip(table.itertuples(), progress(pictures, len(table), f"morph {video}"), strict=True):
             writer.add(to_bytes(resize_to(picture, side)), row.time, row.duration)

@@ -23,7 +23,7 @@ from reenact.settings.decode import DecodeSettings
 from reenact.settings.segment import SegmentSettings
 from reenact.settings.shard import ShardSettings
 from reenact.stages.dataset import list_clips
-from reenact.stages.shard import Preparation, ShardOutputs, make_shard
+from reenact.stages.shard import Preparation, ShardNumber, ShardOutputs, make_shard
 
 CROPS = CropSettings(size=64)
 
@@ -52,8 +52,7 @@ def make(folder, crop=CROPS, code="c", **settings):
     outputs = ShardOutputs(folder / "shard.tar", folder / "failures.csv")
     make_shard(
         clips=folder / "clips.csv",
-        number=0,
-        shards=1,
+        number=ShardNumber(0, 1),
         outputs=outputs,
         runs=folder / "runs",
         code=code,

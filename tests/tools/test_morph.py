@@ -14,7 +14,7 @@ from reenact.models.model_file import save_model
 from reenact.models.reenactor import Reenactor
 from reenact.runtime.errors import UserError
 from reenact.settings.render import RenderSettings
-from reenact.tools.morph import Mixture, eased, morph_people, morph_poses
+from reenact.tools.morph import Mixture, Person, eased, morph_people, morph_poses
 
 QUICK = RenderSettings(height=64, preset="ultrafast")
 
@@ -59,8 +59,8 @@ def test_a_mixture_begins_and_ends_with_the_two_avatars(models: dict[str, Path])
 
 def test_people(models: dict[str, Path], driver: Path, tmp_path: Path) -> None:
     morph_people(
-        model=models["a"],
-        to_model=models["b"],
+        start=Person(models["a"]),
+        end=Person(models["b"]),
         driver_crops=driver,
         video=tmp_path / "o.mp4",
         device="cpu",
@@ -69,9 +69,8 @@ def test_people(models: dict[str, Path], driver: Path, tmp_path: Path) -> None:
     assert len(pictures(tmp_path / "o.mp4")) == 6
     people = [write_person(tmp_path / str(i), swaying(i + 1), ["train"] * (i + 1))[0] for i in range(2)]
     morph_people(
-        model=models["meta"],
-        identity_crops=people[0],
-        to_identity_crops=people[1],
+        start=Person(models["meta"], people[0]),
+        end=Person(models["meta"], people[1]),
         driver_crops=driver,
         video=tmp_path / "p.mp4",
         device="cpu",
@@ -84,8 +83,7 @@ def test_poses_go_there_and_back(models: dict[str, Path], driver: Path, tmp_path
     morph_poses(
         model=models["a"],
         driver_crops=driver,
-        from_frame=0,
-        to_frame=3,
+        frames=(0, 3),
         seconds=0.4,
         video=tmp_path / "o.mp4",
         device="cpu",
@@ -99,14 +97,14 @@ def test_poses_go_there_and_back(models: dict[str, Path], driver: Path, tmp_path
 def test_mistakes(models: dict[str, Path], driver: Path, tmp_path: Path) -> None:
     given = dict(driver_crops=driver, video=tmp_path / "o.mp4", device="cpu", settings=QUICK)
     with pytest.raises(UserError, match=r"stranger.*same meta-model as.*only such avatars"):
-        morph_people(model=models["a"], to_model=models["stranger"], **given)
+        morph_people(start=Person(models["a"]), end=Person(models["stranger"]), **given)
     with pytest.raises(UserError, match="is a meta-model"):
-        morph_people(model=models["a"], to_model=models["meta"], **given)
+        morph_people(start=Person(models["a"]), end=Person(models["meta"]), **given)
     for name in ("a", "meta"):
         with pytest.raises(UserError, match="give a second avatar"):
-            morph_people(model=models[name], **given)
+            morph_people(start=Person(models[name]), end=Person(models[name]), **given)
     with pytest.raises(UserError, match="has no frame 99; it has 0 to 5"):
-        morph_poses(model=models["a"], from_frame=0, to_frame=99, seconds=1, **given)
+        morph_poses(model=models["a"], frames=(0, 99), seconds=1, **given)
     assert not (tmp_path / "o.mp4").exists()
 
 
