@@ -18,6 +18,7 @@ import pandas as pd
 from reenact.data.clip import Clip
 from reenact.data.sequence import spread
 from reenact.faces.crop_table import jitter
+from reenact.media.frame_table import Stretch
 from reenact.media.probe import probe
 from reenact.runtime.errors import UserError
 from reenact.settings.crop import CropSettings
@@ -102,9 +103,7 @@ def make_row(media: Path, folder: Path, most: int) -> dict[str, Any]:
             frames=files["frames.csv"],
             source=files["source.json"],
             role="identity",
-            start=None,
-            end=end,
-            holdout=0,
+            stretch=Stretch(end=end),
             settings=DecodeSettings(max_frames=10**6),
         )
         row["frames"] = len(pd.read_csv(files["frames.csv"]))

@@ -49,6 +49,7 @@ from reenact.faces.crop_pixels import crop_square
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.faces.square import box_square
 from reenact.matting.segmenters import MediapipeSegmenter
+from reenact.media.frame_table import Stretch
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.segment import SegmentSettings
@@ -100,9 +101,7 @@ def run_stages(media: Path, folder: Path, frames: int, threads: int = CORES) -> 
                 frames=table,
                 source=facts,
                 role="driver",
-                start=None,
-                end=None,
-                holdout=0,
+                stretch=Stretch(),
                 settings=DecodeSettings(),
                 threads=threads,
             ),

@@ -24,6 +24,7 @@ import psutil
 import torch
 
 from reenact.data.clip import Clip, write_clip
+from reenact.media.frame_table import Stretch
 from reenact.models.architecture import PRESETS
 from reenact.models.model_file import save_model
 from reenact.models.reenactor import Reenactor
@@ -41,16 +42,7 @@ MOST_GROWTH = 0.10
 def make_driver(folder: Path, clip: Path, minutes: float) -> dict[str, DriverFiles]:
     """Media, crops and source.json of a driver that repeats `clip` for this long."""
     frames, source, short = folder / "frames.csv", folder / "source.json", folder / "short.zip"
-    decode_clip(
-        media=clip,
-        frames=frames,
-        source=source,
-        role="driver",
-        start=None,
-        end=None,
-        holdout=0.0,
-        settings=DecodeSettings(),
-    )
+    decode_clip(media=clip, frames=frames, source=source, role="driver", stretch=Stretch(), settings=DecodeSettings())
     crop_clip(media=clip, frames=frames, crops=short, settings=CropSettings())
     once = Clip(short)
     table = once.table

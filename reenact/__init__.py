@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reenact.public import Avatar
+    from reenact.avatar import Avatar
     from reenact.runtime.errors import UserError
 
 __version__ = "0.1.0"
@@ -11,9 +11,9 @@ __all__ = ["Avatar", "UserError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public face when it is first asked for: the Snakefile imports this package and must not load torch."""
+    """Import what is asked for when it is first asked for: the Snakefile imports this package and must not load torch."""
     if name == "Avatar":
-        from reenact.public import Avatar
+        from reenact.avatar import Avatar
 
         return Avatar
     if name == "UserError":

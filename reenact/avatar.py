@@ -1,4 +1,4 @@
-"""An avatar (or a meta-model) opened for driving by face crops. `reenact.Avatar` (module `public`) also follows videos."""
+"""The package's public face, `from reenact import Avatar`: an avatar, or a meta-model, that follows face crops and videos."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -9,17 +9,24 @@ import torch
 from torch import Tensor
 
 from reenact.data.images import fit, to_tensor
+from reenact.faces.crops import cut_crops, follow_face
+from reenact.faces.detectors import open_detectors
+from reenact.media.frame_table import Stretch, frame_table
+from reenact.media.probe import Passes, probe
 from reenact.models.model_file import load_model
 from reenact.models.reenactor import Reenactor
 from reenact.models.spectral_norm import fold_spectral_norms
 from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
-from reenact.runtime.parallel import batches
+from reenact.runtime.parallel import batches, opencv_in_one_thread
+from reenact.settings.crop import CropSettings
+from reenact.settings.decode import DecodeSettings
 
 # Cubic enlargement and video colours overshoot a little; more than this is another range.
 RANGE_MARGIN = 0.02
 
-Source = Tensor | Iterable[np.ndarray]
+Source = str | Path | Tensor | Iterable[np.ndarray]
+"""What drives an avatar: a video file, or face crops (a tensor N x 3 x H x H in [0, 1], or uint8 arrays H x H x 3)."""
 
 
 class Avatar:
@@ -112,24 +119,29 @@ class Avatar:
         identity: Tensor | None = None,
         batch_size: int = 8,
         adjust: Callable[[Tensor], Tensor] | None = None,
+        crop: CropSettings | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Follow a driver, batch by batch; memory does not grow with the driver's length.
 
         Args:
-            source: face crops: a tensor N x 3 x H x H in [0, 1], or any iterable of uint8 arrays H x H x 3.
+            source: a video file (its face is found, followed and cropped as training data are), or crops: a tensor
+                N x 3 x H x H in [0, 1], or any iterable of uint8 arrays H x H x 3.
             identity: I or 1 x I; a meta-model needs it.
             batch_size: frames at once.
             adjust: changes the pose descriptors, b x P -> b x P; called batch by batch, in order.
+            crop: how to crop a video; None = the defaults.
 
         Returns:
             Yields RGB b x 3 x S x S and matte b x 1 x S x S, as `render` does, in the order of the frames.
 
         Raises:
-            UserError: a meta-model without `identity`; other shapes, types or ranges.
+            UserError: a meta-model without `identity`; no such video, or no face in it; other shapes, types or ranges.
         """
         if batch_size < 1:
             raise UserError(f"batch_size: {batch_size} must be at least 1")
         self._identity(identity, 1)
+        if isinstance(source, str | Path):
+            source = video_crops(Path(source), crop or CropSettings())
         return self._drive(source, identity, batch_size, adjust)
 
     def _drive(
@@ -139,10 +151,11 @@ class Avatar:
         batch_size: int,
         adjust: Callable[[Tensor], Tensor] | None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        parts = (
-            source.split(batch_size) if isinstance(source, Tensor) else _tensors(source, batch_size, self.image_size)
-        )
-        for batch in parts:
+        if isinstance(source, Tensor):
+            frames: Iterable[Tensor] = source.split(batch_size)
+        else:
+            frames = _tensors(source, batch_size, self.image_size)
+        for batch in frames:
             pose = self.pose_embedding(batch)
             yield self.render(pose if adjust is None else adjust(pose), identity)
 
@@ -175,9 +188,9 @@ class Avatar:
             raise UserError(f"frames: type {frames.dtype}; needed: floating point in [0, 1], e.g. frames.float() / 255")
         frames = frames.to(self._device, torch.float32)
         if frames.numel():
-            least, most = (value.item() for value in frames.aminmax())
-            if not (least >= -RANGE_MARGIN and most <= 1 + RANGE_MARGIN):
-                raise UserError(f"frames: values from {least:.3g} to {most:.3g}; needed: RGB in [0, 1]")
+            minimum, maximum = (value.item() for value in frames.aminmax())
+            if not (minimum >= -RANGE_MARGIN and maximum <= 1 + RANGE_MARGIN):
+                raise UserError(f"frames: values from {minimum:.3g} to {maximum:.3g}; needed: RGB in [0, 1]")
         return fit(frames, self.image_size)
 
 
@@ -190,3 +203,17 @@ def _tensors(source: Iterable[np.ndarray], batch_size: int, size: int) -> Iterat
                 found = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
                 raise UserError(f"frames: {found}; needed: a tensor N x 3 x H x H, or uint8 arrays H x H x 3")
         yield torch.cat([fit(to_tensor(frame[None]), size) for frame in batch])
+
+
+def video_crops(media: Path, settings: CropSettings) -> Iterator[np.ndarray]:
+    """The face crops of every frame of a driving video, one by one: uint8 RGB, size x size x 3.
+
+    Raises:
+        UserError: no such video, or no face in it.
+    """
+    passes = Passes(probe(media))
+    table = frame_table(passes.media, "driver", Stretch(), DecodeSettings())
+    with open_detectors(settings, "auto", threads=1) as detectors, opencv_in_one_thread():
+        face = follow_face(passes, table, detectors, settings)
+    for _, crop, _ in cut_crops(passes, face.table, settings, 1, np.asarray):
+        yield crop

@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads of the decoder (default: 2)")
     arguments, (settings,) = parser.parse()
 
+    from reenact.media.frame_table import Stretch
     from reenact.stages.decode import decode_clip
 
     decode_clip(
@@ -27,9 +28,7 @@ def main() -> None:
         frames=arguments.frames,
         source=arguments.source,
         role=arguments.role,
-        start=arguments.start,
-        end=arguments.end,
-        holdout=arguments.holdout,
+        stretch=Stretch(start=arguments.start, end=arguments.end, holdout=arguments.holdout),
         settings=settings,
         threads=arguments.threads,
     )

@@ -1,11 +1,26 @@
-"""The table of a clip's crops: which square of which frame, how good the face is in it, and what happened where there is none."""
+"""The table of a clip's crops: which square of which frame, how well the face is seen in it, and why where it is not.
+
+Its columns (COLUMNS) are those of stage `decode`, and:
+
+image, matte: files in the clip; '' if the frame is dropped, or if no matte came with it.
+status: tracked, interpolated, held (at the nearest square), or dropped.
+reason: why the face is not tracked (no face, too small, another person), or why the frame is dropped (blurred, cut off,
+turned away).
+x, y, side, angle: the square (`reenact.faces.square`): its top left corner and its side before it is turned, px of the
+frame, and the angle by which it is turned about its middle, degrees clockwise.
+raw_x, raw_y, raw_side: the square before smoothing.
+frame_width, frame_height, face_height: px.
+confidence: of the detector, 0 where the face was not seen.
+scene: number of the scene, from 0.
+sharpness; yaw, pitch, roll (degrees); cut_off (fraction of the face box outside of the frame): see `write_quality`.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from reenact.faces.mediapipe_faces import head_angles
+from reenact.faces.landmarks import head_angles
 from reenact.faces.square import Square, box_square, ffhq_square, square_columns, squares_of
 from reenact.faces.tracking import Sighting, Sightings
 from reenact.runtime.errors import UserError
@@ -95,6 +110,32 @@ def place_squares(
             f"{media}: {describe_rows(table, range(len(table)))}: no frame with a usable face ({counts}). {hint(settings)}"
         )
     return table[COLUMNS]
+
+
+def table_of_crops(
+    table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting], masks: tuple[Path | None, ...]
+) -> pd.DataFrame:
+    """The table of pictures that are crops already: the square is the middle of the picture, and none is dropped.
+
+    Args:
+        table: frame table.
+        seen: all faces.
+        chosen: the person's, by row.
+        masks: of each picture of the media its mask, or None.
+    """
+    table = table.copy()
+    side = seen.size.min(axis=1)
+    for column, name in enumerate(("x", "y")):
+        table[name] = table[f"raw_{name}"] = (seen.size[:, column] - side) / 2
+    table["side"] = table["raw_side"] = side
+    table[["frame_width", "frame_height"]] = seen.size.astype(int)
+    table["angle"], table["scene"], table["status"], table["reason"] = 0.0, 0, "tracked", ""
+    write_quality(table, seen, chosen)
+    heights = {row: sighting.box[3] - sighting.box[1] for row, sighting in chosen.items()}
+    table["face_height"] = [heights.get(row, np.nan) for row in range(len(table))]
+    table["image"] = [f"{index:06d}.png" for index in table["index"]]
+    table["matte"] = [f"{index:06d}.matte.png" if masks[index] else "" for index in table["index"]]
+    return table[(table["role"] != "unused").to_numpy()].reset_index(drop=True)[COLUMNS]
 
 
 def write_quality(table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting]) -> None:

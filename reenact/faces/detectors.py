@@ -7,8 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from reenact.faces.face_alignment_faces import FaceAlignmentFinder
-from reenact.faces.mediapipe_faces import Face, FaceFinder
+from reenact.faces.face import Face
 from reenact.settings.crop import CropSettings
 
 
@@ -45,10 +44,15 @@ def open_detectors(settings: CropSettings, device: str, threads: int) -> Iterato
     """
     detectors: list[Detector] = []
     try:
+        # Imported only here: each takes seconds, and one of them is enough.
         if settings.detector == "mediapipe":
+            from reenact.faces.mediapipe_faces import FaceFinder
+
             with ThreadPoolExecutor(threads) as pool:
                 detectors += pool.map(lambda _: FaceFinder(min_confidence=settings.min_confidence), range(threads))
         else:
+            from reenact.faces.face_alignment_faces import FaceAlignmentFinder
+
             detectors.append(
                 FaceAlignmentFinder(settings.face_alignment, min_confidence=settings.min_confidence, device=device)
             )

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from reenact.faces.mediapipe_faces import Face
+from reenact.faces.face import Face
 from reenact.runtime.errors import UserError
 from reenact.settings.crop import FaceAlignmentSettings
 

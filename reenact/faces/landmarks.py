@@ -45,3 +45,61 @@ def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
         for upper, lower in ((61, 67), (62, 66), (63, 65))
     ]
     return np.mean(gaps, axis=0) / np.maximum(eye_distance(landmarks), 1e-2)
+
+
+# ---- which way a head is turned ------------------------------------------------------------------------------
+
+# Rigid ones of the 68 landmarks, and where they lie in a head that looks straight ahead: x to the picture's right, y down,
+# z away from the camera, in units of the landmarks' spread. The mean, mirrored and aligned, of 111 meshes of mediapipe
+# from the demo's three people.
+_RIGID = (27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45, 48, 54, 0, 16, 8)
+_STRAIGHT_HEAD = np.array(
+    [
+        (0.0, -0.715, -0.202),
+        (0.0, -0.492, -0.401),
+        (0.0, -0.293, -0.629),
+        (0.0, -0.16, -0.69),
+        (-0.319, 0.045, -0.29),
+        (0.0, 0.076, -0.434),
+        (0.319, 0.045, -0.29),
+        (-0.773, -0.586, 0.156),
+        (-0.304, -0.59, 0.067),
+        (0.304, -0.59, 0.067),
+        (0.773, -0.586, 0.156),
+        (-0.492, 0.461, -0.09),
+        (0.492, 0.461, -0.09),
+        (-1.137, -0.45, 0.967),
+        (1.137, -0.45, 0.967),
+        (0.0, 1.291, -0.202),
+    ]
+)
+_STRAIGHT_HEAD -= _STRAIGHT_HEAD.mean(axis=0)
+_FIT = np.linalg.pinv(_STRAIGHT_HEAD)
+
+
+def head_angles(landmarks: np.ndarray) -> np.ndarray:
+    """Which way a head is turned: yaw, pitch and roll in degrees, float64.
+
+    The rigid landmarks are fitted by a straight head, rotated and scaled, in parallel projection: the least squares
+    solution, and the rotation nearest to it. On the demo's clips it differs by 0.8, 1.2 and 0.1 degrees in the
+    mean from the rotation of mediapipe's three-dimensional mesh.
+
+    Args:
+        landmarks: ... x 68 x 2.
+
+    Returns:
+        ... x 3. yaw: positive where the nose points to the picture's right; pitch: positive where it points up; roll: positive
+        where the head leans to the picture's right, clockwise.
+    """
+    points = np.asarray(landmarks, np.float64)[..., list(_RIGID), :]
+    projection = np.swapaxes(_FIT @ (points - points.mean(axis=-2, keepdims=True)), -1, -2)
+    left, _, right = np.linalg.svd(projection, full_matrices=False)
+    turned = left @ right
+    across, down = turned[..., 0, :], turned[..., 1, :]
+    away = np.cross(across, down)
+    roll = np.arctan2(down[..., 0], across[..., 0])
+    # Where the nose points once the head no longer leans.
+    aside = np.cos(roll) * across[..., 2] + np.sin(roll) * down[..., 2]
+    up = np.cos(roll) * down[..., 2] - np.sin(roll) * across[..., 2]
+    yaw, pitch = np.arctan2(-aside, away[..., 2]), np.arcsin(np.clip(up, -1, 1))
+    return np.degrees(np.stack([yaw, pitch, roll], axis=-1))

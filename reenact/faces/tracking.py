@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from reenact.faces.detectors import Detector
-from reenact.faces.mediapipe_faces import Face, overlap
+from reenact.faces.face import Face, box_iou
 from reenact.media.probe import Frame, Passes
 from reenact.runtime.parallel import Shared, batches, in_order
 
@@ -311,7 +311,7 @@ def link(
             last = track.sightings[-1]
             least = LINK_LIKENESS if scene[last.row] == scene[row] else SAME_PERSON
             for sighting in found or []:
-                shared, alike = overlap(last.box, sighting.box), likeness(last, sighting)
+                shared, alike = box_iou(last.box, sighting.box), likeness(last, sighting)
                 if shared >= LINK_OVERLAP and alike >= least:
                     offers.append((shared + alike, track, sighting))
         taken: set[int] = set()
@@ -324,7 +324,7 @@ def link(
 
     def returns(a: Sighting, b: Sighting) -> bool:
         """Whether the face of `b` is that of `a`, covered for a while."""
-        near = times[b.row] - times[a.row] <= RETURN_SECONDS and overlap(a.box, b.box) >= LINK_OVERLAP
+        near = times[b.row] - times[a.row] <= RETURN_SECONDS and box_iou(a.box, b.box) >= LINK_OVERLAP
         still = views is not None and scene[a.row] == scene[b.row] and same_view(views[a.row], views[b.row])
         return bool(near and still and alone[a.row : b.row + 1].all())
 
@@ -368,7 +368,7 @@ def _fills_gap(person: Track, track: Track, times: np.ndarray, scene: np.ndarray
     if before is None or after is None or any(first.row < s.row < last.row for s in person.sightings):
         return False
     return all(
-        overlap(a.box, b.box) >= LINK_OVERLAP
+        box_iou(a.box, b.box) >= LINK_OVERLAP
         and times[b.row] - times[a.row] <= LINK_SECONDS
         and scene[a.row] == scene[b.row]
         for a, b in ((before, first), (last, after))

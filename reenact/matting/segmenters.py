@@ -9,9 +9,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
-from reenact.faces.mediapipe_faces import Graph, quiet_stderr
+from reenact.faces.mediapipe_faces import Graph
 from reenact.runtime.errors import UserError
 from reenact.runtime.parallel import Shared
+from reenact.runtime.quiet import quiet_stderr
 from reenact.settings.segment import SegmentSettings
 
 with quiet_stderr():

@@ -23,6 +23,7 @@ from reenact.data.sequence import spread
 from reenact.data.shard_file import FORMAT, Pictures, ShardWriter
 from reenact.faces.detectors import Detector, open_detectors
 from reenact.matting.segmenters import Segmenter, open_segmenter
+from reenact.media.frame_table import Stretch
 from reenact.media.photos import CROPPED, MASKS, natural
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write, temporary_folder
@@ -254,9 +255,7 @@ def _make_part(media: Path, clip: dict[str, str], max_frames: int, folder: Path,
             frames=frames,
             source=work / "source.json",
             role="identity",
-            start=clip["start"] or None,
-            end=clip["end"] or None,
-            holdout=0.0,
+            stretch=Stretch(start=clip["start"] or None, end=clip["end"] or None),
             settings=settings.decode.model_copy(update={"max_frames": max_frames}),
             threads=tools.threads,
         )

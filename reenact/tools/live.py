@@ -11,7 +11,8 @@ from torch import Tensor
 from reenact.avatar import Avatar
 from reenact.data.images import resize_to, to_tensor
 from reenact.faces.crop_pixels import crop_square
-from reenact.faces.mediapipe_faces import Face, FaceFinder, overlap
+from reenact.faces.face import Face, box_iou
+from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.faces.square import Square, box_square
 from reenact.rendering.camera import open_camera
 from reenact.rendering.compose import to_bytes
@@ -70,8 +71,8 @@ class Follower:
     def _chosen(self, faces: list[Face]) -> Face | None:
         if self._box is None or not faces:
             return faces[0] if faces else None
-        best = max(faces, key=lambda face: overlap(face.box, self._box))
-        return best if overlap(best.box, self._box) > 0 else faces[0]
+        best = max(faces, key=lambda face: box_iou(face.box, self._box))
+        return best if box_iou(best.box, self._box) > 0 else faces[0]
 
 
 def run_live(

@@ -5,17 +5,11 @@ import numpy as np
 import pytest
 from videos import texture
 
-from reenact.faces.mediapipe_faces import (
-    _RIGID,
-    _STRAIGHT_HEAD,
-    IBUG_68,
-    MESH_POINTS,
-    FaceFinder,
-    head_angles,
-    overlap,
-    quiet_stderr,
-)
+from reenact.faces.face import IBUG_68, box_iou
+from reenact.faces.landmarks import _RIGID, _STRAIGHT_HEAD, head_angles
+from reenact.faces.mediapipe_faces import MESH_POINTS, FaceFinder
 from reenact.media.probe import probe, read_frames
+from reenact.runtime.quiet import quiet_stderr
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +42,9 @@ def test_box_and_landmarks(finder, astronaut):
 def test_follows_scale_and_shift(finder, astronaut):
     (face,) = finder.find(astronaut)
     (large,) = finder.find(cv2.resize(astronaut, None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC))
-    assert overlap(face.moved(1.5).box, large.box) > 0.93
+    assert box_iou(face.moved(1.5).box, large.box) > 0.93
     (shifted,) = finder.find(np.roll(astronaut, (30, 40), axis=(0, 1)))
-    assert overlap(face.moved(1, 40, 30).box, shifted.box) > 0.93
+    assert box_iou(face.moved(1, 40, 30).box, shifted.box) > 0.93
 
 
 def test_small_faces_of_a_group(finder, demo_media):
@@ -69,8 +63,8 @@ def test_no_face(finder):
 
 def test_overlap():
     a = np.array([0, 0, 2, 2.0])
-    assert overlap(a, a) == 1 and overlap(a, a + 2) == 0
-    assert overlap(a, a + np.array([1, 0, 1, 0])) == pytest.approx(1 / 3)
+    assert box_iou(a, a) == 1 and box_iou(a, a + 2) == 0
+    assert box_iou(a, a + np.array([1, 0, 1, 0])) == pytest.approx(1 / 3)
 
 
 def test_libraries_are_quiet_unless_they_fail(capfd):

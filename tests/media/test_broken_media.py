@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from videos import ffmpeg, plain_video
 
+from reenact.media.frame_table import Stretch
 from reenact.media.probe import probe, read_frames
 from reenact.runtime.errors import UserError
 from reenact.settings.decode import DecodeSettings
@@ -127,9 +128,7 @@ def test_nothing_usable_is_one_clear_error(plain, tmp_path, case, message):
             frames=out / "frames.csv",
             source=out / "source.json",
             role="driver",
-            start=None,
-            end=None,
-            holdout=0.0,
+            stretch=Stretch(),
             settings=DecodeSettings(),
         )
     assert str(error.value).startswith(f"{path}: {message}") and "\n" not in str(error.value)
@@ -163,9 +162,7 @@ def test_names_with_anything_in_them(plain, tmp_path):
             frames=tmp_path / "frames.csv",
             source=tmp_path / "source.json",
             role="driver",
-            start=None,
-            end=None,
-            holdout=0.0,
+            stretch=Stretch(),
             settings=DecodeSettings(),
         )
         source = json.loads((tmp_path / "source.json").read_text())

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from videos import ffmpeg, moving, plain_video, stated_times, texture, write_video
 
+from reenact.media.frame_table import Stretch
 from reenact.media.probe import probe, read_frames
 from reenact.runtime.errors import UserError
 from reenact.settings.decode import DecodeSettings
@@ -31,9 +32,7 @@ def decode(media: Path, folder: Path, role: str = "driver") -> tuple[pd.DataFram
         frames=folder / "frames.csv",
         source=folder / "source.json",
         role=role,
-        start=None,
-        end=None,
-        holdout=0.0,
+        stretch=Stretch(),
         settings=DecodeSettings(),
     )
     return pd.read_csv(folder / "frames.csv", keep_default_na=False), json.loads((folder / "source.json").read_text())

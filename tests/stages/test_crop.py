@@ -15,6 +15,7 @@ from reenact.faces.crop_pixels import crop_published
 from reenact.faces.crop_table import COLUMNS, fill_gaps, jitter, smooth
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.faces.square import ffhq_square, square_of
+from reenact.media.frame_table import Stretch
 from reenact.media.probe import probe, read_frames
 from reenact.runtime.errors import UserError
 from reenact.settings.crop import CropSettings
@@ -44,9 +45,7 @@ def crop(media, folder, role="driver", start=None, end=None, threads=1, **settin
         frames=frames,
         source=folder / "source.json",
         role=role,
-        start=start,
-        end=end,
-        holdout=0.0,
+        stretch=Stretch(start=start, end=end),
         settings=DecodeSettings(min_change=0.0, min_sharpness=0.0),
     )
     crop_clip(
@@ -149,9 +148,7 @@ def test_nobody_there_names_the_file_and_the_frames(demo_media, tmp_path):
         frames=tmp_path / "frames.csv",
         source=tmp_path / "source.json",
         role="driver",
-        start=None,
-        end=None,
-        holdout=0,
+        stretch=Stretch(),
         settings=DecodeSettings(),
     )
     command = [sys.executable, "-m", "workflow_scripts.crop", "--media", str(demo_media("no_face.mp4"))]

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from videos import texture, write_video
 
+from reenact.media.frame_table import Stretch, identity_roles
 from reenact.media.video import AFTER_DAMAGE
 from reenact.runtime.errors import UserError
 from reenact.settings.decode import DecodeSettings, read_time
-from reenact.stages.decode import decode_clip, identity_roles
+from reenact.stages.decode import decode_clip
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +30,7 @@ def decode(media, folder, role="identity", start=None, end=None, holdout=0.0, ma
         frames=folder / "frames.csv",
         source=folder / "source.json",
         role=role,
-        start=start,
-        end=end,
-        holdout=holdout,
+        stretch=Stretch(start=start, end=end, holdout=holdout),
         settings=settings,
     )
     return pd.read_csv(folder / "frames.csv", keep_default_na=False), json.loads((folder / "source.json").read_text())

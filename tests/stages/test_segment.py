@@ -10,6 +10,7 @@ import pytest
 
 from reenact.data.clip import Clip, write_clip
 from reenact.faces.crop_pixels import crop_square
+from reenact.faces.crop_table import COLUMNS as CROP_COLUMNS
 from reenact.faces.square import Square
 from reenact.matting.mattes import (
     MatteFrame,
@@ -21,12 +22,12 @@ from reenact.matting.mattes import (
     smoothed,
 )
 from reenact.matting.segmenters import MediapipeSegmenter, person_labels
+from reenact.media.frame_table import Stretch
 from reenact.media.probe import probe, read_frames
 from reenact.runtime.errors import UserError
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.segment import SegmentSettings
-from reenact.stages.crop import COLUMNS as CROP_COLUMNS
 from reenact.stages.crop import crop_clip
 from reenact.stages.decode import decode_clip
 from reenact.stages.segment import COLUMNS, find_warnings, segment_clip
@@ -38,9 +39,7 @@ def segment(media, folder, role, end=None, threads=1, **settings):
         frames=folder / "frames.csv",
         source=folder / "source.json",
         role=role,
-        start=None,
-        end=end,
-        holdout=0,
+        stretch=Stretch(end=end),
         settings=DecodeSettings(),
     )
     crop_clip(media=media, frames=folder / "frames.csv", crops=folder / "crops.zip", settings=CropSettings())

@@ -26,6 +26,7 @@ from tree import ROOT
 from reenact.data.clip import Clip, write_clip
 from reenact.data.images import resize_area
 from reenact.evaluation.metrics import METRICS
+from reenact.media.frame_table import Stretch
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.finetune import FinetuneSettings
@@ -111,9 +112,7 @@ def crops_and_mattes(folder: Path) -> dict[str, Any]:
         frames=frames,
         source=folder / "source.json",
         role="driver",
-        start=None,
-        end=0.33,
-        holdout=0.0,
+        stretch=Stretch(end=0.33),
         settings=DecodeSettings(),
         threads=1,
     )

@@ -12,7 +12,8 @@ import torch
 from person_clips import portrait
 from videos import place_head, texture, write_video
 
-from reenact.faces.mediapipe_faces import Face, FaceFinder
+from reenact.faces.face import Face
+from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.architecture import PRESETS
 from reenact.models.model_file import save_model
 from reenact.models.reenactor import Reenactor
