@@ -23,15 +23,16 @@ from results import outline
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip
 from reenact.data.images import resize_area
+from reenact.data.rank_batch import rank_batch
 from reenact.data.samples import PeopleInMemory, Person, load_person, sample
 from reenact.data.sequence import shown_frames, spread
-from reenact.data.sharing import own_share
 from reenact.evaluation import metrics
 from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, Sequence, show
 from reenact.faces.landmarks import eye_distance
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.model_file import load_model, save_model
 from reenact.models.reenactor import Reenactor, build_discriminator
+from reenact.monitoring.previews import write_grid
 from reenact.runtime.devices import pick_device
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import BUNDLED_MODEL
@@ -41,7 +42,6 @@ from reenact.tools.bundle_model import METHOD, METRICS
 from reenact.training.checkpoint import RunFolder, fingerprint
 from reenact.training.loop import train
 from reenact.training.pose_warmup import scale_descriptors
-from reenact.training.previews import write_grid
 
 DOCS = Path("docs")
 FRAME_COUNTS = (1, 8, 32)
@@ -124,7 +124,7 @@ def avatar_of(place: Place, name: str, count: int, meta: Path, kind: str) -> tup
             learner,
             samples(person, place.settings, batch_size),
             run,
-            share=own_share(batch_size, 1),
+            share=rank_batch(batch_size, 1),
             names=[name],
             steps=steps,
             device=place.device,

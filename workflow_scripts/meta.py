@@ -4,6 +4,7 @@ from pathlib import Path
 
 from reenact.runtime.cli import StageParser, run
 from reenact.runtime.code_fingerprint import code
+from reenact.runtime.torchrun import launch
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
 from reenact.settings.saved_run import saved_settings
@@ -47,12 +48,12 @@ def main() -> None:
     parser.add_device_arguments()
     arguments, (settings, model_settings, score) = parser.parse(saved=saved_settings)
 
-    from reenact.data.shard_people import Shards
-    from reenact.runtime.processes import launch
-    from reenact.stages.meta import Clips, MetaOutputs, make_meta_model
-
     if launch(settings.processes):
         return
+
+    from reenact.data.shard_people import Shards
+    from reenact.stages.meta import Clips, MetaOutputs, make_meta_model
+
     clips = Clips(arguments.crops, arguments.mattes, arguments.identities)
     validation = Clips(arguments.validation_crops, arguments.validation_mattes, arguments.validation_identities)
     if arguments.shard_files:

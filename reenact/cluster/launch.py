@@ -31,7 +31,7 @@ class Request:
         gpus: GPUs in all, over its nodes.
         nodes: machines.
         threads: CPU threads on each machine.
-        processes: in how many it runs, over its nodes. On one node it starts them itself (`reenact.runtime.processes`),
+        processes: in how many it runs, over its nodes. On one node it starts them itself (`reenact.runtime.torchrun`),
             on several torchrun does.
     """
 

@@ -16,8 +16,8 @@ import kornia.augmentation as K
 import torch
 from torch import Tensor, nn
 
+from reenact.data.rank_batch import RankBatch
 from reenact.data.samples import Batch
-from reenact.data.sharing import Share
 from reenact.settings.training import AugmentSettings
 
 WHOLE_BATCH = ("order", "forward_input_shape")
@@ -27,7 +27,7 @@ WHOLE_BATCH = ("order", "forward_input_shape")
 class Augmentation(nn.Module):
     """Pose-only and joint augmentation of a `Batch`; draws from torch's global random state.
 
-    Everything is drawn for the step's whole batch, of which each process uses its own share (`sharing`).
+    Everything is drawn for the step's whole batch, of which each rank uses what belongs to its samples (`rank_batch`).
 
     Args:
         settings: probabilities and ranges.
@@ -56,22 +56,22 @@ class Augmentation(nn.Module):
         )
 
     @torch.no_grad()
-    def forward(self, batch: Batch, share: Share | None = None) -> Batch:
-        """The same shapes and ranges as `batch`, which holds a share of a step's samples; None = all."""
-        share = share or Share(list(range(len(batch.driver))), len(batch.driver))
+    def forward(self, batch: Batch, part: RankBatch | None = None) -> Batch:
+        """The same shapes and ranges as `batch`, which holds one rank's part of a step's samples; None = all."""
+        part = part or RankBatch(list(range(len(batch.driver))), len(batch.driver))
         frame, matte, identity, emphasis = batch.driver, batch.matte, batch.identity_frames, batch.emphasis
         if self.joint.p > 0:
             # One call on stacked channels: all get the same transform.
             stacked = [frame, matte] if emphasis is None else [frame, matte, emphasis]
             frame, matte, *rest = (
-                _apply(self.joint, torch.cat(stacked, 1), share).clamp(0, 1).split([t.shape[1] for t in stacked], 1)
+                _apply(self.joint, torch.cat(stacked, 1), part).clamp(0, 1).split([t.shape[1] for t in stacked], 1)
             )
             emphasis = rest[0] if rest else None
         if self.colour > 0:
-            frame, identity = self._colour(frame, identity, share)
+            frame, identity = self._colour(frame, identity, part)
         driver = frame
         for change in self.pose:
-            driver = _apply(change, driver, share)
+            driver = _apply(change, driver, part)
         return replace(
             batch,
             identity_frames=identity,
@@ -81,18 +81,18 @@ class Augmentation(nn.Module):
             emphasis=emphasis,
         )
 
-    def _colour(self, frame: Tensor, identity: Tensor, share: Share) -> tuple[Tensor, Tensor]:
+    def _colour(self, frame: Tensor, identity: Tensor, part: RankBatch) -> tuple[Tensor, Tensor]:
         """A gain for each channel and an exponent, one draw for all frames of a sample."""
-        gain = 1 + 0.2 * (2 * torch.rand(share.total, 3, 1, 1, device=frame.device) - 1)
-        power = torch.exp(0.3 * (2 * torch.rand(share.total, 1, 1, 1, device=frame.device) - 1))
-        used = (torch.rand(share.total, 1, 1, 1, device=frame.device) < self.colour).float()
-        gain, power = ((1 + used * (value - 1))[share.numbers] for value in (gain, power))
+        gain = 1 + 0.2 * (2 * torch.rand(part.batch_size, 3, 1, 1, device=frame.device) - 1)
+        power = torch.exp(0.3 * (2 * torch.rand(part.batch_size, 1, 1, 1, device=frame.device) - 1))
+        used = (torch.rand(part.batch_size, 1, 1, 1, device=frame.device) < self.colour).float()
+        gain, power = ((1 + used * (value - 1))[part.indices] for value in (gain, power))
         return (frame**power * gain).clamp(0, 1), (identity ** power[:, None] * gain[:, None]).clamp(0, 1)
 
 
-def _apply(change: K.AugmentationBase2D, images: Tensor, share: Share) -> Tensor:
-    """One of kornia's augmentations of B x C x H x W, a share of a step's samples."""
-    drawn = change.forward_parameters(torch.Size([share.total, *images.shape[1:]]))
+def _apply(change: K.AugmentationBase2D, images: Tensor, part: RankBatch) -> Tensor:
+    """One of kornia's augmentations of B x C x H x W, a rank's part of a step's samples."""
+    drawn = change.forward_parameters(torch.Size([part.batch_size, *images.shape[1:]]))
     return change(
-        images, params={name: value if name in WHOLE_BATCH else value[share.numbers] for name, value in drawn.items()}
+        images, params={name: value if name in WHOLE_BATCH else value[part.indices] for name, value in drawn.items()}
     )

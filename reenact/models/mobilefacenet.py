@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reenact.runtime import processes
 from reenact.runtime.errors import UserError
 
 # Expansion, channels, repeats, first stride of each group of blocks (table 1 of the paper).
@@ -128,6 +127,6 @@ def recognition_loss(network: MobileFaceNet, output: Tensor, target: Tensor) -> 
         wanted, face = network(target)
     maps, found = network(output)
     distances = [
-        functional.l1_loss(a.float(), b.float()) / processes.mean(b.float().abs().mean()) for a, b in zip(maps, wanted)
+        functional.l1_loss(a.float(), b.float()) / b.float().abs().mean() for a, b in zip(maps, wanted)
     ]
     return torch.stack(distances).mean() + 1 - (found * face).sum(1).mean()

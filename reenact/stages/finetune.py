@@ -14,18 +14,18 @@ import torch
 from accelerate.utils import find_executable_batch_size
 
 from reenact.data.images import to_tensor
+from reenact.data.rank_batch import rank_batch
 from reenact.data.samples import Batch, PeopleInMemory, Person, load_person, sample
-from reenact.data.sharing import own_share
 from reenact.models.model_file import load_model, save_model
 from reenact.models.reenactor import Reenactor, build_discriminator
+from reenact.monitoring.previews import drive_people, spread_frames, write_grid
+from reenact.monitoring.validation import Validation
 from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
 from reenact.settings.finetune import FinetuneSettings
 from reenact.training.checkpoint import RunFolder, fingerprint
 from reenact.training.learner import Learner
 from reenact.training.loop import train
-from reenact.training.previews import drive_people, spread_frames, write_grid
-from reenact.training.validation import Validation
 
 SHEET_FRAMES = 6
 """Of the person's own, on TensorBoard: where the identity gap becomes small."""
@@ -123,7 +123,7 @@ def _train(
         learner,
         samples(person, settings, batch_size),
         run,
-        share=own_share(batch_size),
+        share=rank_batch(batch_size),
         names=[person.name],
         steps=wanted[-1],
         resume_at_most=wanted[0] - 1,

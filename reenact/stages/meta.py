@@ -19,27 +19,27 @@ from torch import nn
 
 from reenact.data.images import to_tensor
 from reenact.data.prefetch import Prefetch
+from reenact.data.rank_batch import RankBatch, rank_batch
 from reenact.data.samples import People, PeopleInMemory, Person, few, load_person, sample
 from reenact.data.shard_people import Shards
-from reenact.data.sharing import own_share
 from reenact.evaluation.measure import Measurer
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.architecture import PRESETS
 from reenact.models.model_file import load_model, save_model
 from reenact.models.reenactor import Reenactor, build_discriminator
-from reenact.runtime import processes
+from reenact.monitoring.previews import drive_people, spread_frames, write_grid
+from reenact.monitoring.validation import Validation, pose_response
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write, write_text
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
 from reenact.settings.score import ScoreSettings
+from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder, fingerprint
 from reenact.training.learner import Learner
 from reenact.training.loop import train
 from reenact.training.pose_warmup import calibrate_batchnorm, scale_descriptors
-from reenact.training.previews import drive_people, spread_frames, write_grid
 from reenact.training.start import landmark_network, resume_from, start_from, take_landmarks
-from reenact.training.validation import Validation, pose_response
 
 PREVIEW_FRAMES = 8
 DRY_STEPS = 3
@@ -118,14 +118,14 @@ def make_meta_model(
     """
     score = score or ScoreSettings()
     if settings.source == "train":
-        with processes.init_distributed(device, threads) as place, ExitStack() as stack:
+        with distributed.init_distributed(device, threads) as place, ExitStack() as stack:
             size = PRESETS[model_settings.preset].image_size
             people, unseen = clips.load(size), few(validation.load(size), FEW)
             if not len(people):
                 raise UserError("meta: there is no clip to learn from; give --crops and --mattes, or --shard-files")
             finder = (
                 stack.enter_context(FaceFinder(min_confidence=score.min_confidence))
-                if unseen and processes.is_main()
+                if unseen and distributed.is_main()
                 else None
             )
             validate = Validation(
@@ -136,7 +136,7 @@ def make_meta_model(
                 job.try_out()
                 return
             learner, run = job.train(runs)
-            if not processes.is_main():
+            if not distributed.is_main():
                 return
             _publish(job, learner, run, outputs)
     else:
@@ -193,14 +193,14 @@ class Job:
         key = self.settings.model_dump(mode="json", exclude=known) | {"code": self._code, "preset": self.preset}
         weights = map(Path, self.settings.weight_files().values())
         run = RunFolder(runs / f"{self.settings.name}-{fingerprint(key, [*self._files, *weights])}")
-        size = len(own_share(self.settings.batch_size, self.settings.accumulate).numbers) // self.settings.accumulate
+        size = len(self._part(self.settings.accumulate).indices) // self.settings.accumulate
         sizes = [samples for samples in range(size, 0, -1) if size % samples == 0]
 
         def attempt(samples: int) -> Learner:
             return self._attempt(run, self.settings.accumulate * size // samples)
 
         def fewer() -> int:
-            if len(sizes) == 1 or processes.count() > 1:
+            if len(sizes) == 1 or distributed.world_size() > 1:
                 raise UserError(
                     f"out of memory with {sizes[0]} samples at a time; raise meta.accumulate, or set meta.precision: bf16, "
                     "fewer meta.identity_frames or a smaller model.preset"
@@ -225,12 +225,12 @@ class Job:
             job = Job(self.people, brief, self.preset, self._code, self._files, self.device, self._validate)
             learner, run = job.train(Path(folder))
             rows = run.stats()
-        if processes.is_main():
+        if distributed.is_main():
             seconds = float(np.median([row["seconds"] for row in rows[1:]]))
             for name, net in _parts(learner).items():
                 print(f"dry run: {name}: {_millions(net):.2f} million parameters")
             print(
-                f"dry run: {self.device}, {processes.count()} processes, {s.batch_size} samples a step, {s.precision}"
+                f"dry run: {self.device}, {distributed.world_size()} processes, {s.batch_size} samples a step, {s.precision}"
             )
             print(f"dry run: most memory {max(row['peak_memory_mb'] for row in rows):.0f} MB a process")
             waiting = np.mean([row["data_seconds"] for row in rows]) / seconds
@@ -242,9 +242,13 @@ class Job:
                 flush=True,
             )
 
+    def _part(self, micro_batches: int) -> RankBatch:
+        """What this rank does of each step."""
+        return rank_batch(self.settings.batch_size, micro_batches, distributed.rank(), distributed.world_size())
+
     def _attempt(self, run: RunFolder, pieces: int) -> Learner:
         """Train with a share of each step in so many pieces."""
-        settings, share = self.settings, own_share(self.settings.batch_size, pieces)
+        settings, share = self.settings, self._part(pieces)
         learner, landmarks = self._begin(run)
         draw = partial(
             sample,
@@ -255,7 +259,7 @@ class Job:
             mirror=settings.mirror,
             hard_pose_fraction=settings.hard_pose_fraction,
             emphasis=settings.losses.eyes_mouth > 0,
-            part=share.numbers,
+            part=share.indices,
         )
         with Prefetch(lambda step: draw(step=step), threads=settings.loaders, last=settings.steps) as batches:
             train(
@@ -325,7 +329,7 @@ class Job:
             learner.average.pose_encoder.load_state_dict(net.pose_encoder.state_dict())
         for encoder in (net.identity_encoder, net.pose_encoder):
             encoder.train(not settings.frozen_norms)
-        if processes.is_main():
+        if distributed.is_main():
             run.describe(about)
         return learner, landmarks
 

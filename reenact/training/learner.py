@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 
 from reenact.models.discriminator import Discriminator
 from reenact.models.reenactor import Reenactor
-from reenact.runtime import processes
 from reenact.settings.training import TrainingSettings
+from reenact.training import distributed
 from reenact.training.shared_layers import share_layers
 
 
@@ -93,7 +93,7 @@ class Learner:
             ):
                 net.compile()
         # Starts are made from the seed alone, but a GPU rounds as it likes.
-        processes.broadcast(tensor for net in self.networks for tensor in net.state_dict().values())
+        distributed.broadcast(tensor for net in self.networks for tensor in net.state_dict().values())
 
     def rates(self) -> dict[str, float]:
         """Learning rates of the last step, by the names of their settings."""
@@ -111,7 +111,7 @@ class Learner:
         for name, optimizer in zip(("gradient_norm", "discriminator_gradient_norm"), self.optimizers):
             parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             if parameters:
-                processes.average_gradients(parameters)
+                distributed.average_gradients(parameters)
                 norms[name] = nn.utils.get_total_norm([p.grad for p in parameters])
         return norms
 

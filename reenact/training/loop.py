@@ -9,18 +9,18 @@ import numpy as np
 import torch
 
 from reenact.data.augment import Augmentation
+from reenact.data.rank_batch import RankBatch
 from reenact.data.samples import Batch
-from reenact.data.sharing import Share
 from reenact.models.reenactor import Reenactor
-from reenact.runtime import processes
+from reenact.monitoring.train_logger import TrainLogger, peak_memory_mb
 from reenact.runtime.errors import InterruptedRun, UserError
 from reenact.runtime.interruption import Interruption
+from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
 from reenact.training.landmark_network import LandmarkNetwork
 from reenact.training.learner import Learner
 from reenact.training.losses import ImageLosses
 from reenact.training.steps import find_gradients
-from reenact.training.train_logger import TrainLogger, peak_memory_mb
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def train(
     batches: Callable[[int], Batch],
     run: RunFolder,
     *,
-    share: Share,
+    share: RankBatch,
     names: Sequence[str],
     steps: int,
     max_hours: float = math.inf,
@@ -89,7 +89,7 @@ def train(
     if saved:
         learner.load_state(saved[1])
         _say(f"{title}: resuming from step {learner.step} of {steps} ({run.path})")
-    if len(set(processes.all_gather([learner.step]))) > 1:
+    if len(set(distributed.all_gather([learner.step]))) > 1:
         raise UserError(
             f"{run.path}: processes see different checkpoints in it; it must lie on a disk that all machines share"
         )
@@ -109,7 +109,7 @@ def train(
             batch = augment(batch.to(device), share)
 
             # One forward pass gives the gradients of both sides; both are updated after it, then the average.
-            numbers = find_gradients(learner, batch.split(share.pieces), image_losses)
+            numbers = find_gradients(learner, batch.split(share.micro_batches), image_losses)
             _check_finite(numbers, step, batch, names)
             learner.update()
             learner.step = step
@@ -120,17 +120,21 @@ def train(
 
             # Is it the last step: by number, by time, or by a signal to any process?
             learner.seconds = time.monotonic() - began
-            late, told = processes.any_of([learner.seconds > max_hours * 3600, bool(interruption.asked)], device)
+            late, told = distributed.any_rank([learner.seconds > max_hours * 3600, bool(interruption.asked)], device)
             done = late or step == steps
             validates = done or step % settings.validate_every == 0
             saves = validates or told or step % settings.checkpoint_every == 0
 
             # Statistics, pictures, checkpoint: by the main process, while the others wait in their next exchange.
-            if processes.is_main():
+            if distributed.is_main():
                 numbers |= learner.rates()
                 numbers |= measure(learner.average) if saves else {}
                 findings = validate(learner) if validates else ValidationResult()
-                numbers |= {"seconds": seconds, "data_seconds": waited, "samples_per_second": share.total / seconds}
+                numbers |= {
+                    "seconds": seconds,
+                    "data_seconds": waited,
+                    "samples_per_second": share.batch_size / seconds,
+                }
                 numbers["peak_memory_mb"] = peak_memory_mb(device)
                 journal.add(step, numbers | findings.numbers, write=saves or step % settings.log_every == 0)
                 journal.show(step, findings.sheets)
@@ -140,7 +144,7 @@ def train(
             if done:
                 return
             if told:
-                processes.wait()  # a process that leaves may end the others: not before the checkpoint is there
+                distributed.barrier()  # a process that leaves may end the others: not before the checkpoint is there
                 why = interruption.asked or "another process was told to stop"
                 raise InterruptedRun(
                     f"{title}: {why}: saved step {step} of {steps}; the same command goes on from there"
@@ -152,7 +156,7 @@ def _check_finite(numbers: dict[str, float], step: int, batch: Batch, names: Seq
     if bad:
         losses = [name for name in bad if not name.endswith("gradient_norm")]
         what = f"loss {', '.join(losses)}" if losses else ", ".join(bad)
-        people = ", ".join(sorted({names[label] for label in processes.all_gather(batch.label.tolist())}))
+        people = ", ".join(sorted({names[label] for label in distributed.all_gather(batch.label.tolist())}))
         raise UserError(
             f"step {step}: {what} is not finite, on clips {people}; "
             "lower the learning rate (meta.resume goes on from the last checkpoint with it), or try another seed"
@@ -160,5 +164,5 @@ def _check_finite(numbers: dict[str, float], step: int, batch: Batch, names: Seq
 
 
 def _say(line: str) -> None:
-    if processes.is_main():
+    if distributed.is_main():
         print(line, flush=True)

@@ -9,9 +9,9 @@ from torch.nn import functional
 from reenact.models.mobilefacenet import MobileFaceNet, load_mobilefacenet, recognition_loss
 from reenact.models.vgg import PerceptualNetwork, perceptual_loss
 from reenact.models.vgg_weights import perceptual_network
-from reenact.runtime import processes
 from reenact.runtime.errors import UserError
 from reenact.settings.training import TrainingSettings
+from reenact.training import distributed
 from reenact.training.landmark_network import LandmarkNetwork, landmark_distance
 
 # Crops are 1.8 times as wide as the face box; its share is what the face network sees.
@@ -46,7 +46,9 @@ def published_dice(matte: Tensor, target: Tensor) -> Tensor:
 
 def _sums(matte: Tensor, target: Tensor) -> Tensor:
     """Sums of the product and of both squares, over the samples of all processes: 3."""
-    return processes.total(torch.stack([(matte * target).sum(), matte.square().sum(), target.square().sum()]))
+    return distributed.all_reduce_sum(
+        torch.stack([(matte * target).sum(), matte.square().sum(), target.square().sum()])
+    )
 
 
 def face_region(images: Tensor) -> Tensor:
@@ -109,7 +111,7 @@ class ImageLosses(nn.Module):
         if self._weights.pixel:
             terms["pixel"] = functional.l1_loss(output, target)
         if self._weights.eyes_mouth and emphasis is not None:
-            terms["eyes_mouth"] = ((output - target).abs() * emphasis).mean() / processes.mean(
+            terms["eyes_mouth"] = ((output - target).abs() * emphasis).mean() / distributed.all_reduce_mean(
                 emphasis.mean()
             ).clamp_min(1e-3)
         if self.landmarks is not None:

@@ -1,25 +1,25 @@
-"""Batch norm and dropout over the samples of all processes (`reenact.data.sharing`)."""
+"""Batch norm and dropout over the samples of all processes (`reenact.data.rank_batch`)."""
 
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
-from reenact.runtime import processes
+from reenact.training import distributed
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
     """Batch norm over the samples of all processes. (torch's SyncBatchNorm wants GPUs.)"""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or processes.count() == 1:
+        if not self.training or distributed.world_size() == 1:
             return super().forward(x)
         # In float32, and about the running mean: E[x^2] - E[x]^2 would cancel.
         wide, shift = x if x.dtype == torch.float64 else x.float(), self.running_mean
         variance, mean = torch.var_mean(wide, (0, 2, 3), correction=0)
-        mean, square = processes.mean(torch.stack([mean, variance + (mean - shift).square()]))
+        mean, square = distributed.all_reduce_mean(torch.stack([mean, variance + (mean - shift).square()]))
         variance = square - (mean - shift).square()
-        self._follow(mean.detach(), variance.detach(), processes.count() * prod(x.shape) / x.shape[1])
+        self._follow(mean.detach(), variance.detach(), distributed.world_size() * prod(x.shape) / x.shape[1])
         scale = self.weight * (variance + self.eps).rsqrt()
         offset = self.bias - mean * scale
         return (wide * scale[:, None, None] + offset[:, None, None]).to(x.dtype)
@@ -38,8 +38,8 @@ class SharedDropout(nn.Dropout):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.p:
             return x
-        mask = torch.rand(processes.count() * len(x), *x.shape[1:], device=x.device) >= self.p
-        return x * mask.chunk(processes.count())[processes.rank()] / (1 - self.p)
+        mask = torch.rand(distributed.world_size() * len(x), *x.shape[1:], device=x.device) >= self.p
+        return x * mask.chunk(distributed.world_size())[distributed.rank()] / (1 - self.p)
 
 
 def share_layers(net: nn.Module) -> None:

@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from reenact.data.samples import Person
 from reenact.models.reenactor import Reenactor
-from reenact.runtime import processes
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
 from reenact.settings.meta import MetaSettings
+from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
 from reenact.training.landmark_network import LandmarkNetwork
 from reenact.training.learner import Learner
@@ -41,10 +41,10 @@ def landmark_network(
     )
     if not settings.losses.landmarks:
         return None
-    if isinstance(taught, LandmarkNetwork) and processes.is_main():
+    if isinstance(taught, LandmarkNetwork) and distributed.is_main():
         with atomic_write(kept) as temporary:
             save_file(taught.state_dict(), temporary)
-    processes.wait()
+    distributed.barrier()
     network = LandmarkNetwork(copy.deepcopy(net.pose_encoder))
     try:
         network.load_state_dict(load_file(kept))
@@ -71,13 +71,13 @@ def start_from(learner: Learner, folder: Path) -> None:
         names = [name for name, _ in learner.discriminator.named_parameters()]
         state["optimizers"][1]["state"].pop(names.index(LABEL_ROWS), None)
     _load(learner, state | {"step": 0, "seconds": 0.0}, folder, "meta.start")
-    if processes.is_main():
+    if distributed.is_main():
         print(f"meta: starting from step {step} of {folder}; label rows {'kept' if kept else 'begin anew'}", flush=True)
 
 
 def take_landmarks(folder: Path, run: RunFolder) -> None:
     """Copy the landmark network of a run that another is to take the place of, if it has one."""
-    if (folder / LANDMARKS).is_file() and processes.is_main():
+    if (folder / LANDMARKS).is_file() and distributed.is_main():
         with atomic_write(run.path / LANDMARKS) as temporary:
             shutil.copyfile(folder / LANDMARKS, temporary)
 
@@ -109,7 +109,7 @@ def resume_from(learner: Learner, folder: Path, run: RunFolder, about: dict[str,
             f"meta.resume: {str(folder)!r} cannot go on with other {'; '.join(changes)}. meta.start takes over what fits"
         )
     _load(learner, state, folder, "meta.resume")
-    if processes.is_main():
+    if distributed.is_main():
         run.copy_stats(RunFolder(folder), step)
         print(f"meta: going on from step {step} of {folder}", flush=True)
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from reenact.data.samples import Batch
 from reenact.models.discriminator import Discriminator, feature_distance
-from reenact.runtime import processes
+from reenact.training import distributed
 from reenact.training.learner import Learner
 from reenact.training.losses import ImageLosses, hinge_discriminator, hinge_generator
 
@@ -101,7 +101,7 @@ def find_gradients(learner: Learner, pieces: Sequence[Batch], image_losses: Imag
             terms["discriminator"] = judge_loss
         for name, value in terms.items():
             found.setdefault(name, []).append(value.detach())
-    losses = processes.mean(torch.stack([torch.stack(values).mean() for values in found.values()]))
+    losses = distributed.all_reduce_mean(torch.stack([torch.stack(values).mean() for values in found.values()]))
     norms = learner.share_gradients()
     numbers = torch.cat([losses, torch.stack(list(norms.values()))]).tolist()  # one wait for the device
     return dict(zip([*found, *norms], numbers))

@@ -57,7 +57,7 @@ dist.destroy_process_group()
 SHARED = """
 import sys
 from reenact.runtime.cli import run
-from reenact.runtime.processes import launch
+from reenact.runtime.torchrun import launch
 def main():
     if not launch(2):
         import worker

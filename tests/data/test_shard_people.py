@@ -13,8 +13,8 @@ from people import COLOURS, disc
 from reenact.data.samples import PeopleInMemory, Person, sample
 from reenact.data.shard_file import Pictures, ShardWriter
 from reenact.data.shard_people import ShardPeople
+from reenact.monitoring.previews import spread_frames
 from reenact.runtime.errors import UserError
-from reenact.training.previews import spread_frames
 
 MARKS = np.random.default_rng(0).random((6, 68, 2)).astype(np.float16).astype(np.float32)
 

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from person_clips import swaying, write_person
 
+from reenact.monitoring.previews import write_grid
 from reenact.rendering.encode import write_video
 from reenact.settings.report import ReportSettings
 from reenact.settings.select import SelectSettings
 from reenact.stages.report import _lost, _matted, build_report
 from reenact.stages.score import COLUMNS
 from reenact.stages.select import select_model
-from reenact.training.previews import write_grid
 
 CONFIG = {
     "device": "cpu",

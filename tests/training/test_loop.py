@@ -13,8 +13,8 @@ from people import write_person
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from reenact.data.prefetch import Prefetch
+from reenact.data.rank_batch import rank_batch
 from reenact.data.samples import PeopleInMemory, load_person, sample
-from reenact.data.sharing import own_share
 from reenact.models.architecture import Architecture
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.runtime.errors import InterruptedRun, UserError
@@ -71,12 +71,12 @@ def run_steps(people, learner, folder, steps, settings=SETTINGS, change=lambda s
             step=step,
             batch_size=settings.batch_size,
             identity_frames=1,
-            part=share.numbers,
+            part=share.indices,
         )
         return change(step, batch)
 
     names = ["red", "blue"]
-    share = own_share(settings.batch_size, settings.accumulate)
+    share = rank_batch(settings.batch_size, settings.accumulate)
     with Prefetch(draw, threads=loaders, last=steps) as batches:
         train(
             learner,

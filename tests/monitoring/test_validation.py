@@ -9,9 +9,7 @@ from reenact.evaluation.measure import Sequence
 from reenact.evaluation.perceptual import RandomVgg
 from reenact.models.architecture import PRESETS
 from reenact.models.reenactor import Reenactor, build_discriminator
-from reenact.settings.meta import MetaSettings
-from reenact.training.learner import Learner, evaluating
-from reenact.training.validation import (
+from reenact.monitoring.validation import (
     CROSS,
     OTHER_VIDEO,
     SELF,
@@ -20,6 +18,8 @@ from reenact.training.validation import (
     make_pairs,
     pose_response,
 )
+from reenact.settings.meta import MetaSettings
+from reenact.training.learner import Learner, evaluating
 
 
 def person(name, identity="", frames=12, colour=0):

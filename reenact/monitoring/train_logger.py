@@ -11,8 +11,8 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from reenact.runtime import processes
 from reenact.runtime.errors import UserError
+from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
 
 TENSORBOARD = "tensorboard"
@@ -33,15 +33,15 @@ class TrainLogger:
         self._waiting: dict[str, list[float]] = defaultdict(list)
         self._writer: SummaryWriter | None = None
         patience = 5 if sys.stderr.isatty() else 30  # a status line is a line of the log file there
-        silent = not processes.is_main() or first > last
+        silent = not distributed.is_main() or first > last
         self._bar = tqdm(
             desc=title, initial=first - 1, total=last, mininterval=patience, maxinterval=patience, disable=silent
         )
 
     def __enter__(self) -> "TrainLogger":
-        if processes.is_main():
+        if distributed.is_main():
             self._run.start(self._first - 1)
-        if processes.is_main() and self._first <= self._last:
+        if distributed.is_main() and self._first <= self._last:
             self._writer = SummaryWriter(str(self._run.path / TENSORBOARD), purge_step=self._first, flush_secs=30)
         return self
 

@@ -11,14 +11,14 @@ from people import write_person
 from torch import multiprocessing, nn
 
 from reenact.data.augment import Augmentation
+from reenact.data.rank_batch import RankBatch, rank_batch
 from reenact.data.samples import PeopleInMemory, load_person, sample
-from reenact.data.sharing import Share, own_share
 from reenact.models.architecture import Architecture
 from reenact.models.reenactor import Reenactor, build_discriminator
-from reenact.runtime import processes
 from reenact.runtime.errors import UserError
 from reenact.settings.meta import MetaSettings
 from reenact.settings.training import AugmentSettings, LossWeights
+from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import Learner
 from reenact.training.loop import train
@@ -60,11 +60,11 @@ def train_here(folder, run, steps, pieces=1):
     people = PeopleInMemory([replace(clip, landmarks=landmarks) for clip in clips])
     torch.manual_seed(0)
     learner = Learner(Reenactor(NARROW), build_discriminator(NARROW, 2), SETTINGS)
-    share = own_share(SETTINGS.batch_size, pieces)
+    share = rank_batch(SETTINGS.batch_size, pieces, distributed.rank(), distributed.world_size())
 
     def batches(step):
         batch = sample(
-            people, seed=1, step=step, batch_size=8, identity_frames=2, mirror=0.5, emphasis=True, part=share.numbers
+            people, seed=1, step=step, batch_size=8, identity_frames=2, mirror=0.5, emphasis=True, part=share.indices
         )
         return replace(batch.to(torch.float64), label=batch.label)
 
@@ -82,8 +82,8 @@ def worker(rank, port, folder, run, steps, pieces):
         "MASTER_ADDR": "localhost",
         "MASTER_PORT": str(port),
     }
-    with processes.init_distributed("cpu") as place:
-        assert place.type == "cpu" and processes.count() == 2 and processes.rank() == rank
+    with distributed.init_distributed("cpu") as place:
+        assert place.type == "cpu" and distributed.world_size() == 2 and distributed.rank() == rank
         train_here(folder, run, steps, pieces)
 
 
@@ -162,20 +162,19 @@ def test_augmentation_belongs_to_samples(room):
     whole = augment(batch)
     torch.manual_seed(3)
     last = batch.split(2)[1]
-    half = augment(last, Share([2, 3], 4))
+    half = augment(last, RankBatch([2, 3], 4))
     for name in ("driver", "target", "matte", "identity_frames", "emphasis"):
         torch.testing.assert_close(getattr(half, name), getattr(whole, name)[2:], rtol=0, atol=1e-6)
     assert not torch.equal(half.driver, last.driver)
 
 
-def test_shares_are_equal_or_refused(monkeypatch):
-    monkeypatch.setattr(processes, "count", lambda: 2)
-    monkeypatch.setattr(processes, "rank", lambda: 1)
-    assert own_share(8, 2).numbers == [2, 3, 6, 7]
+def test_ranks_get_equal_parts_or_are_refused():
+    assert rank_batch(8, 2, rank=1, world_size=2).indices == [2, 3, 6, 7]
     with pytest.raises(
-        UserError, match=r"meta\.batch_size: 6 samples cannot be shared by 2 processes in 2 pieces; a multiple of 4 can"
+        UserError,
+        match=r"meta\.batch_size: 6 samples cannot be divided among 2 processes with 2 micro-batches each; a multiple of 4 can",
     ):
-        own_share(6, 2)
+        rank_batch(6, 2, rank=1, world_size=2)
 
 
 def test_alone_shared_layers_are_torchs():
@@ -196,6 +195,6 @@ def test_a_machine_without_gpus_is_named(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with (
         pytest.raises(UserError, match=r"device: 'cuda:1'; with several processes allowed: auto, cpu, cuda"),
-        processes.init_distributed("cuda:1"),
+        distributed.init_distributed("cuda:1"),
     ):
         pass

@@ -21,9 +21,9 @@ from reenact.evaluation.measure import Measurer
 from reenact.evaluation.measure import Sequence as Measured
 from reenact.evaluation.perceptual import perceptual_error
 from reenact.models.reenactor import Reenactor
+from reenact.monitoring.previews import grid, masked_frames
 from reenact.training.learner import Learner, evaluating
 from reenact.training.loop import ValidationResult
-from reenact.training.previews import grid, masked_frames
 
 SELF, OTHER_VIDEO, CROSS = "self", "other_video", "cross_identity"
 """Who drives: the person's own clip (which is then the truth), another clip of the same person, or somebody else."""
