@@ -1,36 +1,24 @@
 """Show what augmentation does to training samples: a picture with a row for each."""
 
-from pathlib import Path
+from typing import Any
 
-from reenact.runtime.cli import StageParser, run
+import click
+
+from reenact.runtime.cli import FILE, command, run
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
 
 
-def main() -> None:
-    parser = StageParser(__doc__, MetaSettings, ModelSettings)
-    parser.add_argument("--crops", type=Path, nargs="*", default=[], help="clip files of stage crop")
-    parser.add_argument(
-        "--mattes", type=Path, nargs="*", default=[], help="clip files of stage segment, in the same order"
-    )
-    parser.add_argument(
-        "--shard-files", type=Path, nargs="*", default=[], help="files of stage shard, in place of clip files"
-    )
-    parser.add_argument("--sheet", type=Path, required=True, help="picture to write (.png)")
-    parser.add_argument("--samples", type=int, default=8, help="rows (default: 8)")
-    arguments, (settings, model_settings) = parser.parse()
-
+@command(__doc__, MetaSettings, ModelSettings)
+@click.option("--crops", type=FILE, multiple=True, help="Clip files of stage crop.")
+@click.option("--mattes", type=FILE, multiple=True, help="Clip files of stage segment, in the same order.")
+@click.option("--shard-files", "shards", type=FILE, multiple=True, help="Files of stage shard, in place of clip files.")
+@click.option("--sheet", type=FILE, required=True, help="Picture to write (.png).")
+@click.option("--samples", type=int, default=8, show_default=True, help="Rows.")
+def main(settings: MetaSettings, model: ModelSettings, **arguments: Any) -> None:
     from reenact.tools.augment_sheet import draw_augment_sheet
 
-    draw_augment_sheet(
-        crops=arguments.crops,
-        mattes=arguments.mattes,
-        shards=arguments.shard_files,
-        sheet=arguments.sheet,
-        samples=arguments.samples,
-        size=model_settings.image_size,
-        settings=settings,
-    )
+    draw_augment_sheet(**arguments, size=model.image_size, settings=settings)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,22 @@
 """Make reenact/bundled/mini.safetensors of a trained meta-model: half precision, with its clips' sources and licences."""
 
-from pathlib import Path
+from typing import Any
 
-from reenact.runtime.cli import StageParser, run
+import click
+
+from reenact.runtime.cli import FILE, command, run
 
 
-def main() -> None:
-    parser = StageParser(__doc__)
-    parser.add_argument(
-        "--model", type=Path, required=True, help="meta-model of stage meta, or the bundled one, to add scores to"
-    )
-    parser.add_argument("--clips", type=Path, required=True, help="table of clips: id, person, source, licence (.csv)")
-    parser.add_argument("--scores", type=Path, help="scores.csv of benchmarks/bundled.py, of the same weights")
-    arguments, _ = parser.parse()
-
+@command(__doc__)
+@click.option(
+    "--model", type=FILE, required=True, help="Meta-model of stage meta, or the bundled one, to add scores to."
+)
+@click.option("--clips", type=FILE, required=True, help="Table of clips: id, person, source, licence (.csv).")
+@click.option("--scores", type=FILE, help="scores.csv of benchmarks/bundled.py, of the same weights.")
+def main(**arguments: Any) -> None:
     from reenact.tools.bundle_model import bundle_model
 
-    bundle_model(model=arguments.model, clips=arguments.clips, scores=arguments.scores)
+    bundle_model(**arguments)
 
 
 if __name__ == "__main__":

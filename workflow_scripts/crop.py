@@ -1,29 +1,22 @@
 """Crop the tracked face of one clip to a square."""
 
-from pathlib import Path
+from typing import Any
 
-from reenact.runtime.cli import StageParser, run
+import click
+
+from reenact.runtime.cli import FILE, command, device_options, run
 from reenact.settings.crop import CropSettings
 
 
-def main() -> None:
-    parser = StageParser(__doc__, CropSettings)
-    parser.add_argument("--media", type=Path, required=True, help="video, image, folder of images, or folder of crops")
-    parser.add_argument("--frames", type=Path, required=True, help="frame table of stage decode")
-    parser.add_argument("--crops", type=Path, required=True, help="clip file to write")
-    parser.add_device_arguments()
-    arguments, (settings,) = parser.parse()
-
+@command(__doc__, CropSettings)
+@click.option("--media", type=FILE, required=True, help="Video, image, folder of images, or folder of crops.")
+@click.option("--frames", type=FILE, required=True, help="Frame table of stage decode.")
+@click.option("--crops", type=FILE, required=True, help="Clip file to write.")
+@device_options
+def main(settings: CropSettings, **arguments: Any) -> None:
     from reenact.stages.crop import crop_clip
 
-    crop_clip(
-        media=arguments.media,
-        frames=arguments.frames,
-        crops=arguments.crops,
-        settings=settings,
-        device=arguments.device,
-        threads=arguments.threads,
-    )
+    crop_clip(**arguments, settings=settings)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
 """Write a model's pose encoder and generator as one ONNX graph, and check it against PyTorch."""
 
-from pathlib import Path
+from typing import Any
 
-from reenact.runtime.cli import StageParser, run
+import click
+
+from reenact.runtime.cli import FILE, command, run
 
 
-def main() -> None:
-    parser = StageParser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="an avatar or a meta-model (.safetensors)")
-    parser.add_argument("--onnx", type=Path, required=True, help="file to write (.onnx)")
-    arguments, _ = parser.parse()
-
+@command(__doc__)
+@click.option("--model", type=FILE, required=True, help="An avatar or a meta-model (.safetensors).")
+@click.option("--onnx", type=FILE, required=True, help="File to write (.onnx).")
+def main(**arguments: Any) -> None:
     from reenact.tools.onnx_export import export_onnx
 
-    export_onnx(model=arguments.model, onnx=arguments.onnx)
+    export_onnx(**arguments)
 
 
 if __name__ == "__main__":

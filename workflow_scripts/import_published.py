@@ -1,30 +1,29 @@
 """Turn a checkpoint of the authors' code (.pth), meta-model or fine-tuned avatar, into a model file."""
 
-from pathlib import Path
+from typing import Any
 
-from reenact.runtime.cli import StageParser, run
+import click
+
+from reenact.runtime.cli import FILE, command, run
 
 
-def main() -> None:
-    parser = StageParser(__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="the authors' file (.pth)")
-    parser.add_argument("--model", type=Path, required=True, help="model file to write (.safetensors)")
-    parser.add_argument(
-        "--checkpoint-out", type=Path, help="folder for everything that training needs to go on (default: not written)"
-    )
-    parser.add_argument(
-        "--weights", choices=["average", "raw"], default="average", help="weights for the model (default: average)"
-    )
-    arguments, _ = parser.parse()
-
+@command(__doc__)
+@click.option("--checkpoint", type=FILE, required=True, help="The authors' file (.pth).")
+@click.option("--model", type=FILE, required=True, help="Model file to write (.safetensors).")
+@click.option(
+    "--checkpoint-out", type=FILE, help="Folder for everything that training needs to go on; not written by default."
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["average", "raw"]),
+    default="average",
+    show_default=True,
+    help="Weights for the model.",
+)
+def main(**arguments: Any) -> None:
     from reenact.stages.import_published import import_published
 
-    import_published(
-        checkpoint=arguments.checkpoint,
-        model=arguments.model,
-        checkpoint_out=arguments.checkpoint_out,
-        weights=arguments.weights,
-    )
+    import_published(**arguments)
 
 
 if __name__ == "__main__":

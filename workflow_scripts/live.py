@@ -1,35 +1,24 @@
 """Let a camera, or a video in its place, drive an avatar in a window or a virtual camera; latency is measured."""
 
-from pathlib import Path
+from typing import Any
 
-from reenact.runtime.cli import StageParser, run
+import click
+
+from reenact.runtime.cli import FILE, command, device_options, run
 from reenact.settings.live import LiveSettings
 
 
-def main() -> None:
-    parser = StageParser(__doc__, LiveSettings)
-    parser.add_argument("--model", type=Path, required=True, help="the avatar, or a meta-model (.safetensors)")
-    parser.add_argument("--identity-crops", type=Path, help="crops of the person that a meta-model becomes")
-    parser.add_argument("--source", default="0", help="number of a camera, or a video that stands for one (default: 0)")
-    parser.add_argument(
-        "--output", default="window", help="window, virtual-camera, or the path of an mp4 (default: window)"
-    )
-    parser.add_argument("--seconds", type=float, help="stop after this long (default: when you quit)")
-    parser.add_device_arguments()
-    arguments, (settings,) = parser.parse()
-
+@command(__doc__, LiveSettings)
+@click.option("--model", type=FILE, required=True, help="The avatar, or a meta-model (.safetensors).")
+@click.option("--identity-crops", type=FILE, help="Crops of the person that a meta-model becomes.")
+@click.option("--source", default="0", show_default=True, help="Number of a camera, or a video that stands for one.")
+@click.option("--output", default="window", show_default=True, help="window, virtual-camera, or the path of an mp4.")
+@click.option("--seconds", type=float, help="Stop after this long; by default when you quit.")
+@device_options
+def main(settings: LiveSettings, **arguments: Any) -> None:
     from reenact.tools.live import run_live
 
-    run_live(
-        model=arguments.model,
-        identity_crops=arguments.identity_crops,
-        source=arguments.source,
-        output=arguments.output,
-        seconds=arguments.seconds,
-        device=arguments.device,
-        threads=arguments.threads,
-        settings=settings,
-    )
+    run_live(**arguments, settings=settings)
 
 
 if __name__ == "__main__":

@@ -1,47 +1,39 @@
 """Morph between two poses of an avatar (--from-frame, --to-frame), or between two people (--to-model, or a meta-model)."""
 
 from pathlib import Path
+from typing import Any
 
-from reenact.runtime.cli import StageParser, run
+import click
+
+from reenact.runtime.cli import FILE, command, device_options, run
 from reenact.settings.render import RenderSettings
 
 
-def main() -> None:
-    parser = StageParser(__doc__, RenderSettings)
-    parser.add_argument("--model", type=Path, required=True, help="the avatar, or a meta-model (.safetensors)")
-    parser.add_argument("--to-model", type=Path, help="the avatar that it becomes, of the same meta-model")
-    parser.add_argument("--identity-crops", type=Path, help="crops of the person that a meta-model shows first")
-    parser.add_argument("--to-identity-crops", type=Path, help="crops of the person that it shows last")
-    parser.add_argument("--driver-crops", type=Path, required=True, help="crops of the driver")
-    parser.add_argument("--from-frame", type=int, help="number of the driver's frame with the first pose")
-    parser.add_argument("--to-frame", type=int, help="number of the driver's frame with the second pose")
-    parser.add_argument("--seconds", type=float, default=4.0, help="there and back, for two poses (default: 4)")
-    parser.add_argument("--video", type=Path, required=True, help="mp4 to write")
-    parser.add_device_arguments()
-    arguments, (settings,) = parser.parse()
-
+@command(__doc__, RenderSettings)
+@click.option("--model", type=FILE, required=True, help="The avatar, or a meta-model (.safetensors).")
+@click.option("--to-model", type=FILE, help="The avatar that it becomes, of the same meta-model.")
+@click.option("--identity-crops", type=FILE, help="Crops of the person that a meta-model shows first.")
+@click.option("--to-identity-crops", type=FILE, help="Crops of the person that it shows last.")
+@click.option("--driver-crops", type=FILE, required=True, help="Crops of the driver.")
+@click.option("--from-frame", type=int, help="Number of the driver's frame with the first pose.")
+@click.option("--to-frame", type=int, help="Number of the driver's frame with the second pose.")
+@click.option("--seconds", type=float, default=4.0, show_default=True, help="There and back, for two poses.")
+@click.option("--video", type=FILE, required=True, help="mp4 to write.")
+@device_options
+def main(
+    settings: RenderSettings, *, model: Path, from_frame: int | None, to_frame: int | None, **arguments: Any
+) -> None:
+    """Read the command line and morph."""
     from reenact.tools.morph import Person, morph_people, morph_poses
 
-    common = dict(
-        driver_crops=arguments.driver_crops,
-        video=arguments.video,
-        device=arguments.device,
-        threads=arguments.threads,
-        settings=settings,
-    )
-    if arguments.from_frame is not None and arguments.to_frame is not None:
-        morph_poses(
-            **common,
-            model=arguments.model,
-            frames=(arguments.from_frame, arguments.to_frame),
-            seconds=arguments.seconds,
-        )
+    others = {name: arguments.pop(name) for name in ("seconds", "to_model", "identity_crops", "to_identity_crops")}
+    if from_frame is not None and to_frame is not None:
+        frames = (from_frame, to_frame)
+        morph_poses(**arguments, settings=settings, model=model, frames=frames, seconds=others["seconds"])
     else:
-        morph_people(
-            **common,
-            start=Person(arguments.model, arguments.identity_crops),
-            end=Person(arguments.to_model or arguments.model, arguments.to_identity_crops),
-        )
+        start = Person(model, others["identity_crops"])
+        end = Person(others["to_model"] or model, others["to_identity_crops"])
+        morph_people(**arguments, settings=settings, start=start, end=end)
 
 
 if __name__ == "__main__":

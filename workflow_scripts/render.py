@@ -1,39 +1,31 @@
 """Render one avatar following one driver: videos, pictures with alpha, on a background, in the driver's frame."""
 
 from pathlib import Path
+from typing import Any
 
-from reenact.runtime.cli import StageParser, run
+import click
+
+from reenact.runtime.cli import FILE, command, device_options, run
 from reenact.settings.render import RenderSettings
 
 
-def main() -> None:
-    parser = StageParser(__doc__, RenderSettings)
-    parser.add_argument("--model", type=Path, required=True, help="the avatar, or a meta-model (.safetensors)")
-    parser.add_argument(
-        "--identity-crops", type=Path, help="crops of the person: shown side by side; who a meta-model becomes"
-    )
-    parser.add_argument("--driver-crops", type=Path, required=True, help="crops of the driver")
-    parser.add_argument("--driver-media", type=Path, required=True, help="the driver's file, for its sound and frames")
-    parser.add_argument(
-        "--driver-source", type=Path, required=True, help="source.json of the driver, from stage decode"
-    )
-    parser.add_argument(
-        "--stem", type=Path, required=True, help="path of the outputs without suffix: STEM.mp4, STEM.alpha.mov, ..."
-    )
-    parser.add_device_arguments()
-    arguments, (settings,) = parser.parse()
-
+@command(__doc__, RenderSettings)
+@click.option("--model", type=FILE, required=True, help="The avatar, or a meta-model (.safetensors).")
+@click.option("--identity-crops", type=FILE, help="Crops of the person: shown side by side; who a meta-model becomes.")
+@click.option("--driver-crops", type=FILE, required=True, help="Crops of the driver.")
+@click.option("--driver-media", type=FILE, required=True, help="The driver's file, for its sound and frames.")
+@click.option("--driver-source", type=FILE, required=True, help="source.json of the driver, from stage decode.")
+@click.option(
+    "--stem", type=FILE, required=True, help="Path of the outputs without suffix: STEM.mp4, STEM.alpha.mov, ..."
+)
+@device_options
+def main(
+    settings: RenderSettings, *, driver_crops: Path, driver_media: Path, driver_source: Path, **arguments: Any
+) -> None:
     from reenact.stages.render import DriverFiles, render_pair
 
-    render_pair(
-        model=arguments.model,
-        identity_crops=arguments.identity_crops,
-        driver=DriverFiles(arguments.driver_crops, arguments.driver_media, arguments.driver_source),
-        stem=arguments.stem,
-        device=arguments.device,
-        threads=arguments.threads,
-        settings=settings,
-    )
+    driver = DriverFiles(driver_crops, driver_media, driver_source)
+    render_pair(**arguments, driver=driver, settings=settings)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,22 @@
 """Write one self-contained HTML page about everything that was made."""
 
-from pathlib import Path
+from typing import Any
 
-from reenact.runtime.cli import StageParser, run
+import click
+
+from reenact.runtime.cli import FILE, command, run
 from reenact.settings.report import ReportSettings
 
 
-def main() -> None:
-    parser = StageParser(__doc__, ReportSettings)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="results folder (default: results)")
-    parser.add_argument(
-        "--inputs", type=Path, nargs="+", required=True, help="files and folders under it that the page shows"
-    )
-    parser.add_argument("--config", required=True, help="the settings that made them: YAML or JSON text")
-    parser.add_argument("--page", type=Path, required=True, help="HTML file to write")
-    arguments, (settings,) = parser.parse()
-
+@command(__doc__, ReportSettings)
+@click.option("--results", type=FILE, default="results", show_default=True, help="Results folder.")
+@click.option("--inputs", type=FILE, multiple=True, required=True, help="Files and folders in it that the page shows.")
+@click.option("--config", required=True, help="The settings that made them: YAML or JSON text.")
+@click.option("--page", type=FILE, required=True, help="HTML file to write.")
+def main(settings: ReportSettings, **arguments: Any) -> None:
     from reenact.stages.report import build_report
 
-    build_report(
-        results=arguments.results,
-        inputs=arguments.inputs,
-        config=arguments.config,
-        page=arguments.page,
-        settings=settings,
-    )
+    build_report(**arguments, settings=settings)
 
 
 if __name__ == "__main__":

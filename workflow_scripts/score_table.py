@@ -4,38 +4,26 @@ The table is a CSV with the columns model, identity_crops, identity_mattes, driv
 to the table). A run that was killed goes on with the same command.
 """
 
-from pathlib import Path
+from typing import Any
 
-from reenact.runtime.cli import StageParser, run
+import click
+
+from reenact.runtime.cli import FILE, command, device_options, run
 from reenact.settings.score import ScoreSettings
 
 
-def main() -> None:
-    parser = StageParser(__doc__, ScoreSettings)
-    parser.add_argument("--table", type=Path, required=True, help="CSV of avatars and drivers")
-    parser.add_argument(
-        "--scores", type=Path, required=True, help="CSV to write: a row for every avatar, driver and protocol"
-    )
-    parser.add_argument("--summary", type=Path, required=True, help="CSV to write: mean and spread over avatars")
-    parser.add_argument("--frames", type=int, help="most frames of each protocol (default: as many as published)")
-    parser.add_argument("--batch-size", type=int, default=8, help="frames rendered at once (default: 8)")
-    parser.add_argument(
-        "--baselines", action="store_true", help="measure the mean image and the driver's own frames too"
-    )
-    parser.add_device_arguments()
-    arguments, (settings,) = parser.parse()
+@command(__doc__, ScoreSettings)
+@click.option("--table", type=FILE, required=True, help="CSV of avatars and drivers.")
+@click.option("--scores", type=FILE, required=True, help="CSV to write: a row for every avatar, driver and protocol.")
+@click.option("--summary", type=FILE, required=True, help="CSV to write: mean and spread over avatars.")
+@click.option("--frames", type=int, default=32, show_default=True, help="Most frames of each protocol; published: 32.")
+@click.option("--batch-size", type=int, default=8, show_default=True, help="Frames rendered at once.")
+@click.option("--baselines", is_flag=True, help="Measure the mean image and the driver's own frames too.")
+@device_options
+def main(settings: ScoreSettings, *, frames: int, batch_size: int, baselines: bool, **arguments: Any) -> None:
+    from reenact.tools.score_table import Plan, score_table
 
-    from reenact.tools.score_table import FRAMES, Plan, score_table
-
-    score_table(
-        table=arguments.table,
-        scores=arguments.scores,
-        summary=arguments.summary,
-        device=arguments.device,
-        threads=arguments.threads,
-        plan=Plan(arguments.frames or FRAMES, arguments.batch_size, arguments.baselines),
-        settings=settings,
-    )
+    score_table(**arguments, plan=Plan(frames, batch_size, baselines), settings=settings)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,21 @@
 """Make the mattes of one clip: how much of each pixel of its crops belongs to the person."""
 
-from pathlib import Path
+from typing import Any
 
-from reenact.runtime.cli import StageParser, run
+import click
+
+from reenact.runtime.cli import FILE, command, device_options, run
 from reenact.settings.segment import SegmentSettings
 
 
-def main() -> None:
-    parser = StageParser(__doc__, SegmentSettings)
-    parser.add_argument("--crops", type=Path, required=True, help="clip file of stage crop")
-    parser.add_argument("--mattes", type=Path, required=True, help="clip file to write")
-    parser.add_device_arguments()
-    arguments, (settings,) = parser.parse()
-
+@command(__doc__, SegmentSettings)
+@click.option("--crops", type=FILE, required=True, help="Clip file of stage crop.")
+@click.option("--mattes", type=FILE, required=True, help="Clip file to write.")
+@device_options
+def main(settings: SegmentSettings, **arguments: Any) -> None:
     from reenact.stages.segment import segment_clip
 
-    segment_clip(
-        crops=arguments.crops,
-        mattes=arguments.mattes,
-        settings=settings,
-        device=arguments.device,
-        threads=arguments.threads,
-    )
+    segment_clip(**arguments, settings=settings)
 
 
 if __name__ == "__main__":

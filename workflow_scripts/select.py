@@ -1,8 +1,10 @@
 """Choose the iteration of a sweep that becomes the avatar."""
 
-from pathlib import Path
+from typing import Any
 
-from reenact.runtime.cli import StageParser, run
+import click
+
+from reenact.runtime.cli import FILE, command, run
 from reenact.settings.select import SelectSettings
 
 
@@ -11,33 +13,26 @@ def iteration(text: str) -> int | str:
     return text if text == "auto" else int(text)
 
 
-def main() -> None:
-    parser = StageParser(__doc__, SelectSettings)
-    parser.add_argument("--scores", type=Path, required=True, help="CSV of stage score")
-    parser.add_argument("--frame-scores", type=Path, required=True, help="CSV of stage score, by frame")
-    parser.add_argument("--sweep", type=Path, required=True, help="folder of models of stage finetune")
-    parser.add_argument("--model", type=Path, required=True, help="chosen model to write")
-    parser.add_argument("--table", type=Path, required=True, help="CSV to write: both errors by iteration")
-    parser.add_argument("--plot", type=Path, required=True, help="PNG to write: the same as a plot")
-    parser.add_argument("--selected", type=Path, required=True, help="JSON to write: the choice and why")
-    parser.add_argument(
-        "--choose", type=iteration, default="auto", help="auto, or an iteration of the sweep (finetune.choose)"
-    )
-    arguments, (settings,) = parser.parse()
-
+@command(__doc__, SelectSettings)
+@click.option("--scores", type=FILE, required=True, help="CSV of stage score.")
+@click.option("--frame-scores", type=FILE, required=True, help="CSV of stage score, by frame.")
+@click.option("--sweep", type=FILE, required=True, help="Folder of models of stage finetune.")
+@click.option("--model", type=FILE, required=True, help="Chosen model to write.")
+@click.option("--table", type=FILE, required=True, help="CSV to write: both errors by iteration.")
+@click.option("--plot", type=FILE, required=True, help="PNG to write: the same as a plot.")
+@click.option("--selected", type=FILE, required=True, help="JSON to write: the choice and why.")
+@click.option(
+    "--choose",
+    "wanted",
+    type=iteration,
+    default="auto",
+    show_default=True,
+    help="auto, or an iteration of the sweep (finetune.choose).",
+)
+def main(settings: SelectSettings, **arguments: Any) -> None:
     from reenact.stages.select import select_model
 
-    select_model(
-        scores=arguments.scores,
-        frame_scores=arguments.frame_scores,
-        sweep=arguments.sweep,
-        model=arguments.model,
-        table=arguments.table,
-        plot=arguments.plot,
-        selected=arguments.selected,
-        wanted=arguments.choose,
-        settings=settings,
-    )
+    select_model(**arguments, settings=settings)
 
 
 if __name__ == "__main__":

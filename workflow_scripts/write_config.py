@@ -4,14 +4,14 @@ from pathlib import Path
 
 import yaml
 
-from reenact.runtime.cli import StageParser, run
+from reenact.runtime.cli import command, run
 from reenact.runtime.files import write_text
 from reenact.settings.files import config_text, schema_text
 from reenact.settings.workflow import load_config
 
 
+@command(__doc__)
 def main() -> None:
-    StageParser(__doc__).parse()
     path = Path("config.yaml")
     write_text(path, config_text(load_config(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))))
     write_text(Path("docs/config.schema.json"), schema_text())

@@ -1,14 +1,15 @@
-"""The command line of a stage: its files, and one flag for every setting of its section."""
+"""The command line of a stage: its files, and one flag for every setting of its sections. Built on click."""
 
-import argparse
+import copy
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import click
 import yaml
 
 from reenact.runtime.errors import CONTINUE_STATUS, NOTHING_SAVED, InterruptedRun, UserError
@@ -17,85 +18,152 @@ from reenact.settings.base import Section
 from reenact.settings.reading import read
 
 Values = dict[str, Any]
+Function = Callable[..., None]
+
+FILE = click.Path(path_type=Path)
+"""Type of an option that names a file or folder; whether it is there is the stage's business."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl+C, as shells have it."""
 
 
-class StageParser(argparse.ArgumentParser):
-    """Arguments of one stage. Settings resolve as: default < saved with a checkpoint < --settings < a flag of its own."""
+def nothing_saved(values: Values) -> dict[str, Values]:
+    """Of stages that go on from no other run."""
+    return {}
 
-    def __init__(self, description: str | None, *sections: type[Section]) -> None:
-        super().__init__(description=description, allow_abbrev=False)
-        self._sections = sections
+
+def command(
+    description: str | None, *sections: type[Section], saved: Callable[[Values], dict[str, Values]] = nothing_saved
+) -> Callable[[Function], "StageCommand"]:
+    """Make a function with click's options the command line of a stage.
+
+    The function is called with one settings object per section, in the order given, and its own options by name.
+    Settings resolve as: default < saved with a checkpoint < --settings < a flag of its own.
+
+    Args:
+        description: what `--help` begins with.
+        sections: the settings that the stage takes. Flags of the first have no prefix.
+        saved: what the file and flags say of the first section -> settings of a checkpoint that they name, by section.
+    """
+    return click.command(cls=StageCommand, help=description, sections=sections, saved=saved)
+
+
+def device_options(function: Function) -> Function:
+    """Where the networks run: --device and --threads."""
+    threads = click.option(
+        "--threads", type=int, default=0, show_default=True, help="CPU threads; 0 = as many as there are cores"
+    )
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps")(
+        threads(function)
+    )
+
+
+class StageCommand(click.Command):
+    """See `command`. Errors are raised, not printed: `run` does that."""
+
+    def __init__(
+        self,
+        *arguments: Any,
+        sections: tuple[type[Section], ...] = (),
+        saved: Callable[[Values], dict[str, Values]] = nothing_saved,
+        **options: Any,
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self.context_settings.setdefault("max_content_width", 120)
+        self._sections, self._saved = sections, saved
+        self._flags = {section: list(_flags(section, first=section is sections[0])) for section in sections}
         if sections:
-            self.add_argument(
-                "--print-settings",
-                action="store_true",
-                help="print every setting, its value and where that comes from, and stop",
-            )
-        for section in sections:
-            group = self.add_argument_group(f"settings of {section.section}", section.__doc__)
-            main = section is sections[0]
-            group.add_argument(
-                "--settings" if main else f"--{section.section}-settings",
-                dest=f"{section.section}/",
-                metavar="YAML",
-                default="{}",
-                help="settings as YAML text, or a file such as config.yaml, whose section is taken",
-            )
-            prefix = "" if main else f"{section.section}."
-            for name, description, default in _flat_fields(section):
-                text = f"{description} (default: {default})".replace("%", "%%")
-                flag = f"--{prefix}{name}".replace("_", "-")
-                group.add_argument(
-                    flag, dest=f"{section.section}/{name}", metavar="VALUE", default=argparse.SUPPRESS, help=text
-                )
+            text = "Print every setting, its value and where that comes from, and stop."
+            self.params.append(click.Option(["--print-settings"], is_flag=True, help=text))
+        self.params += [flag for flags in self._flags.values() for flag in flags]
 
-    def add_device_arguments(self) -> None:
-        """Where the networks run: --device and --threads."""
-        self.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-        self.add_argument(
-            "--threads", type=int, default=0, help="CPU threads; 0 = as many as there are cores (default: 0)"
-        )
+    def main(self, *arguments: Any, standalone_mode: bool = False, **extra: Any) -> Any:
+        return super().main(*arguments, standalone_mode=standalone_mode, **extra)
 
-    def parse(
-        self, arguments: Sequence[str] | None = None, saved: Callable[[Values], dict[str, Values]] = lambda values: {}
-    ) -> tuple[argparse.Namespace, list[Any]]:
-        """Parse a command line.
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        form = copy.copy(self)
+        if self._sections and "--print-settings" in args:  # needs no files
+            form.params = [copy.copy(parameter) for parameter in self.params]
+            for parameter in form.params:
+                parameter.required = False
+        return super(StageCommand, form).parse_args(ctx, list(_repeated(self.params, args)))
 
-        Args:
-            arguments: None = those of the process.
-            saved: what the file and flags say of the first section -> settings of a checkpoint that they name, by section.
-
-        Returns:
-            The arguments, and one settings object per section, in the order given.
-        """
-        arguments = sys.argv[1:] if arguments is None else arguments
-        if "--print-settings" in arguments:
-            for action in self._actions:
-                action.required = False
-        parsed = self.parse_args(arguments)
-        given = [self._given(section, vars(parsed)) for section in self._sections]
-        kept = saved(merged(*given[0].values())) if given else {}
-        layers = [
-            {"checkpoint": kept.get(section.section, {}), **sources} for section, sources in zip(self._sections, given)
-        ]
+    def invoke(self, ctx: click.Context) -> None:
+        layers = {section: self._given(section, ctx.params) for section in self._sections}
+        if layers:
+            kept = self._saved(merged(*layers[self._sections[0]].values()))
+            layers = {section: {"checkpoint": kept.get(section.section, {}), **layers[section]} for section in layers}
         settings = [
             read(section, merged(*sources.values()), f"the settings of {section.section}")
-            for section, sources in zip(self._sections, layers)
+            for section, sources in layers.items()
         ]
-        if given and parsed.print_settings:
-            for section, values, sources in zip(self._sections, settings, layers):
+        if ctx.params.pop("print_settings", False):
+            for (section, sources), values in zip(layers.items(), settings, strict=True):
                 print("\n".join(_described(section, values, sources)))
-            self.exit()
-        return parsed, settings
+            return
+        assert self.callback
+        ctx.invoke(self.callback, *settings, **ctx.params)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        settings = [flag for flags in self._flags.values() for flag in flags]
+        groups = {"Options": [parameter for parameter in self.get_params(ctx) if parameter not in settings]}
+        groups |= {f"Settings of {section.section}": list(flags) for section, flags in self._flags.items()}
+        for title, parameters in groups.items():
+            with formatter.section(title):
+                formatter.write_dl([row for parameter in parameters if (row := parameter.get_help_record(ctx))])
 
     def _given(self, section: type[Section], parsed: Values) -> dict[str, Values]:
-        """What --settings and the flags say of one section."""
+        """What --settings and the flags say of one section; taken out of `parsed`."""
         flags: Values = {}
-        for key, text in parsed.items():
-            owner, _, name = key.partition("/")
-            if owner == section.section and name:
-                flags = merged(flags, _nested(name, yaml.safe_load(text)))
-        return {"settings file": _load(parsed[f"{section.section}/"], section.section), "command line": flags}
+        for flag in self._flags[section]:
+            assert flag.name
+            text = parsed.pop(flag.name)
+            if flag.path and text is not None:
+                flags = merged(flags, _nested(flag.path, _value(flag.opts[0], text)))
+            elif text is not None:
+                file = _load(flag.opts[0], text, section.section)
+        return {"settings file": file, "command line": flags}
+
+
+class SettingFlag(click.Option):
+    """The flag of one setting.
+
+    Attributes:
+        path: the setting's keys, from the outermost; empty for a section's file.
+    """
+
+    def __init__(self, section: str, path: tuple[str, ...], flag: str, help_text: str, default: str | None) -> None:
+        super().__init__(
+            [flag, "__".join((section.replace(".", "_"), "settings", *path))],
+            metavar="VALUE" if path else "YAML",
+            default=default,
+            help=help_text,
+        )
+        self.path = path
+
+
+def _flags(section: type[Section], first: bool) -> Iterator[SettingFlag]:
+    """--settings, or --SECTION-settings, and a flag for every setting."""
+    text = "Settings as YAML text, or a file such as config.yaml, whose section is taken."
+    yield SettingFlag(section.section, (), "--settings" if first else f"--{section.section}-settings", text, "{}")
+    for path, description, default in _flat_fields(section):
+        name = ".".join(path if first else (section.section, *path))
+        text = f"{description} (default: {default})"
+        yield SettingFlag(section.section, path, f"--{name}".replace("_", "-"), text, None)
+
+
+def _repeated(parameters: list[click.Parameter], arguments: list[str]) -> Iterator[str]:
+    """`--crops a b` as click knows it, `--crops a --crops b`, so that shells' patterns can be given; `--crops` alone is none."""
+    many = {flag for parameter in parameters if getattr(parameter, "multiple", False) for flag in parameter.opts}
+    current = ""
+    for argument in arguments:
+        if argument.startswith("--"):
+            current = argument if argument in many else ""
+            if current:
+                continue
+        elif current:
+            yield current
+        yield argument
 
 
 def merged(*layers: Values) -> Values:
@@ -108,56 +176,57 @@ def merged(*layers: Values) -> Values:
     return result
 
 
-def _nested(name: str, value: Any) -> Values:
-    """a.b, 1 -> {a: {b: 1}}"""
-    for part in reversed(name.split(".")):
+def _nested(path: tuple[str, ...], value: Any) -> Values:
+    """(a, b), 1 -> {a: {b: 1}}"""
+    for part in reversed(path):
         value = {part: value}
     return value
 
 
 def _described(section: type[Section], settings: Section, sources: dict[str, Values]) -> Iterator[str]:
     """One line a setting: its value and where that comes from."""
-    for name, _, _ in _flat_fields(section):
-        origin = [source for source, values in sources.items() if _find(values, name.split("."))]
-        value = settings
-        for part in name.split("."):
+    for path, _, _ in _flat_fields(section):
+        origin = [source for source, values in sources.items() if _find(values, path)]
+        value: Any = settings
+        for part in path:
             value = getattr(value, part)
-        yield f"{section.section}.{name}: {json.dumps(value)}  ({origin[-1] if origin else 'default'})"
+        yield f"{section.section}.{'.'.join(path)}: {json.dumps(value)}  ({origin[-1] if origin else 'default'})"
 
 
-def _find(values: Any, path: list[str]) -> bool:
+def _find(values: Any, path: tuple[str, ...]) -> bool:
     """Whether nested settings say something at a path."""
     return not path or (isinstance(values, dict) and path[0] in values and _find(values[path[0]], path[1:]))
 
 
-def _flat_fields(section: type[Section], prefix: str = "") -> list[tuple[str, str, Any]]:
-    found = []
+def _flat_fields(section: type[Section], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    """Keys, description and default of every setting of a section, those of sections inside of it included."""
     for name, field in section.model_fields.items():
         default = field.get_default(call_default_factory=True)
         if isinstance(default, Section):
-            found += _flat_fields(type(default), f"{prefix}{name}.")
+            yield from _flat_fields(type(default), (*above, name))
         else:
-            found.append((prefix + name, field.description or "", default))
-    return found
+            yield (*above, name), field.description or "", default
 
 
-def _load(text: str, section: str) -> dict[str, Any]:
-    """Settings from YAML text or from a file, whose key `section` is taken where it has one."""
+def _value(flag: str, text: str) -> Any:
+    """The value of a flag, which is written as in YAML."""
     try:
-        values = yaml.safe_load(
-            Path(text).read_text(encoding="utf-8")
-            if not text.lstrip().startswith("{") and Path(text).is_file()
-            else text
-        )
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"--settings: not YAML ({error})") from None
+        raise UserError(f"{flag}: {text!r} is not YAML ({' '.join(str(error).split())})") from None
+
+
+def _load(flag: str, text: str, section: str) -> Values:
+    """Settings from YAML text or from a file, whose key `section` is taken where it has one."""
+    is_file = not text.lstrip().startswith("{") and Path(text).is_file()
+    values = _value(text if is_file else flag, Path(text).read_text(encoding="utf-8") if is_file else text)
     if not isinstance(values, dict):
-        raise UserError(f"--settings: {text!r} is neither a file nor a YAML mapping such as '{{size: 256}}'")
+        raise UserError(f"{flag}: {text!r} is neither a file nor a YAML mapping such as '{{size: 256}}'")
     return json.loads(json.dumps(values.get(section, values)))
 
 
-def run(main: Callable[[], None], resumable: bool = False) -> None:
-    """Run a stage; a user's mistake is printed as its message alone and ends with status 1.
+def run(main: Callable[[], object], resumable: bool = False) -> None:
+    """Run a stage; a user's mistake is printed as its message alone and ends with status 1, one in the command line with 2.
 
     Args:
         main: the stage.
@@ -174,6 +243,11 @@ def run(main: Callable[[], None], resumable: bool = False) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except click.Abort:
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import click
 import pytest
 from tree import ROOT
 
-from reenact.runtime.cli import StageParser, run
+from reenact.runtime.cli import FILE, command, run
 from reenact.runtime.errors import CONTINUE_STATUS, InterruptedRun, UserError
 from reenact.runtime.interruption import SIGNALS
 from reenact.settings.crop import CropSettings
@@ -37,7 +39,7 @@ def test_every_stage_has_help_rule_and_script(stage):
     done = subprocess.run(
         [sys.executable, "-m", f"workflow_scripts.{stage}", "--help"], cwd=ROOT, capture_output=True, text=True
     )
-    assert done.returncode == 0 and done.stdout.startswith("usage:")
+    assert done.returncode == 0 and done.stdout.startswith("Usage: python -m")
     assert f"rule {stage}:" in (ROOT / "rules" / f"{stage}.smk").read_text()
     assert (ROOT / "reenact" / "stages" / f"{stage}.py").exists() and (
         ROOT / "tests" / "stages" / f"test_{stage}.py"
@@ -50,7 +52,7 @@ import runpy, sys
 sys.argv = [sys.argv[1], "--help"]
 try:
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-except SystemExit:
+finally:
     print("loaded:", *({heavy} & sys.modules.keys()))
 """
 
@@ -59,31 +61,91 @@ except SystemExit:
 def test_help_waits_for_no_large_package(script):
     command = [sys.executable, "-c", HELP.format(heavy=HEAVY), f"workflow_scripts.{script}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert "usage:" in done.stdout and done.stdout.splitlines()[-1] == "loaded:", done.stderr
+    assert "Usage:" in done.stdout and done.stdout.splitlines()[-1] == "loaded:", done.stderr
+
+
+def parse(*sections, arguments, **options):
+    """What a stage with these sections is called with: settings, and its own options."""
+    called = []
+
+    @command("", *sections, **options)
+    @click.option("--crops", type=FILE, multiple=True)
+    @click.option("--model", type=FILE)
+    def main(*settings, **own):
+        called.append((settings, own))
+
+    main(arguments)
+    return called[0]
 
 
 def test_settings_resolve_default_then_text_then_flag():
-    _, (settings,) = StageParser("", CropSettings).parse(["--settings", "{size: 128, scale: 2}", "--scale", "1.5"])
+    arguments = ["--settings", "{size: 128, scale: 2}", "--scale", "1.5"]
+    (settings,), _ = parse(CropSettings, arguments=arguments)
     assert (settings.size, settings.scale, settings.smoothing) == (128, 1.5, CropSettings().smoothing)
 
 
 def test_nested_settings_and_a_second_section():
-    _, (finetune, model) = StageParser("", FinetuneSettings, ModelSettings).parse(
-        ["--losses.pixel", "3", "--sweep", "[5, 9]", "--model.preset", "small"]
-    )
+    arguments = ["--losses.pixel", "3", "--sweep", "[5, 9]", "--model.preset", "small", "--model", "a file"]
+    (finetune, model), own = parse(FinetuneSettings, ModelSettings, arguments=arguments)
     assert finetune.losses.pixel == 3 and finetune.sweep == [5, 9] and model.preset == "small"
+    assert own == {"crops": (), "model": Path("a file")}
+
+
+def test_several_files_follow_one_flag_and_none_may():
+    for arguments in (["--crops", "a", "b", "--model", "m"], ["--crops", "a", "--crops", "b", "--model", "m"]):
+        assert parse(arguments=arguments)[1] == {"crops": (Path("a"), Path("b")), "model": Path("m")}
+    assert parse(arguments=["--crops", "--model", "m"])[1] == {"crops": (), "model": Path("m")}
 
 
 def test_a_whole_configuration_file_can_be_given():
-    _, (settings,) = StageParser("", FinetuneSettings).parse(["--settings", str(ROOT / "config.yaml")])
+    (settings,), _ = parse(FinetuneSettings, arguments=["--settings", str(ROOT / "config.yaml")])
     assert (settings.learning_rate, settings.sweep) == (1e-3, None)
 
 
 def test_wrong_settings_are_named():
-    with pytest.raises(UserError, match="settings of crop:\n  - size: 1 should be greater than or equal to 32"):
-        StageParser("", CropSettings).parse(["--size", "1"])
-    with pytest.raises(UserError, match="neither a file nor a YAML mapping"):
-        StageParser("", CropSettings).parse(["--settings", "gone.yaml"])
+    for arguments, message in [
+        (["--size", "1"], "settings of crop:\n  - size: 1 should be greater than or equal to 32"),
+        (["--size", "[1"], r"--size: '\[1' is not YAML"),
+        (["--settings", "gone.yaml"], "--settings: 'gone.yaml' is neither a file nor a YAML mapping"),
+        (["--settings", "{size: 1"], "--settings: '{size: 1' is not YAML"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            parse(CropSettings, arguments=arguments)
+
+
+def test_a_wrong_command_line_ends_with_status_2(capsys):
+    @command("", CropSettings)
+    @click.option("--crops", type=FILE, required=True)
+    def main(settings, crops):
+        pass
+
+    for arguments, message in [([], "Missing option '--crops'"), (["--sise", "1"], "No such option")]:
+        with pytest.raises(SystemExit) as stop:
+            run(lambda arguments=arguments: main(arguments))
+        assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_settings_are_printed_without_files_and_with_their_origin(capsys):
+    @command("", CropSettings)
+    @click.option("--crops", type=FILE, required=True)
+    def main(settings, crops):
+        raise AssertionError("nothing is run")
+
+    main(["--print-settings", "--settings", "{size: 128}", "--no-face.drivers", "hold"])
+    printed = capsys.readouterr().out.splitlines()
+    assert "crop.size: 128  (settings file)" in printed
+    assert 'crop.no_face.drivers: "hold"  (command line)' in printed
+    assert "crop.scale: 1.8  (default)" in printed
+
+
+def test_ctrl_c_ends_with_the_status_of_shells():
+    @command("")
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        run(lambda: main([]))
+    assert stop.value.code == 130
 
 
 def test_a_users_mistake_is_printed_without_traceback(capsys):
