@@ -52,7 +52,7 @@ INTRODUCTION = """\
 # The bundled meta-model
 
 `meta.source: bundled` (`reenact/bundled/mini.safetensors`): 128 px, preset `mini`, {steps} steps on {clips} clips; the model file carries their
-names. How it was trained: docs/mini.yaml. Made by `python benchmarks/bundled.py --project runs/validation_people` on {people} people
+names. [How it was trained](experiments/bundled-model.md). Made by `python benchmarks/bundled.py --project runs/validation_people` on {people} people
 whom it has never seen; each avatar is made from some of the first 60 % of a clip, *self* is driven by frames of its last 40 %,
 *cross* by another person; means over people of 32 frames each. Metrics are explained in docs/results.md; the perceptual distance is {perceptual_network},
 as LPIPS's own weights could not be had here; the face descriptor {descriptor}. Fine-tuned as many iterations as the published guide says for as many frames,

@@ -71,7 +71,7 @@ INTRODUCTION = """\
 # Results of the demo
 
 Made by `make demo` and then `python benchmarks/results.py`, on the CPU. 128 px, the bundled meta-model
-(docs/mini.yaml), which has seen nobody of the demo. Held-out means the last 40 % of the woman's clip, which no training sees. The cross driver is `carphone`, chosen because he moves (`single_face` hardly does), before any score was seen.
+([how it was trained](experiments/bundled-model.md)), which has seen nobody of the demo. Held-out means the last 40 % of the woman's clip, which no training sees. The cross driver is `carphone`, chosen because he moves (`single_face` hardly does), before any score was seen.
 
 Lower is better, but for CSIM, the correlations, PSNR, SSIM, matte IoU and sharpness. *identity error*: 1 - mean cosine to the
 person's training frames. *pose error*: mean distance of 68 landmarks to the true frame's / outer-eye distance. *aligned error*:
@@ -202,7 +202,7 @@ def training(runs: list[Path]) -> str:
     ]
     lines = [
         TRAINING_HEADING,
-        "\nSettings: docs/mini.yaml. Validation: eight of the ten validation people of the development clips, none of whom it learned from, zero-shot, six frames each, "
+        "\nSettings: [how it was trained](experiments/bundled-model.md). Validation: eight of the ten validation people of the development clips, none of whom it learned from, zero-shot, six frames each, "
         "moving average. *pose error* by their own frames, *identity error* by somebody else's; *pixel*: the training loss of that step, x 10; learning rates fall after 4,000; the pose encoder had its second warm-up at 10,000, "
         "and was replaced by a wider one at 24,466, after which batches are of 128, on a GPU (validated on the CPU afterwards). "
         "Made by `python benchmarks/results.py --training RUN...`, of the run folders of all phases.\n",

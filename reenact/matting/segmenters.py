@@ -70,7 +70,7 @@ class MediapipeSegmenter:
     """mediapipe's selfie segmentation, with graphs of their own for each thread.
 
     Its "landscape" model (144 x 256) was made for video calls. On 9 talking heads cut out of plain backgrounds and
-    put before others it is closer to the truth than the general one (256 x 256), in half the time (docs/decisions.md).
+    put before others it is closer to the truth than the general one (256 x 256), in half the time (docs/experiments/preprocessing.md).
     Where it misses the face, as it does in some profiles, the general one is asked too.
     """
 

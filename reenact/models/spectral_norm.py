@@ -2,7 +2,7 @@
 
 `torch.nn.utils.parametrizations.spectral_norm` finds u first and then v; the older form that the authors use finds v
 first. The two are half an iteration apart: training losses then differ from theirs by up to 3e-4 in the first step and
-5e-3 in the second (`docs/decisions.md`). Names in the state dict are those of torch's parametrization.
+5e-3 in the second (`docs/decisions/spectral-norm.md`). Names in the state dict are those of torch's parametrization.
 """
 
 from typing import TypeVar
