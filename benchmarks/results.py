@@ -81,8 +81,7 @@ perceptual distance are taken in the box of the true matte. *sharpness*: fine de
 acceleration / the driver's. *failed*: share of outputs in which no face was found; they are left out of the others.
 Descriptor: {descriptor}. Perceptual distance: {perceptual_network}. Differences of under about 0.01 in pose and motion error are noise of the landmarks at this size.
 
-The iteration is chosen on half of the held-out frames (short stretches in turn); *check* is the combined score of identity and pose
-error on the other half: 0 to 1 = from the least to the largest error of the sweep.
+The iteration is chosen on half of the held-out frames (short stretches in turn) and checked on the other half.
 """
 
 
@@ -127,8 +126,9 @@ def checked(check: dict | None) -> str:
     if not check:
         return ""
     return (
-        f"\nCheck on the frames that took no part in the choice: combined {check['combined']:.3f}, the best of the sweep there "
-        f"({check['best_iteration']}) {check['best_combined']:.3f}: {100 * check['gap']:.1f} % from the best.\n"
+        f"\nOn the frames that took no part in the choice: identity error {check['identity_error']:.3f} "
+        f"({check['identity_regret']:.3f} above the least of the sweep), pose error {check['pose_error']:.3f} "
+        f"({check['pose_regret']:.3f} above the least).\n"
     )
 
 

@@ -1,5 +1,6 @@
 """Choose the iteration of a sweep that becomes the avatar."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,10 +30,10 @@ def iteration(text: str) -> int | str:
     show_default=True,
     help="auto, or an iteration of the sweep (finetune.choose).",
 )
-def main(settings: SelectSettings, **arguments: Any) -> None:
-    from reenact.stages.select import select_model
+def main(settings: SelectSettings, model: Path, table: Path, plot: Path, selected: Path, **arguments: Any) -> None:
+    from reenact.stages.select import SelectOutputs, select_model
 
-    select_model(**arguments, settings=settings)
+    select_model(**arguments, outputs=SelectOutputs(model, table, plot, selected), settings=settings)
 
 
 if __name__ == "__main__":

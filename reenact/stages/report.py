@@ -15,14 +15,14 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 import reenact
 from reenact.data.clip import Clip
 from reenact.data.sequence import spread
+from reenact.evaluation.tradeoff import pose_name
+from reenact.reporting.plots import draw_curves, draw_sweep
 from reenact.runtime.files import write_text
 from reenact.settings.report import ReportSettings
-from reenact.stages.select import draw_sweep
 
 TEMPLATE = "report.html.jinja"
 THUMBNAIL = 160
@@ -148,6 +148,7 @@ class IdentityView:
     videos: list[tuple[str, str, str, str]]  # driver, file, data: URI, data: URI of its first picture
     files: list[str]  # other renders
     selected: dict[str, Any] | None
+    pose_name: str  # of the pose error that was weighed
     sweep: Plot | None
     scores: list[
         tuple[str, str, list[str], list[tuple[str, bool, list[str]]]]
@@ -241,6 +242,7 @@ def _identity(found: Results, name: str, settings: ReportSettings) -> IdentityVi
     folder = f"avatars/{name}"
     selected, table = found.get(f"{folder}/selected.json"), found.get(f"{folder}/sweep.csv")
     choice = json.loads(selected.read_text(encoding="utf-8")) if selected else None
+    sweep = pd.read_csv(table) if table else None
     scores = found.get(f"{folder}/scores.csv")
     return IdentityView(
         name=name,
@@ -251,7 +253,8 @@ def _identity(found: Results, name: str, settings: ReportSettings) -> IdentityVi
         ],
         files=found.renders(name)[1],
         selected=choice,
-        sweep=_plot(draw_sweep, pd.read_csv(table)) if table else None,
+        pose_name=pose_name(sweep) if table else "",
+        sweep=_plot(draw_sweep, sweep) if table else None,
         scores=_scores(pd.read_csv(scores, dtype={"model": str}), choice) if scores else [],
         curves=_curves(found.get(f"{folder}/sweep/curves.csv")),
         preview=_picture(found.get(f"{folder}/sweep/preview.png")),
@@ -358,30 +361,6 @@ def _curves(path: Path | None) -> Plot | None:
         return None
     table = pd.read_csv(path)
     return _plot(draw_curves, table) if len(table) > 1 else None
-
-
-def draw_curves(table: pd.DataFrame, dark: bool = False) -> Figure:
-    """One small plot for each column but `step` and `seconds`: each step faint, their running mean on top.
-
-    Args:
-        table: curves.csv of stage meta or finetune.
-        dark: light lines on a dark ground.
-    """
-    ink, ground, colour = ("#d7dbe0", "#16191d", "#6ea8fe") if dark else ("#3a4048", "white", "#1f5fbf")
-    columns = [name for name in table if name not in ("step", "seconds") and table[name].notna().any()]
-    rows = -(-len(columns) // 4)
-    figure = Figure(figsize=(10, 1.9 * rows), layout="constrained", facecolor=ground)
-    for place, name in enumerate(columns):
-        axis = figure.add_subplot(rows, 4, place + 1, facecolor=ground)
-        known = table[["step", name]].dropna()
-        axis.plot(known["step"], known[name], color=colour, linewidth=0.7, alpha=0.35)
-        mean = known[name].rolling(max(1, len(known) // 25), center=True, min_periods=1).mean()
-        axis.plot(known["step"], mean, color=colour, linewidth=1.6)
-        axis.set_title(name.replace("_", " "), color=ink, fontsize=9)
-        axis.tick_params(colors=ink, labelsize=7)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.spines[["left", "bottom"]].set_color(ink)
-    return figure
 
 
 def _scores(

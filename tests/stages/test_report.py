@@ -17,7 +17,7 @@ from reenact.settings.report import ReportSettings
 from reenact.settings.select import SelectSettings
 from reenact.stages.report import _lost, _matted, build_report
 from reenact.stages.score import COLUMNS
-from reenact.stages.select import select_model
+from reenact.stages.select import SelectOutputs, select_model
 
 CONFIG = {
     "device": "cpu",
@@ -116,10 +116,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scores=avatar / "scores.csv",
         frame_scores=avatar / "frame_scores.csv",
         sweep=avatar / "sweep",
-        model=avatar / "model.safetensors",
-        table=avatar / "sweep.csv",
-        plot=avatar / "sweep.png",
-        selected=avatar / "selected.json",
+        outputs=SelectOutputs(
+            *(avatar / name for name in ("model.safetensors", "sweep.csv", "sweep.png", "selected.json"))
+        ),
         wanted=60,
         settings=SelectSettings(),
     )
