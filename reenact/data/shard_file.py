@@ -1,8 +1,8 @@
 """A shard: the pictures of many clips in one TAR file, and an index by which any of them is one small read.
 
-Any TAR tool can look inside (`<clip>/000007.jpg`, `<clip>/000007.matte.png`, `<clip>/landmarks.npy`); training never scans
-it. The index lies beside it (`.npz`): for each frame 28 bytes that say where its picture and matte are, and their checksums.
-98,000 clips of 32 frames so have an index of 90 MB, and a hundred open files.
+Any TAR tool can look inside (`<clip>/000007.jpg`, `<clip>/000007.matte.png`, `<clip>/landmarks.npy`); training never
+scans it. The index lies beside it (`.npz`): for each frame 28 bytes that say where its picture and matte are, and their
+checksums. 98,000 clips of 32 frames in a hundred shards so need an index of 90 MB and a hundred open files.
 """
 
 import io
@@ -66,8 +66,8 @@ class Pictures:
 class ShardWriter:
     """A shard in the making: clips are added one by one, and stay whatever happens to the process.
 
-    The folder holds `clips.tar` and `journal.jsonl`, a line for every clip, written after its pictures are on disk. What the
-    journal does not know is cut off when work goes on, and what cannot be read any more is forgotten, to be made anew.
+    The folder holds `clips.tar` and `journal.jsonl`, a line for every clip, written after its pictures are on disk.
+    When work goes on, what the journal does not know is cut off; what cannot be read any more is made anew.
 
     Args:
         folder: of this shard alone; made if missing.
@@ -105,7 +105,11 @@ class ShardWriter:
         return self.entries.get(clip, {}).get("stamp") == stamp
 
     def begin(self, clip: str, stamp: str) -> int:
-        """Note that work on a clip begins, and forget what was made of it before; returns how often it had begun, and never ended."""
+        """Note that work on a clip begins, and forget what was made of it before.
+
+        Returns:
+            How often work on it had begun and never ended.
+        """
         self.entries.pop(clip, None)
         key = f"{clip}\n{stamp}"
         self._note({"begins": key})
@@ -163,8 +167,8 @@ class ShardWriter:
 
         Args:
             shard: TAR file to write; the index goes beside it.
-            clips: clip, identity and split of those that belong to it, in the order wanted; those that were not added are
-                left out.
+            clips: clip, identity and split of those that belong to it, in the order wanted; those that were not added
+                are left out.
         """
         kept = [clip for clip in clips if clip["clip"] in self.entries]
         entries = [self.entries[clip["clip"]] for clip in kept]
@@ -264,7 +268,7 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 class Shard:
     """A shard opened for reading, by any number of threads at a time.
 
-    The file itself is opened when the first picture is asked for, by each process for itself: the object can be copied and pickled.
+    Each process opens the file itself when it first asks for a picture: the object can be copied and pickled.
 
     Args:
         path: the TAR file; its index lies beside it.

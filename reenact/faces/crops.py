@@ -21,7 +21,7 @@ from reenact.faces.tracking import find_faces
 from reenact.media.frames import Frame
 from reenact.media.probe import Passes
 from reenact.runtime.errors import UserError
-from reenact.runtime.parallel import in_order
+from reenact.runtime.parallel import thread_map
 from reenact.settings.crop import CropSettings
 
 Encoded = TypeVar("Encoded")
@@ -109,7 +109,7 @@ def cut_crops(
             return rows[number], crop, None if matte is None else encode(centre_crop(matte, size))
         return rows[number], encode(cut_crop(frame, squares[number], heights[number], settings, reduce)), None
 
-    return in_order(cut, passes.listed(wanted), threads, together=4)
+    return thread_map(cut, passes.listed(wanted), threads, chunk_size=4)
 
 
 def cut_crop(frame: Frame, square: Square, face_height: float, settings: CropSettings, reduce: int = 1) -> np.ndarray:

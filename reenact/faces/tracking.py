@@ -15,7 +15,7 @@ import pandas as pd
 from reenact.faces.detectors import Detector
 from reenact.faces.face import Face, box_iou
 from reenact.media.probe import Frame, Passes
-from reenact.runtime.parallel import Shared, batches, in_order
+from reenact.runtime.parallel import ToolPool, batches, thread_map
 
 # Longer side of the pictures that faces are looked for in, px. The networks see 192 px of it at most.
 DETECT_SIDE = 640
@@ -139,7 +139,7 @@ def find_faces(
     size, changes, too_low = np.zeros((len(table), 2)), np.zeros(len(table)), np.zeros(len(table))
     views = np.zeros((len(table), 16, 16), np.uint8)
     origin: list[float] = []
-    shared = Shared(detectors)
+    shared = ToolPool(detectors)
 
     def look(frames: list[tuple[int, Frame]]) -> list[tuple[int, np.ndarray, list[Sighting]]]:
         images = [frame.pixels(DETECT_SIDE) for _, frame in frames]
@@ -149,7 +149,7 @@ def find_faces(
     listed = _remembered(passes.listed(table, origin), size)
     wanted = _looked_at(listed, table["role"].tolist())
     before = None
-    for batch in in_order(look, batches(wanted, detectors[0].batch), threads):
+    for batch in thread_map(look, batches(wanted, detectors[0].batch), threads):
         for row, small, found in batch:
             changes[row] = 0.0 if before is None else scene_change(views[before], small)
             before, views[row] = row, small

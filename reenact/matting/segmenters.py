@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from reenact.faces.mediapipe_faces import Graph
 from reenact.runtime.errors import UserError
-from reenact.runtime.parallel import Shared
+from reenact.runtime.parallel import ToolPool
 from reenact.runtime.quiet import quiet_stderr
 from reenact.settings.segment import SegmentSettings
 
@@ -78,7 +78,7 @@ class MediapipeSegmenter:
 
     def __init__(self, *, general: bool = False, threads: int = 1) -> None:
         self._graphs = [_Graphs(general) for _ in range(threads)]
-        self._shared = Shared(self._graphs)
+        self._shared = ToolPool(self._graphs)
 
     def __enter__(self) -> "MediapipeSegmenter":
         return self

@@ -1,4 +1,6 @@
-"""Generator: a learned constant, shaped by [identity, pose] through adaptive instance norms (section 3 of the paper)."""
+"""Generator: a learned constant, shaped by [identity, pose] through adaptive instance norms (paper, section 3)."""
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -58,8 +60,8 @@ class Generator(nn.Module):
         image_size: side of the output, px; a power of two, at least 8.
         identity_dim, pose_dim: lengths of the two inputs.
         channels: of the last block; each block before has twice as many, at most `max_channels`.
-        max_channels: also the channels of the learned 4 x 4 constant, which starts at random (published: at one, which instance
-            norms make nothing of but what the padding adds).
+        max_channels: also the channels of the learned 4 x 4 constant, which starts at random. (Published: at one; an
+            instance norm leaves nothing of that but what the padding adds.)
     """
 
     def __init__(self, image_size: int, identity_dim: int, pose_dim: int, channels: int, max_channels: int) -> None:
@@ -68,7 +70,7 @@ class Generator(nn.Module):
         widths = [min(max_channels, channels * 2 ** (count - 1 - i)) for i in range(count)]
         self.constant = nn.Parameter(torch.randn(1, max_channels, 4, 4))
         blocks = [GeneratorBlock(max_channels, max_channels, upsample=False) for _ in range(2)]
-        for inputs, outputs in zip([max_channels, *widths], widths):
+        for inputs, outputs in pairwise([max_channels, *widths]):
             blocks.append(GeneratorBlock(inputs, outputs, upsample=True))
         self.blocks = nn.ModuleList(blocks)
         self.tail_norm = AdaIN(widths[-1])
@@ -88,14 +90,14 @@ class Generator(nn.Module):
             self.projector[2].bias.copy_(unit)
 
     def forward(self, identity: Tensor, pose: Tensor) -> tuple[Tensor, Tensor]:
-        """identity: B x I, pose: B x P -> RGB B x 3 x H x W already multiplied by the matte, matte B x 1 x H x W; [0, 1].
+        """identity: B x I, pose: B x P -> RGB B x 3 x H x W, already multiplied by the matte, and matte B x 1 x H x W.
 
-        RGB's raw range is [-0.25, 1.25] as published, so that a true black or white needs no saturated tanh;
-        it is clamped only where it leaves the model (`Avatar.render`).
+        The matte is in [0, 1]. RGB's raw range is [-0.25, 1.25] as published, so that a true black or white needs no
+        saturated tanh; it is clamped only where it leaves the model (`Avatar.render`).
         """
         *affines, tail = self.projector(torch.cat([identity, pose], 1)).split(self._sizes, 1)
         x = self.constant.expand(pose.shape[0], -1, -1, -1)
-        for block, affine in zip(self.blocks, affines):
+        for block, affine in zip(self.blocks, affines, strict=True):
             x = block(x, affine)
         x = torch.tanh(self.tail_conv(functional.relu(self.tail_norm(x, tail))))
         matte = 0.5 * x[:, 3:] + 0.5

@@ -33,6 +33,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """B x inputs x H x W -> B x outputs x H/stride x W/stride."""
         return x + self.conv(x) if self.residual else self.conv(x)
 
 
@@ -63,6 +64,7 @@ class MobileNetV2(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     def forward(self, x: Tensor) -> Tensor:
+        """B x 3 x H x W in [0, 1] -> B x outputs."""
         return self.classifier(self.features(x).mean((2, 3)))
 
 

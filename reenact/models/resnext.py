@@ -22,6 +22,7 @@ class Bottleneck(nn.Module):
             self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """B x inputs x H x W -> B x outputs x H/stride x W/stride."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = functional.relu(self.bn1(self.conv1(x)))
         x = functional.relu(self.bn2(self.conv2(x)))
@@ -29,7 +30,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNeXt(nn.Module):
-    """B x 3 x H x W, RGB in [0, 1] (no mean or deviation is taken off) -> B x outputs.
+    """B x 3 x H x W, RGB in [0, 1] (not normalised by mean and std) -> B x outputs.
 
     Args:
         outputs: length of the embedding.
@@ -45,7 +46,7 @@ class ResNeXt(nn.Module):
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         channels = width
-        for number, (count, stride) in enumerate(zip(layers, (1, 2, 2, 2))):
+        for number, (count, stride) in enumerate(zip(layers, (1, 2, 2, 2), strict=True)):
             planes = width * 2**number
             blocks = []
             for index in range(count):
@@ -58,6 +59,7 @@ class ResNeXt(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
+        """B x 3 x H x W in [0, 1] -> B x outputs."""
         x = functional.relu(self.bn1(self.conv1(x)))
         x = functional.max_pool2d(x, 3, 2, 1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))

@@ -1,4 +1,4 @@
-"""One loader for the weights of the perceptual networks: the authors' two files, torch hub's, or the embedded random ones.
+"""Weights of the perceptual networks: the authors' two files, torch hub's, or the embedded random ones.
 
 Torch hub's file is recognised by its SHA-256 and not by its name: the same names of layers hold weights that want their
 input in different scales. Any other VGG-19 is fed as Caffe's, whose conversion the authors use.
@@ -18,8 +18,8 @@ from reenact.runtime.downloads import check_sha256, download
 from reenact.runtime.errors import UserError
 
 HUB = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
-# PyTorch publishes only the first eight digits, in the file's name. All of them are as several unrelated public projects pin them;
-# were they wrong, the download would be refused.
+# PyTorch publishes only the first eight digits, in the file's name. All of them are as several unrelated public
+# projects pin them; were they wrong, the download would be refused.
 HUB_SHA256 = "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44"
 SETTING = {"vgg19": "perceptual_weights", "vgg16": "face_perceptual_weights"}
 
@@ -64,7 +64,8 @@ def _downloaded(layout: str) -> Path:
         download(HUB, HUB_SHA256, path)
     except UserError as error:
         raise UserError(
-            f"{SETTING[layout]}: {error}; or download it elsewhere and give its path, or null for the embedded random network"
+            f"{SETTING[layout]}: {error}; or download it elsewhere and give its path, or null for the embedded random "
+            "network"
         ) from None
     return path
 
@@ -95,7 +96,7 @@ def _identify(path: Path, layout: str) -> tuple[str, InputScale]:
 
 
 def _fill(network: PerceptualNetwork, tensors: dict[str, Tensor], path: Path, layout: str) -> None:
-    """Copy weights in, whichever of three namings the file has: features.N (torchvision), N (the authors' VGGFace), convA_B (Caffe)."""
+    """Copy weights in; layers are called features.N (torchvision), N (the authors' VGGFace) or convA_B (Caffe)."""
     prefixes = next((style for style in _names(network.layout) if f"{style[0]}.weight" in tensors), None)
     if prefixes is None:
         known = next(iter(tensors), "nothing")
@@ -103,7 +104,7 @@ def _fill(network: PerceptualNetwork, tensors: dict[str, Tensor], path: Path, la
             f"{SETTING[layout]}: {path} is not a VGG: it begins with {known!r}; "
             "known names are features.0.weight, 0.weight and conv1_1.weight"
         )
-    for conv, prefix in zip(network.convs, prefixes):
+    for conv, prefix in zip(network.convs, prefixes, strict=True):
         for part, ours in (("weight", conv.weight), ("bias", conv.bias)):
             theirs = tensors.get(f"{prefix}.{part}")
             if theirs is None or theirs.shape != ours.shape:
@@ -117,13 +118,13 @@ def _fill(network: PerceptualNetwork, tensors: dict[str, Tensor], path: Path, la
 
 def _names(layout: tuple[int, ...]) -> list[list[str]]:
     """Layer names of the 13 convolutions in each naming."""
-    places, caffe, index, block, number = [], [], 0, 1, 0
+    indices, caffe, index, block, number = [], [], 0, 1, 0
     for outputs in layout:
         if outputs:
             number += 1
-            places.append(index)
+            indices.append(index)
             caffe.append(f"conv{block}_{number}")
             index += 2
         else:
             index, block, number = index + 1, block + 1, 0
-    return [[f"features.{place}" for place in places], [str(place) for place in places], caffe]
+    return [[f"features.{index}" for index in indices], [str(index) for index in indices], caffe]

@@ -1,4 +1,4 @@
-"""Cameras, and files that stand for one: the newest picture at any moment; older ones that nobody took are left out."""
+"""Cameras, and videos in place of one: always the newest picture; older ones that nobody took are left out."""
 
 import time
 from collections.abc import Iterator
@@ -41,11 +41,13 @@ class _Newest:
         self._error: UserError | None = None
 
     def put(self, snapshot: Snapshot) -> None:
+        """Take the place of a picture that nobody has asked for yet."""
         with self._changed:
             self._snapshot = snapshot
             self._changed.notify_all()
 
     def end(self, error: UserError | None = None) -> None:
+        """No more pictures come; `error` is raised to whoever asks for one."""
         with self._changed:
             self._ended, self._error = True, error
             self._changed.notify_all()
@@ -107,7 +109,8 @@ def _of_camera(index: int) -> Iterator[tuple[float | None, np.ndarray]]:
     try:
         if not camera.isOpened():
             raise UserError(
-                f"--source: there is no camera {index} (or another program uses it); give another number, or a video in its place"
+                f"--source: there is no camera {index} (or another program uses it); give another number, or a "
+                "video in its place"
             )
         camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # where the driver allows it: no queue of old pictures
         while True:

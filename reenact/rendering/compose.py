@@ -142,7 +142,7 @@ def paste(frame: np.ndarray, rgb: np.ndarray, matte: np.ndarray, square: Square,
 
 @lru_cache(maxsize=512)
 def _seam(size: int, feather: float) -> np.ndarray:
-    """Weights of the soft seam: 0 at the border of the square, 1 from `feather` of its side inwards; size x size float32."""
+    """Weights of the soft seam, size x size: 0 at the border of the square, 1 from `feather` of its side inwards."""
     away = np.minimum(np.arange(size) + 0.5, size - 0.5 - np.arange(size)) / (feather * size if feather else 0.5)
     ramp = np.clip(away, 0, 1)
     ramp = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Writing videos with exact frame times: H.264/H.265 in mp4, ProRes 4444 in mov, VP9 in webm; the last two with alpha."""
+"""Videos with exact frame times: H.264 and H.265 in mp4; with alpha, ProRes 4444 in mov and VP9 in webm."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ ALPHA = {
         },
     ),
 }
-"""Kind of transparent video -> encoder, pixel format, options. VP9's alternative reference frames cannot carry alpha."""
+"""Kind of transparent video -> encoder, pixel format, options. VP9's alternate reference frames cannot carry alpha."""
 
 
 class VideoWriter:
@@ -99,15 +99,14 @@ class VideoWriter:
 
 
 def _named(encoder: str, pix_fmt: str) -> str:
-    """What an encoder calls a pixel format: Intel's knows yuv420p only with its colours interleaved, which are stored alike."""
+    """What an encoder calls a pixel format: Intel's takes yuv420p as nv12, which stores the same in another order."""
     return "nv12" if encoder.endswith("qsv") and pix_fmt == "yuv420p" else pix_fmt
 
 
 def encoder_options(encoder: str, crf: int, preset: str) -> dict[str, str]:
     """What an encoder calls the quality `crf` (0 best to 51) and the speed `preset`.
 
-    No B-frames: decoding times then equal the frame times, so that every duration, the last frame's too, is stored as it
-    is, however irregular.
+    No B-frames: decoding times then equal the frame times, so every duration is stored as it is, however irregular.
     """
     if encoder in SOFTWARE:
         quiet = {"x265-params": "log-level=error"} if encoder == "libx265" else {}

@@ -120,8 +120,8 @@ def write_pasted(frames: Iterator[RenderedFrame], target: Path, scene: Scene) ->
         for frame, image in zip(frames, driver, strict=True):
             if (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2) != (width, height):
                 raise UserError(
-                    f"{scene.media.path}: frame {frame.row.index} is {image.shape[1]} x {image.shape[0]} px, the first was "
-                    f"{width} x {height}; pasted needs frames of one size, take it out of render.outputs"
+                    f"{scene.media.path}: frame {frame.row.index} is {image.shape[1]} x {image.shape[0]} px, the first "
+                    f"was {width} x {height}; pasted needs frames of one size, take it out of render.outputs"
                 )
             pasted = paste(image, frame.rgb, frame.matte, square_of(frame.row), scene.settings.feather)
             video.add(pasted[:height, :width], frame.row.time, frame.row.duration)

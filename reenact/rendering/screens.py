@@ -18,7 +18,7 @@ Show = Callable[[np.ndarray, float], bool]
 """Shows a picture (uint8 RGB, H x W x 3) of a time (s); False when the user wants no more."""
 
 TITLE = "reenact (q: quit)"
-ELSEWHERE = "give --output PATH.mp4 (a file) or --output virtual-camera"
+HINT = "give --output PATH.mp4 (a file) or --output virtual-camera"
 
 
 @contextmanager
@@ -49,14 +49,14 @@ def open_screen(output: str, width: int, height: int) -> Iterator[Show]:
 @contextmanager
 def _window() -> Iterator[Show]:
     if re.search(r"GUI:\s+NONE", cv2.getBuildInformation()):
-        raise UserError(f"--output window: this OpenCV is built without windows (opencv-python-headless); {ELSEWHERE}")
+        raise UserError(f"--output window: this OpenCV is built without windows (opencv-python-headless); {HINT}")
     # Without a display the window toolkit would end the whole program.
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise UserError(f"--output window: there is no display here (DISPLAY is not set); {ELSEWHERE}")
+        raise UserError(f"--output window: there is no display here (DISPLAY is not set); {HINT}")
     try:
         cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE)
     except cv2.error as error:
-        raise UserError(f"--output window: no window can be opened ({error.err}); {ELSEWHERE}") from None
+        raise UserError(f"--output window: no window can be opened ({error.err}); {HINT}") from None
 
     def show(image: np.ndarray, _: float) -> bool:
         cv2.imshow(TITLE, image[..., ::-1])
@@ -82,8 +82,8 @@ def _virtual_camera(width: int, height: int) -> Iterator[Show]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"--output virtual-camera: none can be opened ({reason}). Linux: sudo modprobe v4l2loopback; macOS and Windows: "
-            "install OBS; or give --output PATH.mp4 (a file)"
+            f"--output virtual-camera: none can be opened ({reason}). Linux: sudo modprobe v4l2loopback; macOS and "
+            "Windows: install OBS; or give --output PATH.mp4 (a file)"
         ) from None
 
     def show(image: np.ndarray, _: float) -> bool:

@@ -37,7 +37,7 @@ def add_audio(*, silent: Path, media: Path, start: float, duration: float, video
     Raises:
         UserError: `media` is missing, cannot be read, or has no sound.
     """
-    codec, origin = _facts(media)
+    codec, origin = _audio_stream(media)
     pictures = ffmpeg.input(for_ffmpeg(silent))
     # ffmpeg counts -ss from the file's own start, which need not be 0.
     sound = ffmpeg.input(for_ffmpeg(media), ss=f"{max(0.0, start - origin):.6f}", t=f"{duration:.6f}")
@@ -63,16 +63,16 @@ def check_sound(media: Path) -> None:
     Raises:
         UserError: `media` is missing, cannot be read, or has no sound.
     """
-    _facts(media)
+    _audio_stream(media)
 
 
-def _facts(media: Path) -> tuple[str, float]:
+def _audio_stream(media: Path) -> tuple[str, float]:
     """Codec of the first audio stream, and the file's start time, s."""
     try:
         with av.open(for_ffmpeg(media), metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise UserError(
-                    f"{media}: has no sound; set render.audio to none (a driver's that had some: run stage decode again)"
+                    f"{media}: has no sound; set render.audio to none (if the driver had some before, run decode again)"
                 )
             return container.streams.audio[0].codec.canonical_name, (container.start_time or 0) / av.time_base
     except FileNotFoundError:

@@ -1,12 +1,14 @@
 """Where networks run."""
 
+import re
+
 import torch
 
 from reenact.runtime.errors import UserError
 
 
 def pick_device(device: str, threads: int = 0) -> torch.device:
-    """Where the networks run.
+    """The torch device that a setting names.
 
     Args:
         device: 'auto' = CUDA, Apple's MPS or the CPU, whichever is there; or cpu, cuda, cuda:N, mps.
@@ -17,17 +19,12 @@ def pick_device(device: str, threads: int = 0) -> torch.device:
     """
     if threads:
         torch.set_num_threads(threads)
-    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    counts = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if device == "auto":
-        return torch.device("cuda" if has_cuda else "mps" if has_mps else "cpu")
-    kind, _, number = device.partition(":")
-    there = (
-        {"cpu": True, "cuda": has_cuda and int(number or 0) < torch.cuda.device_count(), "mps": has_mps}
-        if number.isdigit() or not number
-        else {}
-    )
-    if kind not in there:
+        return torch.device(next(kind for kind, count in counts.items() if count))
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
         raise UserError(f"device: {device!r}; allowed: auto, cpu, cuda, cuda:N, mps")
-    if not there[kind]:
+    kind, _, number = device.partition(":")
+    if int(number or 0) >= counts[kind]:
         raise UserError(f"device: {device!r} is not there on this machine; allowed here: auto, cpu")
     return torch.device(device)

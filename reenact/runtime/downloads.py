@@ -27,7 +27,7 @@ def download(url: str, sha256: str, target: Path) -> None:
     Raises:
         UserError: the address cannot be read, the file there is another one, or `target` cannot be written.
     """
-    # pooch.retrieve would make files that nobody but their owner can read, so only pooch's downloader and hash are used.
+    # pooch.retrieve makes files that only their owner can read, so pooch's downloader and hash are used by themselves.
     with atomic_write(target) as temporary:
         try:
             if url.startswith("file://"):

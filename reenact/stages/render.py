@@ -119,7 +119,8 @@ def _scene(settings: RenderSettings, table: pd.DataFrame, driver: DriverFiles, i
         if media.kind != "video" or lacking:
             why = f"its table lacks {', '.join(sorted(lacking))}" if lacking else "it is no video"
             raise UserError(
-                f"{driver.crops}: the avatar cannot be pasted into {driver.media} ({why}); take pasted out of render.outputs"
+                f"{driver.crops}: the avatar cannot be pasted into {driver.media} ({why}); take pasted out of "
+                "render.outputs"
             )
     return Scene(settings, table, media, photo)
 
@@ -159,7 +160,7 @@ def person_identity(avatar: Avatar, model: Path, crops: Path | None, batch_size:
 
 @contextmanager
 def _silent_copies(targets: dict[str, Path], sound: Sound | None) -> Iterator[dict[str, Path]]:
-    """Where each output is written before it gets its sound: beside its target; at the target itself if it gets none."""
+    """Where each output is written before it gets its sound: beside its target, or there if it gets none."""
     if not sound:
         yield targets
         return

@@ -27,7 +27,7 @@ from reenact.matting.mattes import (
     smoothed,
 )
 from reenact.matting.segmenters import Segmenter, open_segmenter
-from reenact.runtime.parallel import batches, cpu_threads, in_order, opencv_in_one_thread
+from reenact.runtime.parallel import batches, cpu_threads, opencv_in_one_thread, thread_map
 from reenact.settings.segment import SegmentSettings
 
 COLUMNS = ["index", "time", "role", "image", "coverage", "face_coverage", "warning"]
@@ -150,9 +150,9 @@ def _mattes(
         pixels = cv2.convertScaleAbs(matte, alpha=255)
         return _Matte(moment.row, encode_png(pixels), cv2.mean(pixels)[0] / 255, cv2.mean(pixels, face)[0] / 255)
 
-    moments = chain.from_iterable(in_order(look, batches(rows, segmenter.batch_size), workers))
+    moments = chain.from_iterable(thread_map(look, batches(rows, segmenter.batch_size), workers))
     # Half as many: finishing takes half as long, and its many small steps wait for each other's interpreter lock.
-    yield from in_order(finish, neighbourhoods(moments, sigma), max(1, workers // 2), together=8)
+    yield from thread_map(finish, neighbourhoods(moments, sigma), max(1, workers // 2), chunk_size=8)
 
 
 def _given(clip: Clip, name: str, size: int) -> np.ndarray | None:

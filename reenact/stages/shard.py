@@ -47,7 +47,7 @@ _OURS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENOMEM}
 
 @dataclass(frozen=True)
 class ShardOutputs:
-    """Files that the stage writes: the shard (its index goes beside it), and a row for every clip and video that is left out."""
+    """Files that the stage writes: the shard (its index goes beside it), and a table of clips and videos left out."""
 
     shard: Path
     failures: Path
@@ -97,7 +97,7 @@ def make_shard(
         clips: table of stage `dataset`.
         number: which shard to make.
         outputs: what to write.
-        runs: folder for unfinished shards. What was made by other code or settings for the same shard is deleted from it.
+        runs: folder for unfinished shards. What other code or settings made for the same shard is deleted from it.
         device, threads: see `crop_clip`.
         code: fingerprint of the code, so that changed code never continues an old shard.
         settings: of the stages decode, crop, segment and of this one.
@@ -128,10 +128,8 @@ def make_shard(
         writer.publish(outputs.shard, mine)
     with atomic_write(outputs.failures) as temporary:
         shutil.copyfile(failures.path, temporary)
-    print(
-        f"shard {number}: {len(mine) - failures.count} of {len(mine)} clips ({outputs.shard}); failed: {failures.count}",
-        flush=True,
-    )
+    made = len(mine) - failures.count
+    print(f"shard {number}: {made} of {len(mine)} clips ({outputs.shard}); failed: {failures.count}", flush=True)
 
 
 # ---- what fails ---------------------------------------------------------------------------------------------
@@ -162,7 +160,7 @@ class _Failures:
         self.add(clip, clip["path"], reason)
         if self.count > self._allowed:
             raise UserError(
-                f"{self.count} of {self._clips} clips of this shard failed, and shard.max_failed allows {self._allowed}; "
+                f"{self.count} of {self._clips} clips of this shard failed, shard.max_failed allows {self._allowed}; "
                 f"the last: {clip['clip']}: {reason}. All are in {self.path}"
             )
 
@@ -238,9 +236,8 @@ def _make(clip: dict[str, str], folder: Path, tools: _Tools, failures: _Failures
             failures.add(clip, str(file), reasons[-1])
     count = sum(len(part.frames) for part in parts)
     if count < 2:
-        raise UserError(
-            f"{count} frame{'s' * (count != 1)} can be used, and 2 are needed{': ' * bool(reasons)}{'; '.join(reasons[:1])}"
-        )
+        why = f": {reasons[0]}" if reasons else ""
+        raise UserError(f"{count} frame{'s' * (count != 1)} can be used, and 2 are needed{why}")
     frames, mattes = ([image for part in parts for image in getattr(part, name)] for name in ("frames", "mattes"))
     return Pictures(frames, mattes, np.concatenate([part.landmarks for part in parts]), parts[0].suffix, parts[0].side)
 

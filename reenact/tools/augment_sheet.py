@@ -85,7 +85,7 @@ def _changed(batch: Batch, settings: MetaSettings, values: dict[str, float]) -> 
 def _rows(columns: Sequence[Tensor]) -> list[np.ndarray]:
     """Columns of B x C x S x S -> B pictures, uint8 S x W x 3."""
     images = [to_uint8(column.expand(-1, 3, -1, -1)) for column in columns]
-    return [np.hstack(list(row)) for row in zip(*images)]
+    return [np.hstack(list(row)) for row in zip(*images, strict=True)]
 
 
 def _header(size: int) -> np.ndarray:

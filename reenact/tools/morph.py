@@ -131,7 +131,8 @@ def _between(start: Person, end: Person, device: torch.device) -> Callable[[floa
     avatar = Avatar.load(start.model, str(device))
     if avatar.personal or not (start.crops and end.crops):
         raise UserError(
-            f"{start.model}: give a second avatar (--to-model), or a meta-model with --identity-crops and --to-identity-crops"
+            f"{start.model}: give a second avatar (--to-model), or a meta-model with --identity-crops and "
+            "--to-identity-crops"
         )
     first, last = (person_identity(avatar, person.model, person.crops) for person in (start, end))
     return lambda fraction: (avatar, torch.lerp(first, last, fraction))

@@ -32,7 +32,7 @@ class DrivingGraph(nn.Module):
         self.architecture = reenactor.architecture
 
     def forward(self, frames: Tensor, identity: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """frames B x 3 x S x S in [0, 1], identity B x I -> RGB B x 3 x S x S times matte, matte B x 1 x S x S; in [0, 1]."""
+        """Frames B x 3 x S x S, identity B x I -> RGB B x 3 x S x S times matte, matte B x 1 x S x S; in [0, 1]."""
         pose = self.pose_encoder(frames)
         if identity is None:
             identity = self.identity_embedding.expand(pose.shape[0], -1)
@@ -44,8 +44,8 @@ def export_onnx(*, model: Path, onnx: Path) -> float:
     """Write a model's pose encoder and generator as one ONNX graph with a dynamic batch, and check it.
 
     Inputs: `frames` B x 3 x S x S, float32 RGB in [0, 1], and, for a meta-model, `identity` B x I. Outputs: `rgb`
-    B x 3 x S x S, multiplied by the matte, and `matte` B x 1 x S x S, both in [0, 1]. The file's metadata has image_size,
-    personal and `reenact`, the model's own metadata (JSON).
+    B x 3 x S x S, multiplied by the matte, and `matte` B x 1 x S x S, both in [0, 1]. The file's metadata has
+    `image_size`, `personal` and `reenact`, the model's own metadata (JSON).
 
     Args:
         model: an avatar or a meta-model (.safetensors).
@@ -55,8 +55,8 @@ def export_onnx(*, model: Path, onnx: Path) -> float:
         The largest absolute difference between onnxruntime and PyTorch on trial frames.
 
     Raises:
-        UserError: the packages for ONNX are missing, `model` is not one, or the graph computes something else; no file is
-            written then.
+        UserError: the packages for ONNX are missing, `model` is not one, or the graph computes something else; no file
+            is written then.
     """
     _require_packages()
     reenactor, metadata, _ = load_model(model)
