@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
-from results import outline
+from picture import outline
 
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip

@@ -1,4 +1,4 @@
-"""Write docs/results.md (and docs/demo.png) from results: python benchmarks/results.py [--people runs/validation_people] [--training RUN]
+"""Write docs/results.md from results: python benchmarks/results.py [--people runs/validation_people] [--training RUN]
 
 Without arguments the part about the demo, from `make demo`; with --people the part about the people of a project folder
 (benchmarks/validation_people.yaml says how to make it), every avatar scored with every driver it is rendered with; with --training the part
@@ -9,13 +9,9 @@ import argparse
 import json
 from pathlib import Path
 
-import av
-import cv2
-import numpy as np
 import pandas as pd
 import yaml
 
-from reenact.data.clip import Clip
 from reenact.settings.score import ScoreSettings
 from reenact.tools.score_table import Plan, score_table
 
@@ -55,18 +51,6 @@ NAMES = {
     "driver_frame": "*the driver's own frame*",
     "real_frames": "*the true frame (floor)*",
 }
-# First and last + 1 of the 68 landmarks of each part of the face, and whether its outline closes.
-PARTS = [
-    (0, 17, False),
-    (17, 22, False),
-    (22, 27, False),
-    (27, 31, False),
-    (31, 36, False),
-    (36, 42, True),
-    (42, 48, True),
-    (48, 60, True),
-    (60, 68, True),
-]
 INTRODUCTION = """\
 # Results of the demo
 
@@ -97,28 +81,6 @@ def table(scores: pd.DataFrame, chosen: str) -> str:
         cells = ["-" if pd.isna(row[c]) else f"{row[c]:.2f}" if c == "psnr" else f"{row[c]:.3f}" for c in known]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def frames(video: Path, count: int) -> list[np.ndarray]:
-    """Pictures spread over a video, RGB."""
-    with av.open(str(video)) as container:
-        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return [shown[i] for i in np.linspace(0, len(shown) - 1, count).round().astype(int)]
-
-
-def outline(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """Landmarks 68 x 2, shares of the side, as a drawing in place of a frame that is not ours to ship: RGB size x size."""
-    picture = np.full((320, 320, 3), 24, np.uint8)
-    for first, last, closed in PARTS:
-        points = (landmarks[first:last] * 320 * 16).round().astype(np.int32)
-        cv2.polylines(picture, [points], closed, (190, 205, 220), 2, cv2.LINE_AA, shift=4)
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-
-
-def outlines(crops: Path, count: int) -> list[np.ndarray]:
-    """The driver's landmarks as drawings, RGB."""
-    landmarks = Clip(crops).landmarks()
-    return [outline(landmarks[i], 320) for i in np.linspace(0, len(landmarks) - 1, count).round().astype(int)]
 
 
 def checked(check: dict | None) -> str:
@@ -238,7 +200,6 @@ def main() -> None:
         parts[1] = training(arguments.training)
     else:
         parts[0] = demo()
-        picture()
     page.write_text("".join(parts))
 
 
@@ -256,17 +217,6 @@ def demo() -> str:
                 f"\nDriven by {driver} ({rows.frames.max()} frames):\n\n{table(rows, str(selected['iteration']))}"
             )
     return INTRODUCTION.format(**facts) + "".join(parts)
-
-
-def picture() -> None:
-    """Write docs/demo.png."""
-    renders = RESULTS / "renders"
-    rows = [outlines(RESULTS / "clips" / "pexels_held_out" / "crops.zip", 8)]
-    rows += [frames(renders / identity / "pexels_held_out.mp4", 8) for identity in ("pexels_woman", "astronaut")]
-    picture = np.vstack(
-        [np.hstack([cv2.resize(f, (160, 160), interpolation=cv2.INTER_AREA) for f in row]) for row in rows]
-    )
-    cv2.imwrite(str(DOCS / "demo.png"), picture[..., ::-1])
 
 
 if __name__ == "__main__":
