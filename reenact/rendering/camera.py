@@ -79,6 +79,7 @@ def open_camera(source: str) -> Iterator[Iterator[Snapshot]]:
     first = next(pictures)
 
     def watch() -> None:
+        """Hand on the pictures, those of a file at their times."""
         error = None
         try:
             start = time.perf_counter()

@@ -34,6 +34,7 @@ def prefetch(items: Iterable[Item], buffer_size: int) -> Iterator[Item]:
     stop = Event()
 
     def make() -> None:
+        """Put all items into the queue."""
         try:
             for item in items:
                 if not _put(queue, item, stop.is_set):
@@ -71,6 +72,7 @@ def fan_out(workers: Sequence[Callable[[Iterator[Item]], None]], buffer_size: in
         done = [pool.submit(worker, _taken(queue, stop)) for worker, queue in zip(workers, queues, strict=True)]
 
         def give(item: object) -> None:
+            """Put one item into every queue."""
             for queue, future in zip(queues, done, strict=True):
                 if not _put(queue, item, future.done):
                     _raise(future)

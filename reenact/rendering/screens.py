@@ -59,6 +59,7 @@ def _window() -> Iterator[Show]:
         raise UserError(f"--output window: no window can be opened ({error.err}); {HINT}") from None
 
     def show(image: np.ndarray, _: float) -> bool:
+        """Show a picture; q, Escape and closing the window end it."""
         cv2.imshow(TITLE, image[..., ::-1])
         key = cv2.waitKey(1) & 0xFF
         return key not in (ord("q"), 27) and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
@@ -87,6 +88,7 @@ def _virtual_camera(width: int, height: int) -> Iterator[Show]:
         ) from None
 
     def show(image: np.ndarray, _: float) -> bool:
+        """Send a picture."""
         camera.send(image)
         return True
 
@@ -100,6 +102,7 @@ def _file(path: Path, width: int, height: int) -> Iterator[Show]:
     with write_video(path, width, height, preset="veryfast") as video:
 
         def show(image: np.ndarray, time: float) -> bool:
+            """Write the picture before this one, whose duration is known now."""
             if last:
                 before, since = last.pop()
                 video.add(before, since, time - since)

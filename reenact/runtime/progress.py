@@ -17,6 +17,7 @@ class _Lines(io.TextIOBase):
     """Standard error with a line for each state of the bar, where carriage returns would pile up on one."""
 
     def write(self, text: str) -> int:
+        """Write what is not blank as a line of its own."""
         if line := text.strip():
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()

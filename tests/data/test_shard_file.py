@@ -21,7 +21,7 @@ from reenact.runtime.errors import UserError
 
 def pictures(colour=(200, 80, 40), frames=4, size=64):
     made = [disc(colour, 0.3 + 0.1 * n, 0.5, size) for n in range(frames)]
-    encoded = [[cv2.imencode(".png", image)[1].tobytes() for image in images] for images in zip(*made)]
+    encoded = [[cv2.imencode(".png", image)[1].tobytes() for image in images] for images in zip(*made, strict=True)]
     return Pictures(*encoded, np.full((frames, 68, 2), 0.25, np.float32), ".png", size)
 
 

@@ -17,7 +17,7 @@ TURNS = (-15.0, 0.0, 15.0)
 
 @pytest.fixture(scope="module")
 def driven():
-    """The astronaut, zero-shot, driven by her own photo turned in the picture's plane: uint8 N x S x S x 3 and mattes."""
+    """The astronaut, zero-shot, driven by her own photo turned in its plane: uint8 N x S x S x 3 and mattes."""
     avatar = Avatar.load(BUNDLED_MODEL, "cpu")
     frames = to_tensor(np.stack([portrait(turn, scale=0.8) for turn in TURNS]))
     rgb, matte = avatar.render(avatar.pose_embedding(frames), avatar.identity_embedding(frames[1:2]))

@@ -9,7 +9,7 @@ from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.models.vgg import PerceptualNetwork, perceptual_distance, perceptual_loss
 from reenact.runtime.errors import UserError
 
-# Of the authors' code (their checkpoint's networks counted): encoder, pose encoder, generator, discriminator with 12 labels.
+# Counted in the authors' checkpoint: identity encoder, pose encoder, generator, discriminator with 12 labels.
 PUBLISHED_PARAMETERS = (24_028_992, 2_551_808, 37_516_996, 19_549_377)
 
 
@@ -76,7 +76,9 @@ def test_feature_distance_is_a_mean_over_maps():
 def test_perceptual_network_is_fixed_frozen_and_orders_pictures():
     network = PerceptualNetwork(0.25)
     again = PerceptualNetwork(0.25)
-    assert all(torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(network.state_dict().values(), again.state_dict().values(), strict=True)
+    )
     assert not any(p.requires_grad for p in network.parameters())
     picture = torch.rand(1, 3, 8, 8).repeat_interleave(8, 2).repeat_interleave(8, 3)
     noisy, other = (picture + 0.1 * torch.randn_like(picture)).clamp(0, 1), picture.flip(3)

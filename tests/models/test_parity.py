@@ -76,7 +76,7 @@ class Case:
     def image_losses(self):
         losses = ImageLosses(self.settings)
         for network, layout in ((losses.perceptual, "vgg19"), (losses.face_perceptual, "vgg16")):
-            for conv, (weight, bias) in zip(network.convs, self.vggs[layout]):
+            for conv, (weight, bias) in zip(network.convs, self.vggs[layout], strict=True):
                 conv.weight.data, conv.bias.data = weight, bias
         return losses
 
@@ -116,7 +116,7 @@ def full(request, shared):
     vggs = {}
     for layout in ("vgg19", "vgg16"):
         flat = list(tensors(recipe.vgg(layout, "shared")).values())
-        vggs[layout] = list(zip(flat[::2], flat[1::2]))[:13]
+        vggs[layout] = list(zip(flat[::2], flat[1::2], strict=True))[:13]
     batch = tensors(recipe.inputs("shared"))
     if form == "finetuned":
         batch["label"] = torch.tensor([0, 0])
@@ -209,8 +209,9 @@ def test_narrow_networks_and_losses_equal_the_reference(small, kind):
 
 def test_narrow_training_equals_the_reference(small):
     learner, losses = small.learner(), small.image_losses()
-    # Adam's first steps are about the sign of each gradient, so rounding (other threads, another CPU) explodes after two updates:
-    # up to 1e-2 was seen with two threads, 1e-7 with one. One update is held to the same bound as at full size (seen: 1e-7).
+    # Adam's first steps are about the sign of each gradient, so after two updates rounding (other threads, another CPU)
+    # explodes: up to 1e-2 was seen with two threads, 1e-7 with one. One update is held to the bound of full size, where
+    # 1e-7 was seen.
     for step, tolerance in enumerate((1e-4, 1e-3, 5e-2)):
         check_step(training_step(learner, small.batch, losses), small, step, tolerance)
     check(follow(learner, small.batch), small.expected["train.ema.fake_rgbs"], "averaged output", 5e-2)
@@ -243,7 +244,7 @@ def test_reference_equals_the_authors(full):
 
 
 def test_published_training_equals_the_authors(full):
-    """Losses before and after one update of each side; where a second update is cheap, also the averaged networks after it.
+    """Losses before and after one update of each side; where a second is cheap, also the averaged networks after it.
 
     About 25 s and 6 GB a meta step on a free core. Weights changed by 1e-7 change the losses of step 1 by up to 3e-4:
     Adam's first update is the sign of each gradient, however small.
@@ -271,7 +272,9 @@ def test_conversion_goes_both_ways_and_names_what_is_wrong():
     ours, discriminator, personal = convert(*states.values(), architecture=NARROW)
     assert not personal
     back = convert_back(ours, discriminator, architecture=NARROW)
-    assert all(set(a) == set(b) and all(torch.equal(a[k], b[k]) for k in a) for a, b in zip(back, states.values()))
+    assert all(
+        set(a) == set(b) and all(torch.equal(a[k], b[k]) for k in a) for a, b in zip(back, states.values(), strict=True)
+    )
 
     def broken(part, **changes):
         changed = {**states[part], **changes}

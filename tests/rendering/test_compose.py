@@ -117,7 +117,7 @@ def test_the_typical_photo_is_of_the_usual_pose(tmp_path: Path) -> None:
 
     def typical() -> np.ndarray:
         with write_clip(tmp_path / "b.zip") as writer:
-            for name, frame in zip(table["image"], frames):
+            for name, frame in zip(table["image"], frames, strict=True):
                 writer.add(name, frame)
             writer.add_landmarks(marks)
             writer.finish(table)

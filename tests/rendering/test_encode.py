@@ -23,7 +23,7 @@ def picture(step: int) -> np.ndarray:
 def write(path: Path, times: list[float], last: float) -> None:
     ends = [*times[1:], times[-1] + last]
     with write_video(path, 96, 64, preset="ultrafast") as writer:
-        for step, (time, end) in enumerate(zip(times, ends)):
+        for step, (time, end) in enumerate(zip(times, ends, strict=True)):
             writer.add(picture(step), time, end - time)
 
 
@@ -103,7 +103,7 @@ def test_transparent_videos_are_straight_and_exact(tmp_path: Path, kind: str, su
     times = [0.0, *np.cumsum([1001 / 30000, 0.1, 1 / 24, 0.0417]).tolist()]
     path = tmp_path / f"a{suffix}"
     with write_alpha_video(path, 96, 64, kind) as writer:
-        for step, (time, duration) in enumerate(zip(times, [*np.diff(times), 0.3])):
+        for step, (time, duration) in enumerate(zip(times, [*np.diff(times), 0.3], strict=True)):
             writer.add(transparent(step), time, duration)
     with av.open(str(path)) as container:
         assert (container.duration or 0) / av.time_base == pytest.approx(times[-1] + 0.3, abs=2 * tick)

@@ -34,7 +34,7 @@ def write(path: Path, times: list[float], last: float) -> None:
     )
     image = np.full((64, 96, 3), 40, np.uint8) if path.suffix == ".mp4" else np.full((64, 96, 4), 40000, np.uint16)
     with video as writer:
-        for time, end in zip(times, [*times[1:], times[-1] + last]):
+        for time, end in zip(times, [*times[1:], times[-1] + last], strict=True):
             writer.add(image, time, end - time)
 
 
@@ -44,7 +44,7 @@ def frame_times(path: Path) -> list[float]:
 
 
 def beep(path: Path) -> tuple[float, float]:
-    """Start of the beep and end of the sound, s, on the file's own clock (Opus and AAC delays are in the frame times)."""
+    """Start of the beep and end of the sound, s, on the file's own clock, which has the delays of Opus and AAC."""
     with av.open(str(path)) as container:
         loud, end = [], 0.0
         for frame in container.decode(audio=0):

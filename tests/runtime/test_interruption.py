@@ -24,7 +24,7 @@ def clips(tmp_path_factory):
 
 
 def arguments(clips, folder, steps, **settings):
-    crops, mattes = zip(*clips)
+    crops, mattes = zip(*clips, strict=True)
     flags = {
         "steps": steps,
         "checkpoint-every": 1,

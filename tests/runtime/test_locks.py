@@ -8,7 +8,13 @@ import pytest
 from reenact.runtime import locks
 from reenact.runtime.locks import try_lock
 
-HOLD = "import sys; from reenact.runtime.locks import try_lock; f = open(sys.argv[1], 'ab'); print(try_lock(f), flush=True); sys.stdin.read()"
+HOLD = """
+import sys
+from reenact.runtime.locks import try_lock
+file = open(sys.argv[1], "ab")
+print(try_lock(file), flush=True)
+sys.stdin.read()
+"""
 
 
 def test_one_process_at_a_time(tmp_path):

@@ -163,7 +163,7 @@ def test_a_folder_of_identities(tmp_path, voxceleb):
 
 
 def test_the_published_layout_with_its_split_files(tmp_path, capsys):
-    """Crops as `images-cropped/<identity>/<video>`; split files with numbers and a column `path`, which share an identity."""
+    """Crops as `images-cropped/<identity>/<video>`; split files with a column `path`, which share an identity."""
     for name in ("id1/a", "id1/b", "id2/c", "id3/d", "id4/e"):
         (tmp_path / "images-cropped" / name).mkdir(parents=True)
     (tmp_path / "train.csv").write_text("Unnamed: 0,path\n68327,id1/a\n66130,id2/c\n24336,id3/d\n98001,id1/b\n")

@@ -72,7 +72,7 @@ def write_driver(
         }
     )
     with write_clip(folder / "crops.zip") as writer:
-        for name, frame in zip(table["image"], frames):
+        for name, frame in zip(table["image"], frames, strict=True):
             writer.add(name, frame)
         writer.finish(table)
     (folder / "source.json").write_text(json.dumps({"audio": audio}))
@@ -121,7 +121,7 @@ def test_frames_times_sound_and_places(tmp_path: Path, negative: None) -> None:
         found, pictures = shown(path)
         assert found == pytest.approx(times, abs=1e-3)
         assert pictures[0].shape == (128, width, 3)
-        for picture, crop in zip(pictures, frames):
+        for picture, crop in zip(pictures, frames, strict=True):
             assert np.abs(picture[:, -128:] - answer(crop)).mean() < 6, "the avatar of this very frame"
             if width == 384:
                 assert np.abs(picture[:, 128:256] - crop[::2, ::2].astype(int)).mean() < 12, "the driver in the middle"
@@ -229,11 +229,11 @@ SQUARE = dict(x=40.0, y=10.0, side=96.0, frame_width=160, frame_height=120)
 
 
 def clapper(folder: Path, times: list[float], start: int) -> dict[str, Any]:
-    """A driver that is white and goes black for a frame (so that its negative flashes), with a beep; cut to frames from `start` on."""
+    """A white driver that is black for one frame (its negative flashes), with a beep; its frames from `start` on."""
     level = [0 if step == FLASH else 255 for step in range(len(times))]
     ends = [*times[1:], times[-1] + 0.04]
     with write_video(folder / "silent.mp4", 160, 120, preset="ultrafast") as writer:
-        for value, time, end in zip(level, times, ends):
+        for value, time, end in zip(level, times, ends, strict=True):
             writer.add(np.full((120, 160, 3), value, np.uint8), time, end - time)
     beep = ffmpeg.input(f"sine=1000:r=48000:d={ends[-1]}", f="lavfi")
     beep = beep.filter("volume", volume=0, enable=f"not(between(t,{times[FLASH]},{times[FLASH] + 0.03}))")
@@ -254,7 +254,7 @@ def clapper(folder: Path, times: list[float], start: int) -> dict[str, Any]:
         }
     )
     with write_clip(folder / "crops.zip") as crops:
-        for r, name in zip(rows, table["image"]):
+        for r, name in zip(rows, table["image"], strict=True):
             crops.add(name, np.full((64, 64, 3), level[r], np.uint8))
         crops.finish(table)
     (folder / "source.json").write_text(json.dumps({"audio": True}))

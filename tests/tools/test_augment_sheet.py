@@ -11,7 +11,7 @@ from reenact.tools.augment_sheet import COLUMNS, draw_augment_sheet
 
 
 def sheet(folder, clips, **augment):
-    crops, mattes = zip(*clips) if clips else ((), ())
+    crops, mattes = zip(*clips, strict=True) if clips else ((), ())
     draw_augment_sheet(
         crops=crops,
         mattes=mattes,
