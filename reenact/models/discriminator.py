@@ -1,5 +1,7 @@
 """Projection discriminator (Miyato & Koyama, ICLR 2018) as in the published code."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,6 +25,7 @@ class DiscriminatorBlock(nn.Module):
         self.skip = normed_conv(inputs, outputs, 1) if downsample or inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """B x inputs x H x W -> B x outputs x H x W, or half of both sides where it downsamples."""
         total = self.conv2(functional.relu(self.conv1(x))) + self.skip(x)
         return functional.avg_pool2d(total, 2) if self.downsample else total
 
@@ -42,7 +45,7 @@ class Discriminator(nn.Module):
         self.stem = nn.Sequential(normed_conv(3, channels, 3), nn.ReLU(), normed_conv(channels, channels, 3))
         self.stem_skip = normed_conv(3, channels, 1)
         widths = [min(features, channels * 2 ** (i + 1)) for i in range(blocks - 1)] + [features]
-        downs = [DiscriminatorBlock(i, o, downsample=True) for i, o in zip([channels, *widths], widths)]
+        downs = [DiscriminatorBlock(i, o, downsample=True) for i, o in pairwise([channels, *widths])]
         self.blocks = nn.ModuleList([*downs, DiscriminatorBlock(features, features, downsample=False)])
         self.linear = spectral_norm(nn.Linear(features, 1), eps=CONV_EPS)
         # In fine-tuning the authors replace the embedding by one row, under a norm of torch's default eps.
@@ -67,4 +70,4 @@ class Discriminator(nn.Module):
 
 def feature_distance(fake: list[Tensor], real: list[Tensor]) -> Tensor:
     """Mean over feature maps of their mean absolute difference; no gradient reaches `real`."""
-    return torch.stack([functional.l1_loss(a, b.detach()) for a, b in zip(fake, real)]).mean()
+    return torch.stack([functional.l1_loss(a, b.detach()) for a, b in zip(fake, real, strict=True)]).mean()

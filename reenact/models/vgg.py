@@ -1,4 +1,4 @@
-"""Perceptual networks: VGG up to the 13th convolution with average pooling (Johnson et al., ECCV 2016; section 3 of the paper).
+"""Perceptual networks: VGG up to the 13th convolution, average pooling (Johnson et al., ECCV 2016; paper, section 3).
 
 The embedded default has fixed random weights: depth and structure alone already give a useful loss
 (Liu et al., *A Generic Perceptual Loss for Modeling Structured Output Dependencies*, CVPR 2021), and no
@@ -20,10 +20,10 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class InputScale:
-    """What is done to images in [0, 1] before the first convolution: (x - mean) / deviation, in RGB or BGR order."""
+    """What is done to images in [0, 1] before the first convolution: (x - mean) / std, in RGB or BGR order."""
 
     mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
+    std: tuple[float, float, float]
     bgr: bool = False
 
 
@@ -38,7 +38,7 @@ CAFFE_MEAN = (103.939, 116.779, 123.680)
 CAFFE = _bytes(CAFFE_MEAN)
 VGGFACE = _bytes((93.5940, 104.7624, 129.1863))
 # The authors feed ((x + 1) / 2 - mean) * 255 although x is in [0, 1], and Caffe's BGR means to RGB images:
-# half of the contrast, none of it below 127.5. Here in the form (x - mean) / deviation.
+# half of the contrast, none of it below 127.5. Here in the form (x - mean) / std.
 PUBLISHED = InputScale(tuple(2 * m / 255 - 1 for m in CAFFE_MEAN), (2 / 255, 2 / 255, 2 / 255))
 
 
@@ -67,12 +67,12 @@ class PerceptualNetwork(nn.Module):
             channels = conv.out_channels
         self.convs = nn.ModuleList(convs)
         self.register_buffer("mean", torch.tensor(scale.mean)[:, None, None])
-        self.register_buffer("deviation", torch.tensor(scale.deviation)[:, None, None])
+        self.register_buffer("std", torch.tensor(scale.std)[:, None, None])
         self.requires_grad_(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """B x 3 x H x W in [0, 1], H and W at least 16 -> the 13 rectified maps."""
-        x = ((x.flip(1) if self.scale.bgr else x) - self.mean) / self.deviation
+        x = ((x.flip(1) if self.scale.bgr else x) - self.mean) / self.std
         maps, convs = [], iter(self.convs)
         for outputs in self.layout:
             if not outputs:
@@ -87,17 +87,17 @@ def perceptual_loss(network: PerceptualNetwork, output: Tensor, target: Tensor) 
     """Sum over the 13 maps of their mean absolute difference; no gradient reaches `target`."""
     with torch.no_grad():
         wanted = network(target)
-    return torch.stack([functional.l1_loss(a, b) for a, b in zip(network(output), wanted)]).sum()
+    return torch.stack([functional.l1_loss(a, b) for a, b in zip(network(output), wanted, strict=True)]).sum()
 
 
 def perceptual_distance(network: PerceptualNetwork, first: Tensor, second: Tensor) -> Tensor:
     """LPIPS's formula (Zhang et al., CVPR 2018) without its learned weights: B x 3 x H x W twice -> B.
 
-    Mean over maps and places of the squared difference of unit-length feature vectors; 0 (equal) to 4.
+    Mean over maps and positions of the squared difference of unit-length feature vectors; 0 (equal) to 4.
     """
     distances = []
     with torch.no_grad():
-        for a, b in zip(network(first), network(second)):
+        for a, b in zip(network(first), network(second), strict=True):
             difference = functional.normalize(a, dim=1) - functional.normalize(b, dim=1)
             distances.append(difference.square().sum(1).mean((1, 2)))
     return torch.stack(distances).mean(0)

@@ -32,7 +32,9 @@ class PoseFilterSettings(Section):
     )
     cutoff: float = Field(default=2.0, gt=0, description="one_euro: cutoff of a still pose, Hz; lower is calmer.")
     beta: float = Field(
-        default=1.0, ge=0, description="one_euro: how much the cutoff rises with speed (Hz per driver's deviation/s)."
+        default=1.0,
+        ge=0,
+        description="one_euro: how much the cutoff rises with speed, Hz per (standard deviation of the poses / s).",
     )
     window: int = Field(default=9, ge=3, le=301, description="savgol: frames that each pose is fitted over, odd.")
     order: int = Field(default=2, ge=0, le=5, description="savgol: degree of the fitted polynomial, below the window.")

@@ -127,6 +127,6 @@ def test_scales():
     seen = {}
     for name, scale in (("caffe", CAFFE), ("published", PUBLISHED)):
         network = PerceptualNetwork(0.1, scale=scale)
-        seen[name] = ((grey - network.mean) / network.deviation)[0, :, 0, 0]
+        seen[name] = ((grey - network.mean) / network.std)[0, :, 0, 0]
     torch.testing.assert_close(seen["caffe"], 127.5 - torch.tensor([103.939, 116.779, 123.680]))
     torch.testing.assert_close(seen["published"], 0.75 * 255 - torch.tensor([103.939, 116.779, 123.680]))
