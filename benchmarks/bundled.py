@@ -25,9 +25,9 @@ from reenact.data.clip import Clip
 from reenact.data.images import resize_area
 from reenact.data.rank_batch import rank_batch
 from reenact.data.samples import PeopleInMemory, Person, load_person, sample
-from reenact.data.sequence import shown_frames, spread
+from reenact.data.sequence import CHECK, shown_frames, spread
 from reenact.evaluation import metrics
-from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, Sequence, show
+from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, Sequence, measure_driver
 from reenact.faces.landmarks import eye_distance
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.model_file import load_model, save_model
@@ -147,12 +147,12 @@ def random_meta(place: Place) -> Path:
     return path
 
 
-def nearest(subject: IdentityReference, protocol: str, frames: Sequence) -> Sequence:
+def nearest(reference: IdentityReference, protocol: str, frames: Sequence) -> Sequence:
     """For each driving frame that one of `frames` whose pose is most like it: landmarks less the usual place, in eye distances.
 
     In self-driving nothing is taken away: place and turn count as they are.
     """
-    truth = subject.shown[protocol].truth.landmarks
+    truth = reference.driving[protocol].truth.landmarks
     ours = frames.landmarks
     if protocol == "cross":
         truth, ours = ((points - np.nanmean(points, 0)) / np.nanmean(eye_distance(points)) for points in (truth, ours))
@@ -164,25 +164,26 @@ def nearest(subject: IdentityReference, protocol: str, frames: Sequence) -> Sequ
 def compared(place: Place, name: str, driver: str, measurer: Measurer) -> Iterator[dict]:
     """Scores of one person: a row for each method, number of frames and protocol."""
     identity, other, size = place.pair(name), place.pair(driver), load_model(BUNDLED_MODEL)[0].architecture.image_size
-    shown = {
-        protocol: show(pair, shown_frames(pair[0], ROLES[protocol], SHOWN), size, measurer)
+    # Nothing is chosen here, so that all frames count.
+    driving = {
+        protocol: measure_driver(pair, shown_frames(pair[0], ROLES[protocol], SHOWN).assign(part=CHECK), size, measurer)
         for protocol, pair in (("self", identity), ("cross", other))
     }
-    subject = IdentityReference(identity, size, measurer, SHOWN, shown)
+    reference = IdentityReference(identity, size, measurer, SHOWN, driving)
     for count in FRAME_COUNTS:
         before, after = avatar_of(place, name, count, BUNDLED_MODEL, "bundled")
         _, blank = avatar_of(place, name, count, random_meta(place), "random")
         person = place.person(name, count)
         masked = np.rint(person.frames * (person.mattes[..., None] / 255)).astype(np.uint8)
         seen = measurer.sequence(masked, person.mattes)
-        for protocol in shown:
+        for protocol in driving:
             crops = (identity if protocol == "self" else other)[0]
             made = {
-                method: subject.output(Avatar.load(path, str(place.device)).drive(subject.drivers(protocol, crops)))
+                method: reference.output(Avatar.load(path, str(place.device)).drive(reference.drivers(protocol, crops)))
                 for method, path in ((OURS, after), (RANDOM, blank), (ZERO, before))
             }
-            for method, output in {**made, NEAREST: nearest(subject, protocol, seen)}.items():
-                values, _ = subject.compare(output, protocol)
+            for method, output in {**made, NEAREST: nearest(reference, protocol, seen)}.items():
+                values, _ = reference.compare(output, protocol)
                 yield {
                     **values,
                     "person": name,

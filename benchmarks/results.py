@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from reenact.evaluation.measure import NETWORKS
 from reenact.settings.score import ScoreSettings
 from reenact.tools.score_table import Plan, score_table
 
@@ -63,9 +64,10 @@ the same after the best turn, scale and shift. *motion error*: the pose error af
 picture scores the driver's amount of motion). *mouth*, *blink correlation*: of their opening with the driver's. PSNR, SSIM and
 perceptual distance are taken in the box of the true matte. *sharpness*: fine detail / that of the training frames. *jitter*: landmark
 acceleration / the driver's. *failed*: share of outputs in which no face was found; they are left out of the others.
-Descriptor: {descriptor}. Perceptual distance: {perceptual_network}. Differences of under about 0.01 in pose and motion error are noise of the landmarks at this size.
+Descriptor: {descriptor}. Perceptual distance: {perceptual_network}. Landmarks: {landmark_detector}, which also was the teacher of the
+pose encoder's pretraining, so that another detector may see larger errors. Differences of under about 0.01 in pose and motion error are noise of the landmarks at this size.
 
-The iteration is chosen on half of the held-out frames (short stretches in turn) and checked on the other half.
+The iteration is chosen on half of the frames (short stretches in turn); all tables are of the other half.
 """
 
 
@@ -123,13 +125,12 @@ def people(project: Path) -> str:
         PEOPLE_HEADING,
         f"\nMade by the commands in benchmarks/{project.name}.yaml: 128 px, the bundled meta-model, which saw none of them; 32 frames a row.\n",
     ]
-    lines += [f"Descriptor: {scores['descriptor'].dropna().iloc[0]}. Metrics as above.\n"]
+    networks = scores[NETWORKS].dropna().iloc[0]
+    lines += [f"Descriptor: {networks['descriptor']}. Landmarks: {networks['landmark_detector']}. Metrics as above.\n"]
     known = [name for name in PEOPLE_COLUMNS if scores[name].notna().any()]
     lines += [
-        "\n| avatar | iteration | check, % from the best | driven by | "
-        + " | ".join(name.replace("_", " ") for name in known)
-        + " |\n",
-        "|" + " --- |" * (len(known) + 4) + "\n",
+        "\n| avatar | iteration | driven by | " + " | ".join(name.replace("_", " ") for name in known) + " |\n",
+        "|" + " --- |" * (len(known) + 3) + "\n",
     ]
     for row in scores[scores["baseline"].isna()].itertuples():
         identity, driver = (
@@ -137,17 +138,14 @@ def people(project: Path) -> str:
             Path(row.driver_crops).parent.name if row.protocol == "cross" else "itself, held out",
         )
         chosen = json.loads((results / "avatars" / identity / "selected.json").read_text())
-        gap = f"{100 * chosen['check']['gap']:.1f}" if chosen["check"] else "-"
-        lines.append(f"| {identity} | {chosen['iteration']} | {gap} | {driver} | {cells(row, known)} |\n")
+        lines.append(f"| {identity} | {chosen['iteration']} | {driver} | {cells(row, known)} |\n")
     summary = pd.read_csv(results / "table_summary.csv", dtype={"baseline": str})
     for (baseline, protocol), part in summary.groupby([summary["baseline"].fillna(""), "protocol"], sort=False):
         figures = part.set_index("metric")
-        spread = {
-            c: "" if pd.isna(figures["deviation"][c]) else f" ± {figures['deviation'][c]:.3f}" for c in figures.index
-        }
+        spread = {c: "" if pd.isna(figures["std"][c]) else f" ± {figures['std'][c]:.3f}" for c in figures.index}
         shown = [f"{figures['mean'][c]:.3f}{spread[c]}" if c in figures.index else "-" for c in known]
-        name = NAMES.get(baseline, "**mean ± deviation of the avatars**")
-        lines.append(f"| {name} | | | {'others' if protocol == 'cross' else 'itself'} | {' | '.join(shown)} |\n")
+        name = NAMES.get(baseline, "**mean ± standard deviation of the avatars**")
+        lines.append(f"| {name} | | {'others' if protocol == 'cross' else 'itself'} | {' | '.join(shown)} |\n")
     return "".join(lines)
 
 
@@ -209,7 +207,7 @@ def demo() -> str:
     for folder in sorted((RESULTS / "avatars").iterdir(), reverse=True):
         scores = pd.read_csv(folder / "scores.csv", dtype={"model": str})
         selected = json.loads((folder / "selected.json").read_text())
-        facts = {name: scores[name].iloc[0] for name in ("descriptor", "perceptual_network")}
+        facts = {name: scores[name].iloc[0] for name in NETWORKS}
         parts.append(f"\n## {folder.name}\n\n{selected['reason']}\n{checked(selected['check'])}")
         for protocol, rows in scores.groupby("protocol", sort=False):
             driver = "its own held-out frames" if protocol == "self" else "another person"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from reenact.data.clip import Clip
 from reenact.data.images import frame_by_frame, resize_area, resize_to
-from reenact.data.sequence import frames_of, images, parts, spread
+from reenact.data.sequence import CHECK, frames_of, images, parts, spread
 from reenact.evaluation import metrics
 from reenact.evaluation.descriptor import load_descriptor
 from reenact.evaluation.metrics import METRICS
@@ -26,6 +26,12 @@ from reenact.settings.score import ScoreSettings
 
 MEASURING_SIZE = 256
 """Faces are found and described at this size, px; smaller images are enlarged to it."""
+
+NETWORKS = ["descriptor", "landmark_detector", "perceptual_network"]
+"""Columns of score tables that name what makes the numbers."""
+
+LANDMARK_DETECTOR = "MediaPipe Face Mesh"
+"""Whose landmarks the pose, aligned and motion errors, the correlations and the jitter are measured by."""
 
 ROLES = {"self": "holdout", "cross": "drive"}
 """Protocol -> role of the frames that drive: the identity's own held-out ones, or another person's."""
@@ -47,9 +53,13 @@ class Sequence:
     landmarks: np.ndarray
     descriptors: np.ndarray
 
+    def take(self, rows: np.ndarray) -> "Sequence":
+        """Some of its frames: numbers, or a mask."""
+        return Sequence(*(getattr(self, field.name)[rows] for field in fields(self)))
+
     def still(self, count: int) -> "Sequence":
         """Its first frame `count` times."""
-        return Sequence(*(np.repeat(getattr(self, field.name)[:1], count, axis=0) for field in fields(self)))
+        return self.take(np.zeros(count, int))
 
 
 class Measurer:
@@ -64,8 +74,8 @@ class Measurer:
         self._identity_frames = settings.identity_frames
 
     def names(self) -> dict[str, str]:
-        """Which descriptor and perceptual network make the numbers, as columns for a table."""
-        return {"descriptor": self.descriptor.name, "perceptual_network": self.perceptual.name}
+        """Which networks make the numbers, as columns for a table (NETWORKS)."""
+        return dict(zip(NETWORKS, (self.descriptor.name, LANDMARK_DETECTOR, self.perceptual.name), strict=True))
 
     def sequence(self, pictures: np.ndarray, mattes: np.ndarray) -> Sequence:
         """Find the face in each masked image (the largest where there are several); describe some of them."""
@@ -83,7 +93,7 @@ class Measurer:
 
 
 @dataclass(frozen=True)
-class Shown:
+class DrivingFrames:
     """What drives the avatars in one protocol.
 
     Attributes:
@@ -101,11 +111,16 @@ class IdentityReference:
     Attributes:
         size: side of the avatars' images, px.
         references: the person's training frames, evenly spread: what an avatar should look like.
-        shown: protocol -> what drives.
+        driving: protocol -> what drives.
     """
 
     def __init__(
-        self, identity: tuple[Clip, Clip], size: int, measurer: Measurer, reference_frames: int, shown: dict[str, Shown]
+        self,
+        identity: tuple[Clip, Clip],
+        size: int,
+        measurer: Measurer,
+        reference_frames: int,
+        driving: dict[str, DrivingFrames],
     ) -> None:
         """Measure the real frames.
 
@@ -114,12 +129,12 @@ class IdentityReference:
             size: see above.
             measurer: the networks.
             reference_frames: most frames of the references.
-            shown: see `show`.
+            driving: see `measure_driver`.
 
         Raises:
             UserError: the person has no training frame, or no face is found in any.
         """
-        self.size, self.shown, self._identity, self._measurer = size, shown, identity, measurer
+        self.size, self.driving, self._identity, self._measurer = size, driving, identity, measurer
         self.references = _references(*identity, size, measurer, reference_frames)
 
     def mean_image(self) -> Sequence:
@@ -128,57 +143,60 @@ class IdentityReference:
         indices = frames_of(crops, "train")["index"].tolist()
         total = [np.zeros((self.size, self.size, 3)), np.zeros((self.size, self.size))]
         for index in indices:
-            for sums, picture in zip(total, masked(crops, mattes, [index], self.size)):
+            for sums, picture in zip(total, masked(crops, mattes, [index], self.size), strict=True):
                 sums += picture[0] / len(indices)
         return self._measurer.sequence(*(np.rint(sums[None]).astype(np.uint8) for sums in total))
 
     def drivers(self, protocol: str, crops: Clip) -> Iterator[np.ndarray]:
         """The crops that drive in a protocol, uint8, one by one; `crops` is the clip that they come from."""
-        return images(crops, self.shown[protocol].frames["image"].tolist())
+        return images(crops, self.driving[protocol].frames["image"].tolist())
 
     def output(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Sequence:
         """Measure what an avatar made of them (`reenact.avatar.Avatar.drive`)."""
         pairs = list(frame_by_frame(batches))
         return self._measurer.sequence(np.stack([rgb for rgb, _ in pairs]), np.stack([matte for _, matte in pairs]))
 
-    def compare(self, output: Sequence, protocol: str, pictures: bool = True) -> tuple[dict[str, float], pd.DataFrame]:
+    def compare(self, output: Sequence, protocol: str) -> tuple[dict[str, float], pd.DataFrame]:
         """All metrics of a sequence of outputs, frame by frame against what drove it.
 
         Args:
             output: as many frames as the protocol shows.
             protocol: self, where the driver's frames are the truth, or cross.
-            pictures: whether to compare pixels too.
 
         Returns:
-            METRICS (NaN what does not apply) with `frames`; and `frame_values`.
+            METRICS (NaN what does not apply) with `frames`, of the frames on which nothing is chosen (all where there are
+            no such); and `frame_values` of all.
         """
-        frames, truth = self.shown[protocol].frames, self.shown[protocol].truth
-        values = frame_values(output, truth, self.references.descriptors, frames, protocol)
-        row = dict.fromkeys(METRICS, float("nan")) | {
-            "frames": len(output.images),
-            "failed": float(values["failed"].mean()),
-            "identity_error": metrics.mean(values["identity_error"].to_numpy()),
-            "csim": metrics.csim(output.descriptors, self.references.descriptors),
-            "pose_error": metrics.mean(values["pose_error"].to_numpy()),
-            "motion_error": metrics.mean(values["motion_error"].to_numpy()),
-            "blink_correlation": metrics.blink_correlation(output.landmarks, truth.landmarks),
-            "mouth_correlation": metrics.mouth_correlation(output.landmarks, truth.landmarks),
-            "jitter": metrics.jitter(output.landmarks, truth.landmarks, frames["run"].to_numpy()),
+        driving = self.driving[protocol]
+        values = frame_values(output, driving.truth, self.references.descriptors, driving.frames, protocol)
+        rows = (driving.frames["part"] == CHECK).to_numpy()
+        rows = rows if rows.any() else np.ones(len(rows), bool)
+        counted, shown, truth = values[rows], output.take(rows), driving.truth.take(rows)
+        result = dict.fromkeys(METRICS, float("nan")) | {
+            "frames": len(shown.images),
+            "failed": float(counted["failed"].mean()),
+            "csim": metrics.csim(shown.descriptors, self.references.descriptors),
+            "blink_correlation": metrics.blink_correlation(shown.landmarks, truth.landmarks),
+            "mouth_correlation": metrics.mouth_correlation(shown.landmarks, truth.landmarks),
+            "jitter": metrics.jitter(shown.landmarks, truth.landmarks, driving.frames["run"].to_numpy()[rows]),
             "sharpness": metrics.sharpness(
-                output.images / 255, output.mattes / 255, self.references.images / 255, self.references.mattes / 255
+                shown.images / 255, shown.mattes / 255, self.references.images / 255, self.references.mattes / 255
             ),
         }
-        if protocol == "self":
-            row["aligned_error"] = metrics.aligned_error(output.landmarks, truth.landmarks)
-        if protocol == "self" and pictures:
-            ours, true, mattes = output.images / 255, truth.images / 255, truth.mattes / 255
-            row |= {
-                "psnr": metrics.psnr(ours, true, mattes),
-                "ssim": metrics.ssim(ours, true, mattes),
-                "perceptual": perceptual_error(self._measurer.perceptual, output.images, truth.images, mattes),
-                "matte_iou": metrics.matte_iou(output.mattes / 255, mattes),
-            }
-        return row, values
+        for name in ("identity_error", "pose_error", "motion_error"):
+            result[name] = metrics.mean(counted[name].to_numpy())
+        return result | (self._against_truth(shown, truth) if protocol == "self" else {}), values
+
+    def _against_truth(self, output: Sequence, truth: Sequence) -> dict[str, float]:
+        """The metrics that need the true picture."""
+        ours, true, mattes = output.images / 255, truth.images / 255, truth.mattes / 255
+        return {
+            "aligned_error": metrics.aligned_error(output.landmarks, truth.landmarks),
+            "psnr": metrics.psnr(ours, true, mattes),
+            "ssim": metrics.ssim(ours, true, mattes),
+            "perceptual": perceptual_error(self._measurer.perceptual, output.images, truth.images, mattes),
+            "matte_iou": metrics.matte_iou(output.mattes / 255, mattes),
+        }
 
 
 def frame_values(
@@ -203,7 +221,7 @@ def frame_values(
     )
 
 
-def show(clip: tuple[Clip, Clip], frames: pd.DataFrame, size: int, measurer: Measurer) -> Shown:
+def measure_driver(clip: tuple[Clip, Clip], frames: pd.DataFrame, size: int, measurer: Measurer) -> DrivingFrames:
     """Measure the driver's own frames.
 
     Args:
@@ -212,13 +230,13 @@ def show(clip: tuple[Clip, Clip], frames: pd.DataFrame, size: int, measurer: Mea
         size: of the avatars' images, px.
         measurer: the networks.
     """
-    return Shown(frames, measurer.sequence(*masked(*clip, frames["index"].tolist(), size)))
+    return DrivingFrames(frames, measurer.sequence(*masked(*clip, frames["index"].tolist(), size)))
 
 
 def part_of_frames(clip: Clip, role: str) -> dict[int, str]:
     """The part (`reenact.data.sequence.parts`) of every frame of a role, by frame number."""
     table = frames_of(clip, role)
-    return dict(zip(table["index"].tolist(), parts(len(table))))
+    return dict(zip(table["index"].tolist(), parts(len(table)), strict=True))
 
 
 def masked(crops: Clip, mattes: Clip, indices: list[int], size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -227,7 +245,7 @@ def masked(crops: Clip, mattes: Clip, indices: list[int], size: int) -> tuple[np
     Raises:
         UserError: the clip lacks one of them.
     """
-    names = dict(zip(crops.table["index"], crops.table["image"]))
+    names = dict(zip(crops.table["index"], crops.table["image"], strict=True))
     missing = [index for index in indices if index not in names]
     if missing:
         raise UserError(
@@ -257,13 +275,13 @@ def _references(crops: Clip, mattes: Clip, size: int, measurer: Measurer, most: 
     return references
 
 
-def baselines(subject: IdentityReference, protocol: str, mean_image: Sequence) -> Iterator[tuple[str, Sequence]]:
+def baselines(reference: IdentityReference, protocol: str, mean_image: Sequence) -> Iterator[tuple[str, Sequence]]:
     """Name and sequence of what a protocol's scores are compared with.
 
     `mean_image`: the person's mean image as a still. Cross: `driver_frame`, the driver's own frames. Self: `real_frames`,
     the held-out frames themselves: no avatar can be expected to score below their identity error.
     """
-    truth = subject.shown[protocol].truth
+    truth = reference.driving[protocol].truth
     yield MEAN_IMAGE, mean_image.still(len(truth.images))
     yield (REAL_FRAMES if protocol == "self" else DRIVER_FRAME), truth
 

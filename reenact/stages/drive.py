@@ -52,10 +52,10 @@ def drive_sweep(
     }
     if frames["cross"].empty:
         raise UserError(f"{driver_crops}: no frame with a face to drive with; give drive.driver another driver")
-    place, rows = str(pick_device(device, threads)), []
+    device, rows = str(pick_device(device, threads)), []
     with write_clip(driven) as writer:
         for iteration, path in models.items():
-            avatar = Avatar.load(path, place)
+            avatar = Avatar.load(path, device)
             for protocol, table in frames.items():
                 rows += _drive(
                     writer, avatar, clips[protocol], table, f"{protocol}/{iteration:06d}", settings.batch_size

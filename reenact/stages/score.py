@@ -7,13 +7,22 @@ import pandas as pd
 
 from reenact.data.clip import Clip
 from reenact.data.sequence import SELECT
-from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, Sequence, baselines, part_of_frames, show
+from reenact.evaluation.measure import (
+    NETWORKS,
+    ROLES,
+    IdentityReference,
+    Measurer,
+    Sequence,
+    baselines,
+    measure_driver,
+    part_of_frames,
+)
 from reenact.evaluation.metrics import METRICS
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.runtime.files import write_text
 from reenact.settings.score import ScoreSettings
 
-COLUMNS = ["model", "protocol", "frames", *METRICS, "descriptor", "perceptual_network"]
+COLUMNS = ["model", "protocol", "frames", *METRICS, *NETWORKS]
 FRAME_COLUMNS = ["model", "protocol", "part", "run", "index", "failed", "identity_error", "pose_error", "motion_error"]
 
 
@@ -37,7 +46,8 @@ def score_avatar(
         driven: outputs of stage drive.
         identity_crops, identity_mattes: clip files of the identity.
         driver_crops, driver_mattes: clip files of the driver of the cross protocol.
-        scores: CSV to write, COLUMNS; metrics that do not apply to a protocol are empty.
+        scores: CSV to write, COLUMNS: of the frames on which no iteration is chosen (all frames where there are no such);
+            metrics that do not apply to a protocol are empty.
         frame_scores: CSV to write, FRAME_COLUMNS: the errors of the trade-off by frame, and which part of the frames it
             belongs to (`reenact.data.sequence.parts`).
 
@@ -62,17 +72,17 @@ def _score(
     """The rows of the score table and of the frames' table; `clips` are crops and mattes by protocol."""
     size = outputs.image(outputs.table["image"].iloc[0]).shape[0]
     by_protocol = dict(list(outputs.table.groupby("protocol", sort=False)))
-    subject = IdentityReference(clips["self"], size, measurer, reference_frames, {})
-    mean_image = subject.mean_image()
+    reference = IdentityReference(clips["self"], size, measurer, reference_frames, {})
+    mean_image = reference.mean_image()
     rows, frames = [], []
     for protocol, part in by_protocol.items():
         shown = part[part["iteration"] == part["iteration"].iloc[0]]
         halves = part_of_frames(clips[protocol][0], ROLES[protocol])
-        subject.shown[protocol] = show(
+        reference.driving[protocol] = measure_driver(
             clips[protocol], shown.assign(part=[halves.get(index, SELECT) for index in shown["index"]]), size, measurer
         )
-        for model, sequence in _models(outputs, part, measurer, subject, mean_image, protocol):
-            row, values = subject.compare(sequence, protocol)
+        for model, sequence in _models(outputs, part, measurer, reference, mean_image, protocol):
+            row, values = reference.compare(sequence, protocol)
             rows.append({"model": model, "protocol": protocol, **row})
             frames.append(values.assign(model=model, protocol=protocol))
             figures = ", ".join(
@@ -86,12 +96,12 @@ def _models(
     outputs: Clip,
     part: pd.DataFrame,
     measurer: Measurer,
-    subject: IdentityReference,
+    reference: IdentityReference,
     mean_image: Sequence,
     protocol: str,
 ) -> Iterator[tuple[str, Sequence]]:
     """Yield (name, sequence) of the baselines and of every model, one in memory at a time."""
-    yield from baselines(subject, protocol, mean_image)
+    yield from baselines(reference, protocol, mean_image)
     for iteration, rows in part.groupby("iteration"):
         images, mattes = outputs.images(rows["image"].tolist()), outputs.images(rows["matte"].tolist())
         yield str(iteration), measurer.sequence(images, mattes)

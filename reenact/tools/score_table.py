@@ -12,14 +12,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip
-from reenact.data.sequence import shown_frames
-from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, Shown, baselines, show
+from reenact.data.sequence import CHECK, shown_frames
+from reenact.evaluation.measure import (
+    NETWORKS,
+    ROLES,
+    DrivingFrames,
+    IdentityReference,
+    Measurer,
+    baselines,
+    measure_driver,
+)
 from reenact.evaluation.metrics import METRICS
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.runtime.devices import pick_device
@@ -28,7 +35,9 @@ from reenact.runtime.files import write_text
 from reenact.settings.score import ScoreSettings
 
 PATHS = ["model", "identity_crops", "identity_mattes", "driver_crops", "driver_mattes"]
-COLUMNS = [*PATHS, "baseline", "protocol", "frames", *METRICS, "descriptor", "perceptual_network", "error", "key"]
+COLUMNS = [*PATHS, "baseline", "protocol", "frames", *METRICS, *NETWORKS, "error", "key"]
+STATISTICS = ["mean", "std", "minimum", "median", "maximum", "avatars"]
+SUMMARY = ["baseline", "protocol", "metric", *STATISTICS, "errors", *NETWORKS]
 FRAMES = 32
 """Frames of each protocol, as published."""
 
@@ -61,15 +70,14 @@ def score_table(
     plan: Plan,
     settings: ScoreSettings,
 ) -> None:
-    """Measure every avatar of a table under self- and cross-driving.
+    """Measure every avatar of a table under self- and cross-driving, on frames on which no iteration is chosen.
 
     Args:
         table: CSV with the columns model (an avatar), identity_crops, identity_mattes, driver_crops, driver_mattes: files,
             relative to the table's folder. Self-driving, by the identity's held-out frames, is measured once an avatar.
         scores: CSV to write, COLUMNS: a row for every row of the table and protocol; `error` says why one could not be
             measured. Rows that it has already are not measured again, unless files or settings changed.
-        summary: CSV to write: per protocol and metric the mean over avatars (each the mean over its drivers), the standard
-            deviation, least, median and largest, and how many were measured and failed.
+        summary: CSV to write, SUMMARY; see `summarise`.
         device, threads: see `pick_device`.
         plan: see `Plan`.
         settings: of stage score.
@@ -81,9 +89,9 @@ def score_table(
     done = _known(scores, {job["key"] for job in jobs})
     rows = [row for job in jobs for row in done.get(job["key"], [])]
     _write(scores, jobs, rows)  # whatever a crash left at the end of the file is gone
-    place = str(pick_device(device, threads))
+    device = str(pick_device(device, threads))
     with FaceFinder(min_confidence=settings.min_confidence) as finder:
-        bench = _Bench(Measurer(finder, settings), place, plan, settings.reference_frames)
+        bench = _Bench(Measurer(finder, settings), device, plan, settings.reference_frames)
         bench.self_driven |= {
             job["key_self"] for job in jobs if any(row["protocol"] == "self" for row in done.get(job["key"], []))
         }
@@ -108,8 +116,8 @@ class _Bench:
     def __init__(self, measurer: Measurer, device: str, plan: Plan, reference_frames: int) -> None:
         self._measurer, self._plan, self._references = measurer, plan, reference_frames
         self._avatar = functools.lru_cache(1)(lambda path: Avatar.load(path, device))
-        self._shown = functools.lru_cache(REMEMBERED)(self._show)
-        self._subject = functools.lru_cache(REMEMBERED)(self._prepare)
+        self._driving = functools.lru_cache(REMEMBERED)(self._measure_driver)
+        self._identity = functools.lru_cache(REMEMBERED)(self._prepare)
         self.self_driven: set[str] = set()
 
     def measure(self, job: dict[str, str]) -> Iterator[dict]:
@@ -130,35 +138,39 @@ class _Bench:
         avatar = self._avatar(job["path_model"])
         identity = (job["path_identity_crops"], job["path_identity_mattes"])
         pairs = {"self": identity, "cross": (job["path_driver_crops"], job["path_driver_mattes"])}
-        subject, mean_image = self._subject(*identity, avatar.image_size)
+        reference, mean_image = self._identity(*identity, avatar.image_size)
         rows = []
         for protocol, pair in pairs.items():
             if protocol == "self" and job["key_self"] in self.self_driven:
                 continue
-            shown = self._shown(*pair, ROLES[protocol], avatar.image_size)
-            if shown is None and protocol == "cross":
+            driving = self._driving(*pair, ROLES[protocol], avatar.image_size)
+            if driving is None and protocol == "cross":
                 raise UserError(f"{job['driver_crops']}: no frame with a face to drive with")
-            if shown is None:
+            if driving is None:
                 continue  # one photo: there is nothing held out
-            subject.shown[protocol] = shown
-            output = subject.output(
-                avatar.drive(subject.drivers(protocol, Clip(pair[0])), batch_size=self._plan.batch_size)
+            reference.driving[protocol] = driving
+            output = reference.output(
+                avatar.drive(reference.drivers(protocol, Clip(pair[0])), batch_size=self._plan.batch_size)
             )
-            sequences = [("", output), *(baselines(subject, protocol, mean_image) if self._plan.baselines else [])]
+            sequences = [("", output), *(baselines(reference, protocol, mean_image) if self._plan.baselines else [])]
             for name, sequence in sequences:
-                values, _ = subject.compare(sequence, protocol)
+                values, _ = reference.compare(sequence, protocol)
                 rows.append({"baseline": name, "protocol": protocol, **values, **self._measurer.names(), "error": ""})
         self.self_driven.add(job["key_self"])
         return iter(rows)
 
     def _prepare(self, crops: str, mattes: str, size: int) -> tuple[IdentityReference, object]:
-        subject = IdentityReference((Clip(Path(crops)), Clip(Path(mattes))), size, self._measurer, self._references, {})
-        return subject, subject.mean_image() if self._plan.baselines else None
+        reference = IdentityReference(
+            (Clip(Path(crops)), Clip(Path(mattes))), size, self._measurer, self._references, {}
+        )
+        return reference, reference.mean_image() if self._plan.baselines else None
 
-    def _show(self, crops: str, mattes: str, role: str, size: int) -> Shown | None:
+    def _measure_driver(self, crops: str, mattes: str, role: str, size: int) -> DrivingFrames | None:
         pair = Clip(Path(crops)), Clip(Path(mattes))
-        frames = shown_frames(pair[0], role, self._plan.frames)
-        return show(pair, frames, size, self._measurer) if len(frames) else None
+        # Nothing was chosen on the frames of the check; a clip of a few frames has no such.
+        frames = shown_frames(pair[0], role, self._plan.frames, CHECK)
+        frames = frames if len(frames) else shown_frames(pair[0], role, self._plan.frames)
+        return measure_driver(pair, frames, size, self._measurer) if len(frames) else None
 
 
 def _read(table: Path, plan: Plan, settings: ScoreSettings) -> list[dict[str, str]]:
@@ -218,7 +230,7 @@ def _append(scores: Path, rows: list[dict]) -> None:
 
 def _write(scores: Path, jobs: list[dict], rows: list[dict]) -> None:
     """The whole file anew, in the order of the table."""
-    order = {job["key"]: place for place, job in enumerate(jobs)}
+    order = {job["key"]: number for number, job in enumerate(jobs)}
     table = pd.DataFrame(sorted(rows, key=lambda row: order[row["key"]])).reindex(columns=COLUMNS)
     write_text(scores, table.to_csv(index=False, float_format="%.6g"))
 
@@ -227,44 +239,16 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     """Statistics over avatars: every avatar counts once, with its mean over drivers.
 
     Returns:
-        Columns baseline ('' = the avatars), protocol, metric, mean, deviation (of avatars, n - 1), least, median, largest,
-        avatars (measured), errors (avatars with a row that could not be measured), descriptor, perceptual_network.
+        SUMMARY: baseline ('' = the avatars), protocol, metric, mean, std (of avatars, n - 1), minimum, median, maximum,
+        avatars (measured), errors (avatars with a row that could not be measured), and the networks.
     """
-    good = scores[scores["error"].fillna("") == ""]
-    bad = scores.loc[scores["error"].fillna("") != "", "model"].nunique()
+    failed = scores["error"].fillna("") != ""
+    good, errors = scores[~failed], scores.loc[failed, "model"].nunique()
     rows = []
     for (baseline, protocol), part in good.groupby([good["baseline"].fillna(""), "protocol"], sort=False):
         for metric in METRICS:
             values = part.groupby("model")[metric].mean().dropna()
             if len(values):
-                rows.append(
-                    {
-                        "baseline": baseline,
-                        "protocol": protocol,
-                        "metric": metric,
-                        "mean": values.mean(),
-                        "deviation": values.std() if len(values) > 1 else np.nan,
-                        "least": values.min(),
-                        "median": values.median(),
-                        "largest": values.max(),
-                        "avatars": len(values),
-                        "errors": bad,
-                        "descriptor": part["descriptor"].iloc[0],
-                        "perceptual_network": part["perceptual_network"].iloc[0],
-                    }
-                )
-    columns = [
-        "baseline",
-        "protocol",
-        "metric",
-        "mean",
-        "deviation",
-        "least",
-        "median",
-        "largest",
-        "avatars",
-        "errors",
-        "descriptor",
-        "perceptual_network",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+                statistics = (values.mean(), values.std(), values.min(), values.median(), values.max(), len(values))
+                rows.append([baseline, protocol, metric, *statistics, errors, *part[NETWORKS].iloc[0]])
+    return pd.DataFrame(rows, columns=SUMMARY)

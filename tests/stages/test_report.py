@@ -13,9 +13,10 @@ from person_clips import swaying, write_person
 
 from reenact.monitoring.previews import write_grid
 from reenact.rendering.encode import write_video
+from reenact.reporting.clips import lost_frames, matte_notes
 from reenact.settings.report import ReportSettings
 from reenact.settings.select import SelectSettings
-from reenact.stages.report import _lost, _matted, build_report
+from reenact.stages.report import build_report
 from reenact.stages.score import COLUMNS
 from reenact.stages.select import SelectOutputs, select_model
 
@@ -83,6 +84,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "identity_error": 0.1,
             "motion_error": 0.05,
             "descriptor": "dlib ResNet-29 v1",
+            "landmark_detector": "MediaPipe Face Mesh",
             "perceptual_network": "VGG-19",
             "failed": 0.25,
             "jitter": 1.5,
@@ -160,6 +162,7 @@ def test_everything_is_there(results: Path, tmp_path: Path) -> None:
         "Two people",
         "dlib ResNet-29 v1",
         "VGG-19",
+        "MediaPipe Face Mesh",
         "mean image",
         "0, not fine-tuned",
         "woman.mp4: 640 × 360 px, 14 frames",
@@ -226,12 +229,12 @@ def test_lost_frames_and_doubtful_mattes_are_named() -> None:
     crops = pd.DataFrame(
         {"status": ["tracked", "dropped", "dropped", "held"], "reason": ["", "no face", "blurred", "no face"]}
     )
-    assert _lost(crops) == ["2 of 4 frames left out (1 no face, 1 blurred).", "1 of 4 frames held (1 no face)."]
+    assert lost_frames(crops) == ["2 of 4 frames left out (1 no face, 1 blurred).", "1 of 4 frames held (1 no face)."]
     mattes = pd.DataFrame(
         {"time": [0.0, 0.5], "coverage": [0.4, 0.2], "warning": ["", "coverage jumps from 40% to 20%"]}
     )
-    assert _matted(mattes) == [
+    assert matte_notes(mattes) == [
         "The person covers 30% of the crops (20% to 40%).",
         "Look at 1 matte, the first at 0.50 s: coverage jumps from 40% to 20%.",
     ]
-    assert _lost(crops[:1]) == _matted(mattes[:0]) == []
+    assert lost_frames(crops[:1]) == matte_notes(mattes[:0]) == []

@@ -90,10 +90,10 @@ def test_summary_counts_every_avatar_once() -> None:
         ]
     )
     row = summarise(scores.reindex(columns=COLUMNS)).set_index("metric").loc["identity_error"]
-    assert (row["mean"], row["least"], row["largest"], row["avatars"], row["errors"]) == pytest.approx(
+    assert (row["mean"], row["minimum"], row["maximum"], row["avatars"], row["errors"]) == pytest.approx(
         (0.4, 0.2, 0.6, 2, 1)
     )
-    assert row["deviation"] == pytest.approx(np.std([0.2, 0.6], ddof=1))
+    assert row["std"] == pytest.approx(np.std([0.2, 0.6], ddof=1))
 
 
 def test_mistakes(project: Path, tmp_path: Path) -> None:
