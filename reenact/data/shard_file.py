@@ -310,8 +310,8 @@ class Shard:
         return self.__dict__ | {"_file": None}
 
     def __del__(self) -> None:
-        if self.__dict__.get("_file") is not None:
-            os.close(self._file)
+        if (file := self.__dict__.get("_file")) is not None:
+            os.close(file)
 
     def frame(self, clip: int, number: int) -> np.ndarray:
         """Picture of one frame of a clip: uint8 S x S x 3. One read."""

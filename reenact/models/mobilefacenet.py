@@ -126,7 +126,5 @@ def recognition_loss(network: MobileFaceNet, output: Tensor, target: Tensor) -> 
     with torch.no_grad():
         wanted, face = network(target)
     maps, found = network(output)
-    distances = [
-        functional.l1_loss(a.float(), b.float()) / b.float().abs().mean() for a, b in zip(maps, wanted)
-    ]
+    distances = [functional.l1_loss(a.float(), b.float()) / b.float().abs().mean() for a, b in zip(maps, wanted)]
     return torch.stack(distances).mean() + 1 - (found * face).sum(1).mean()

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from reenact.models.vgg import CAFFE, PUBLISHED, TORCHVISION, VGGFACE, InputScale, PerceptualNetwork
+from reenact.models.vgg import CAFFE, PUBLISHED, RANDOM, TORCHVISION, VGGFACE, InputScale, PerceptualNetwork
 from reenact.runtime.downloads import check_sha256, download
 from reenact.runtime.errors import UserError
 
@@ -41,12 +41,12 @@ def perceptual_network(
         UserError: no such file, damaged, not a VGG of this layout, or no download; names the setting and the value.
     """
     if weights is None:
-        scale = {"scale": PUBLISHED} if published else {}
-        return PerceptualNetwork(width, seed, layout, **scale), f"{layout} with fixed random weights, width {width:g}"
+        scale = PUBLISHED if published else RANDOM
+        return PerceptualNetwork(width, seed, layout, scale), f"{layout} with fixed random weights, width {width:g}"
     path = _downloaded(layout) if weights == "torchvision" else Path(weights)
     tensors = _read(path, layout)
-    name, scale = _identify(path, layout)
-    network = PerceptualNetwork(1.0, seed, layout, PUBLISHED if published else scale)
+    name, trained_on = _identify(path, layout)
+    network = PerceptualNetwork(1.0, seed, layout, PUBLISHED if published else trained_on)
     _fill(network, tensors, path, layout)
     return network, f"{name} ({path})"
 

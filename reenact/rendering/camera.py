@@ -85,7 +85,7 @@ def open_camera(source: str) -> Iterator[Iterator[Snapshot]]:
             start = time.perf_counter()
             newest.put(Snapshot(first[1], 0, 0.0, start))
             for number, (shown_at, image) in enumerate(pictures, 1):
-                wait = 0.0 if shown_at is None else start + shown_at - first[0] - time.perf_counter()
+                wait = 0.0 if shown_at is None else start + shown_at - (first[0] or 0.0) - time.perf_counter()
                 if stop.wait(max(0.0, wait)):
                     return
                 now = time.perf_counter()

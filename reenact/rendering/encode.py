@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.stream import VideoStream
 
 from reenact.media.video import for_ffmpeg
 from reenact.runtime.errors import UserError
@@ -53,7 +55,7 @@ class VideoWriter:
         pix_fmt: str,
         options: dict[str, str],
     ) -> None:
-        stream = container.add_stream(encoder, options=options)
+        stream = cast(VideoStream, container.add_stream(encoder, options=options))
         stream.width, stream.height, stream.pix_fmt = width, height, _named(encoder, pix_fmt)
         stream.time_base = stream.codec_context.time_base = TIME_BASE
         if encoder.startswith("hevc") or encoder == "libx265":
@@ -128,16 +130,12 @@ def check_encoder(encoder: str, pix_fmt: str, crf: int, preset: str) -> None:
     """
     hint = "set render.encoder to libx264, which runs everywhere"
     try:
-        context = VideoCodecContext.create(encoder, "w")
+        context = cast(VideoCodecContext, VideoCodecContext.create(encoder, "w"))
         formats = [pixels.name for pixels in context.codec.video_formats or []]
         if formats and _named(encoder, pix_fmt) not in formats:
             raise UserError(f"render.pix_fmt: {pix_fmt!r} is not among what {encoder} takes ({', '.join(formats)})")
-        context.width, context.height, context.pix_fmt, context.time_base = (
-            256,
-            256,
-            _named(encoder, pix_fmt),
-            TIME_BASE,
-        )
+        context.width, context.height = 256, 256
+        context.pix_fmt, context.time_base = _named(encoder, pix_fmt), TIME_BASE
         context.options = encoder_options(encoder, crf, preset)
         for pts in (0, 3600):
             frame = av.VideoFrame.from_ndarray(np.zeros((256, 256, 3), np.uint8), format="rgb24").reformat(

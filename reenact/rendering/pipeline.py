@@ -4,7 +4,7 @@ The order of items, and so every result, is that of a plain loop; memory is boun
 because decoders, encoders, image operations and networks all release Python's lock.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import Empty, Full, Queue
@@ -23,7 +23,7 @@ class Stopped(Exception):
     """Raised inside a worker that waits for items, because another part of the pipeline failed."""
 
 
-def prefetch(items: Iterable[Item], buffer_size: int) -> Iterator[Item]:
+def prefetch(items: Iterable[Item], buffer_size: int) -> Generator[Item, None, None]:
     """The same items, made in a thread of its own while the consumer is busy with earlier ones.
 
     Args:

@@ -1,6 +1,7 @@
 """Sound for a finished video: cut out of other media to the exact stretch, encoded again only where it must be."""
 
 from pathlib import Path
+from typing import Any
 
 import av
 import ffmpeg
@@ -13,7 +14,7 @@ from reenact.runtime.files import atomic_write
 COPIED = {".mp4": ("aac", "mp3", "opus"), ".mov": ("aac", "mp3", "alac"), ".webm": ("opus", "vorbis")}
 """Codecs that a container takes and its players play; any other sound is encoded again."""
 
-ENCODED = {
+ENCODED: dict[str, dict[str, Any]] = {
     ".mp4": {"acodec": "aac", "audio_bitrate": "160k"},
     ".mov": {"acodec": "aac", "audio_bitrate": "160k"},
     ".webm": {"acodec": "libopus", "audio_bitrate": "128k", "ar": 48000},

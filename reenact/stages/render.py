@@ -6,7 +6,7 @@ Data walk one way, each step in a thread of its own and a few frames ahead of th
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -182,7 +182,7 @@ def _render(
     identity: Tensor | None,
     clip: Clip,
     table: pd.DataFrame,
-    write: list[Callable[[Iterator[RenderedFrame]], None]],
+    write: Sequence[Callable[[Iterator[RenderedFrame]], None]],
     settings: RenderSettings,
     title: str,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Stage `shard`: one share of the meta-learning set, decoded, cropped and segmented clip by clip, in one job.
+"""Stage `shard`: one part of the meta-learning set, decoded, cropped and segmented clip by clip, in one job.
 
 Networks are loaded once. A clip that is finished is on disk for good (`reenact.data.shard_file`): a job that was
 killed goes on behind it, and one whose table has grown makes only what is new. A broken clip is recorded and left out.
@@ -122,7 +122,8 @@ def make_shard(
             folder / "failures.csv", math.ceil(settings.shard.max_failed * len(mine) - 1e-9), len(mine)
         )
         with ExitStack() as opened:
-            tools = _open_tools(opened, settings, device, cpu_threads(threads)) if missing else None
+            if missing:
+                tools = _open_tools(opened, settings, device, cpu_threads(threads))
             for clip in progress(missing, len(missing), f"shard {number}", unit="clip"):
                 _add(writer, clip, stamps[clip["clip"]], tools, failures)
         writer.publish(outputs.shard, mine)

@@ -42,7 +42,7 @@ def bundle_model(*, model: Path, clips: Path, scores: Path | None = None, bundle
         bundled: file to write (.safetensors).
 
     Raises:
-        UserError: `model` is no meta-model, a clip is not in the table, or the file gets too large; nothing is written then.
+        UserError: no meta-model, a clip that is not in the table, or too large a file; nothing is written then.
     """
     reenactor, metadata, discriminator_weights = load_model(model)
     if not discriminator_weights:

@@ -1,8 +1,8 @@
 """Live driving: a camera's face, followed and cropped as it comes, drives an avatar; latency is measured."""
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 
 import cv2
 import numpy as np
@@ -31,13 +31,13 @@ class Latency:
     """How live it is: times from the arrival of a picture to the moment when the avatar of it has been shown, s."""
 
     values: list[float] = field(default_factory=list)
-    began: float = field(default_factory=time.perf_counter)
+    began: float = field(default_factory=perf_counter)
 
     def text(self) -> str:
         """Frames, frames/s, and median and 95th percentile of the latency."""
         if not self.values:
             return "no face seen yet"
-        rate = len(self.values) / max(1e-9, time.perf_counter() - self.began)
+        rate = len(self.values) / max(1e-9, perf_counter() - self.began)
         middle, late = 1000 * np.percentile(self.values, [50, 95])
         return f"{len(self.values)} frames, {rate:.1f} frames/s, latency {middle:.0f} ms (median), {late:.0f} ms (95 %)"
 
@@ -54,7 +54,7 @@ class Follower:
         self._filter: OneEuro | None = None
         self._square: Square | None = None
 
-    def __call__(self, image: np.ndarray, moment: float) -> np.ndarray | None:
+    def __call__(self, image: np.ndarray, time: float) -> np.ndarray | None:
         """The crop of one picture (uint8 RGB) at a time (s): uint8 size x size x 3; None until a face has been seen."""
         scale = max(1.0, max(image.shape[:2]) / DETECT_SIDE)
         size = round(image.shape[1] / scale), round(image.shape[0] / scale)
@@ -64,7 +64,7 @@ class Follower:
             self._box = face.box
             raw = box_square(face.box, self._settings.scale)
             self._filter = self._filter or OneEuro(self._settings.cutoff, self._settings.beta, scale=raw.side)
-            x, y, side = self._filter(moment, np.array([raw.centre_x, raw.centre_y, raw.side]))
+            x, y, side = self._filter(time, np.array([raw.centre_x, raw.centre_y, raw.side]))
             self._square = Square(centre_x=x, centre_y=y, side=side)
         return None if self._square is None else crop_square(image, self._square, self._size)
 
@@ -111,12 +111,12 @@ def run_live(
     ):
         with open_camera(source) as pictures:
             follow = Follower(finder, avatar.image_size, settings)
-            reported = latency.began = time.perf_counter()
+            reported = latency.began = perf_counter()
             try:
                 for picture in pictures:
                     crop = follow(picture.image, picture.time)
                     shown = crop is None or show(_picture(avatar, identity, crop, settings), picture.time)
-                    now = time.perf_counter()
+                    now = perf_counter()
                     if crop is not None:
                         latency.values.append(now - picture.captured)
                     if now - reported >= settings.report_every:
