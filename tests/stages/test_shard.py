@@ -86,7 +86,7 @@ def test_too_many_failures_stop_the_job_and_what_was_made_stays(media, tmp_path,
     prepare(media, tmp_path, ["good0", "good1", "empty", "nobody"])
     with pytest.raises(
         UserError,
-        match=r"2 of 4 clips of this shard failed, and shard\.max_failed allows 1; the last: nobody/1: .*failures\.csv",
+        match=r"2 of 4 clips of this shard failed, shard\.max_failed allows 1; the last: nobody/1: .*failures\.csv",
     ):
         make(tmp_path, max_failed=0.25)
     assert not (tmp_path / "shard.tar").exists()
