@@ -34,5 +34,13 @@ rule all:
     default_target: True
     input:
         "results/report/index.html",
-        RENDERS,
-        expand("results/avatars/{identity}/model.safetensors", identity=IDENTITIES),
+        files_of(AVATARS),
+        files_of(VIDEOS),
+
+
+onerror:
+    describe_failures(log)
+
+
+onsuccess:
+    PARTIAL_PAGE.unlink(missing_ok=True)

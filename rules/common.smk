@@ -1,12 +1,14 @@
-# What the rules share: the validated configuration, and where things lie.
+# What the rules share: the validated configuration, where things lie, and what a run is to build.
 
 import os
 import re
 import sys
+from pathlib import Path
 
 from reenact.cluster.devices import visible_devices
-from reenact.runtime.errors import UserError
+from reenact.cluster.failures import Target, failure_table, read_failures, report_what_is_there
 from reenact.runtime.code_fingerprint import code
+from reenact.runtime.errors import UserError
 from reenact.settings.files import repeated_keys
 from reenact.settings.workflow import FETCHED, load_config
 
@@ -18,14 +20,28 @@ except UserError as error:
 IDENTITIES = list(CONFIG.identities)
 CLIPS = [*CONFIG.identities, *CONFIG.drivers]
 RENDERED = CONFIG.render.targets("results/renders/{identity}/{driver}")
-RENDERS = [
-    path.format(identity=identity, driver=driver)
-    for identity, driver in CONFIG.rendered_pairs()
-    for path in RENDERED.values()
-]
-SHARDS = [f"{number:05d}-of-{CONFIG.meta.shards:05d}" for number in range(CONFIG.meta.shards)] if CONFIG.meta.set else []
+PARTIAL_PAGE = Path("results/report/partial.html")
 META = f"results/meta/{CONFIG.meta.name}"
 META_MODEL = CONFIG.meta_model(trained=f"{META}/model.safetensors", imported=f"{META}/imported.safetensors")
+SHARDS = [f"{number:05d}-of-{CONFIG.meta.shards:05d}" for number in range(CONFIG.meta.shards if CONFIG.meta.set else 0)]
+
+AVATARS = [
+    Target(
+        name=f"avatar {identity}",
+        files=[f"results/avatars/{identity}/model.safetensors"],
+        clips=[identity, CONFIG.cross_driver(identity)],
+    )
+    for identity in IDENTITIES
+]
+VIDEOS = [
+    Target(
+        name=f"video {identity}/{driver}",
+        files=[path.format(identity=identity, driver=driver) for path in RENDERED.values()],
+        clips=[identity, driver, CONFIG.cross_driver(identity)],
+    )
+    for identity, driver in CONFIG.rendered_pairs()
+]
+
 ENVIRONMENT = "../envs/reenact.yaml"
 CORES = workflow.resource_settings.cores or 1
 # A stage whose networks run on the CPU by the configuration asks for no GPU.
@@ -35,8 +51,9 @@ TRAINING_MB = 4000 if CONFIG.model.image_size <= 128 else 16000
 # For SLURM's plugin a job that starts its processes on several nodes by itself is one of MPI, with a task on each node.
 SPREAD = {"tasks": CONFIG.meta.nodes, "tasks_per_gpu": 0, "mpi": "srun"} if CONFIG.meta.nodes > 1 else {}
 
-# On this machine, no more jobs at once than it has GPUs; without any, they run on the CPU. (`--jobs` counts jobs on other machines.)
-if GPU and workflow.is_main_process and workflow.resource_settings.nodes is None and "gpu" not in workflow.global_resources:
+# No more jobs at once than this machine has GPUs; without any, they run on the CPU. (`--jobs` counts jobs on others.)
+ON_THIS_MACHINE = workflow.is_main_process and workflow.resource_settings.nodes is None
+if GPU and ON_THIS_MACHINE and "gpu" not in workflow.global_resources:
     visible = visible_devices(os.environ)[: 1 if ":" in CONFIG.device else None]
     if visible:
         workflow.register_resource("gpu", len(visible))
@@ -49,21 +66,29 @@ wildcard_constraints:
     number=r"\d{5}",
 
 
-def section(name, only=None, without=None, said=False):
+def files_of(targets):
+    """Files of targets, one behind the other."""
+    return [file for target in targets for file in target.files]
+
+
+def section(name, include=None, exclude=None, exclude_unset=False):
     """Settings of one section as YAML text for a stage's --settings; those that are left out stay at their defaults.
 
-    said: only what the configuration says, so that a checkpoint's settings come before defaults.
+    exclude_unset: only what the configuration says, so that a checkpoint's settings come before defaults.
     """
-    return getattr(CONFIG, name).model_dump_json(include=only, exclude=without, exclude_unset=said)
+    settings = getattr(CONFIG, name)
+    return settings.model_dump_json(include=include, exclude=exclude, exclude_unset=exclude_unset)
 
 
-def marked(outputs):
+def report_outputs(outputs):
     """Outputs of a pair as Snakemake wants them: folders marked, and videos for its own report."""
     labels = {"identity": "{identity}", "driver": "{driver}"}
     return {
-        kind: directory(path)
-        if kind == "frames"
-        else report(path, category="Videos", labels=labels | {"kind": kind.replace("_", " ")})
+        kind: (
+            directory(path)
+            if kind == "frames"
+            else report(path, category="Videos", labels=labels | {"kind": kind.replace("_", " ")})
+        )
         for kind, path in outputs.items()
     }
 
@@ -100,3 +125,14 @@ def cross_driver(stage_file):
         return f"results/clips/{CONFIG.cross_driver(wildcards.identity)}/{stage_file}"
 
     return path
+
+
+def describe_failures(snakemake_logs):
+    """After a run in which jobs failed: what was not built and why, and a page about what is there."""
+    failures = read_failures(snakemake_logs)
+    if not failures:
+        return
+    print("\nNot everything was built. logs/<failed job>.log has all that a job printed.\n")
+    print(failure_table(failures, [*AVATARS, *VIDEOS], CLIPS), end="\n\n")
+    arguments = ["--config", CONFIG.model_dump_json(), "--settings", section("report")]
+    print(report_what_is_there(rules.report.input, arguments, PARTIAL_PAGE), end="\n\n")

@@ -23,5 +23,6 @@ rule crop:
         face=face_flag,
         device=CONFIG.device,
     shell:
-        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} crop --media {input.media:q} --frames {input.frames:q} --crops {output.crops:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q}"
+        " crop --media {input.media:q} --frames {input.frames:q} --crops {output.crops:q}"
         " --threads {threads} --settings {params.settings:q} {params.face:q}"

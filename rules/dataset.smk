@@ -1,5 +1,5 @@
-# dataset: a table or folder of clips (meta.set) -> one table of all of them: whose they are, who validates, in which shard.
-# Media are not looked at, so 150,000 clips are one short job.
+# dataset: a table or folder of clips (meta.set) -> one table of all of them: who is seen, who validates, which shard.
+# Media are not looked at, so that 150,000 clips are one short job.
 
 
 rule dataset:
@@ -22,5 +22,6 @@ rule dataset:
         settings=section("dataset"),
         shards=CONFIG.meta.shards,
     shell:
-        "exec python -m workflow_scripts.launch --log {log:q} dataset --source {input.source:q} --clips {output.clips:q} --shards {params.shards}"
+        "exec python -m workflow_scripts.launch --log {log:q}"
+        " dataset --source {input.source:q} --clips {output.clips:q} --shards {params.shards}"
         " --settings {params.settings:q}"

@@ -22,5 +22,6 @@ rule decode:
         settings=section("decode"),
         flags=clip_flags,
     shell:
-        "exec python -m workflow_scripts.launch --log {log:q} decode --media {input.media:q} --frames {output.frames:q}"
+        "exec python -m workflow_scripts.launch --log {log:q}"
+        " decode --media {input.media:q} --frames {output.frames:q}"
         " --source {output.source:q} --threads {threads} {params.flags:q} --settings {params.settings:q}"

@@ -23,6 +23,7 @@ rule drive:
         settings=section("drive"),
         device=CONFIG.device,
     shell:
-        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} drive --sweep {input.sweep:q} --identity-crops {input.crops:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q}"
+        " drive --sweep {input.sweep:q} --identity-crops {input.crops:q}"
         " --driver-crops {input.driver_crops:q} --driven {output.driven:q} --threads {threads}"
         " --settings {params.settings:q}"

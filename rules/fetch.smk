@@ -9,6 +9,9 @@ rule fetch:
         "logs/fetch/{file}.log",
     benchmark:
         "results/benchmarks/fetch/{file}.tsv"
+    wildcard_constraints:
+        file="|".join(re.escape(file) for file in CONFIG.fetch.files) or "(?!)",
+    localrule: True
     conda:
         ENVIRONMENT
     threads: 1
@@ -17,9 +20,6 @@ rule fetch:
     params:
         code=code("fetch"),
         source=fetched_flags,
-    wildcard_constraints:
-        file="|".join(re.escape(file) for file in CONFIG.fetch.files) or "(?!)",
-    localrule: True
     shell:
         "exec python -m workflow_scripts.launch --log {log:q} fetch {params.source:q} --target {output:q}"
 

@@ -22,9 +22,10 @@ rule finetune:
         gpu=GPU,
     params:
         code=code("finetune"),
-        settings=section("finetune", without={"choose"}),
+        settings=section("finetune", exclude={"choose"}),
         device=CONFIG.device,
     shell:
-        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} finetune --crops {input.crops:q} --mattes {input.mattes:q} --meta {input.meta:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q}"
+        " finetune --crops {input.crops:q} --mattes {input.mattes:q} --meta {input.meta:q}"
         " --sweep-folder {output.sweep:q} --runs results/runs/finetune --threads {threads}"
         " --settings {params.settings:q}"

@@ -18,4 +18,5 @@ rule import_published:
     params:
         code=code("import_published"),
     shell:
-        "exec python -m workflow_scripts.launch --log {log:q} import_published --checkpoint {input.checkpoint:q} --model {output.model:q}"
+        "exec python -m workflow_scripts.launch --log {log:q}"
+        " import_published --checkpoint {input.checkpoint:q} --model {output.model:q}"

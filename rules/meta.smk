@@ -1,5 +1,9 @@
-# meta: crops and mattes of many clips, or shards -> one model that can be anybody. Not needed where meta.source names a finished one.
-# Checkpoints, statistics and TensorBoard lie in results/runs/meta/, which is no output: a killed run goes on from there.
+# meta: crops and mattes of many clips, or shards -> one model that can be anybody.
+# Nobody needs it where meta.source names a finished model. Checkpoints, statistics and TensorBoard lie in
+# results/runs/meta/, which is no output: a killed run goes on from there.
+
+# People whom the model is tried on while it learns; they are measured as avatars are.
+VALIDATED = bool(CONFIG.meta.validate_clips or SHARDS)
 
 
 rule meta:
@@ -10,7 +14,7 @@ rule meta:
         indices=expand("results/shards/{shard}.npz", shard=SHARDS),
         validation_crops=expand("results/clips/{clip}/crops.zip", clip=CONFIG.meta.validate_clips),
         validation_mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.meta.validate_clips),
-        descriptor=[CONFIG.score.descriptor_weights] if CONFIG.meta.validate_clips or SHARDS else [],
+        descriptor=[CONFIG.score.descriptor_weights] if VALIDATED else [],
         perceptual=list(CONFIG.meta.weight_files().values()),
     output:
         model=f"{META}/model.safetensors",
@@ -25,20 +29,23 @@ rule meta:
         ENVIRONMENT
     threads: CORES
     resources:
+        **SPREAD,
         mem_mb=TRAINING_MB,
         gpu=GPU * CONFIG.meta.processes,
         processes=CONFIG.meta.processes,
         nodes=CONFIG.meta.nodes,
-        **SPREAD,
     params:
         code=code("meta"),
-        settings=section("meta", without={"source", "validate_clips", "processes", "nodes"}, said=True),
-        score=section("score", without={"identity_frames", "reference_frames"}) if CONFIG.meta.validate_clips or SHARDS else "{}",
-        model=section("model", said=True),
+        settings=section("meta", exclude={"source", "validate_clips", "processes", "nodes"}, exclude_unset=True),
+        score=section("score", exclude={"identity_frames", "reference_frames"}) if VALIDATED else "{}",
+        model=section("model", exclude_unset=True),
         device=CONFIG.device,
     shell:
-        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --processes {resources.processes} --nodes {resources.nodes} --threads {threads} --log {log:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q}"
+        " --processes {resources.processes} --nodes {resources.nodes} --threads {threads}"
         " meta --crops {input.crops:q} --mattes {input.mattes:q} --model {output.model:q}"
-        " --shard-files {input.shards:q} --validation-crops {input.validation_crops:q} --validation-mattes {input.validation_mattes:q} --score-settings {params.score:q}"
-        " --curves {output.curves:q} --metrics {output.metrics:q} --preview {output.preview:q} --runs results/runs/meta"
-        " --threads {threads} --processes {resources.processes} --settings {params.settings:q} --model-settings {params.model:q}"
+        " --shard-files {input.shards:q}"
+        " --validation-crops {input.validation_crops:q} --validation-mattes {input.validation_mattes:q}"
+        " --curves {output.curves:q} --metrics {output.metrics:q} --preview {output.preview:q}"
+        " --runs results/runs/meta --threads {threads} --processes {resources.processes}"
+        " --settings {params.settings:q} --model-settings {params.model:q} --score-settings {params.score:q}"

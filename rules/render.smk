@@ -10,7 +10,7 @@ rule render:
         source="results/clips/{driver}/source.json",
         files=[str(path) for path in CONFIG.render.files().values()],
     output:
-        **marked(RENDERED),
+        **report_outputs(RENDERED),
     log:
         "logs/render/{identity}/{driver}.log",
     benchmark:
@@ -26,7 +26,8 @@ rule render:
         settings=section("render"),
         device=CONFIG.device,
     shell:
-        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} render --model {input.model:q} --identity-crops {input.identity_crops:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q}"
+        " render --model {input.model:q} --identity-crops {input.identity_crops:q}"
         " --driver-crops {input.crops:q} --driver-media {input.media:q} --driver-source {input.source:q}"
         " --stem results/renders/{wildcards.identity}/{wildcards.driver} --threads {threads}"
         " --settings {params.settings:q}"

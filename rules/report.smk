@@ -1,4 +1,5 @@
 # report: one self-contained page with everything that was made.
+# A run in which jobs fail ends with PARTIAL_PAGE in its place, about what is there (common.smk, describe_failures).
 
 
 rule report:
@@ -11,7 +12,7 @@ rule report:
             identity=IDENTITIES,
             file=["scores.csv", "sweep.csv", "selected.json"],
         ),
-        renders=RENDERS,
+        renders=files_of(VIDEOS),
     output:
         page="results/report/index.html",
     log:
@@ -28,5 +29,6 @@ rule report:
         settings=section("report"),
         config=CONFIG.model_dump_json(),
     shell:
-        "exec python -m workflow_scripts.launch --log {log:q} report --inputs {input:q} --config {params.config:q} --page {output.page:q}"
+        "exec python -m workflow_scripts.launch --log {log:q}"
+        " report --inputs {input:q} --config {params.config:q} --page {output.page:q}"
         " --settings {params.settings:q}"

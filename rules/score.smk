@@ -25,6 +25,7 @@ rule score:
         code=code("score"),
         settings=section("score"),
     shell:
-        "exec python -m workflow_scripts.launch --log {log:q} score --driven {input.driven:q} --identity-crops {input.crops:q}"
-        " --identity-mattes {input.mattes:q} --driver-crops {input.driver_crops:q} --driver-mattes {input.driver_mattes:q}"
+        "exec python -m workflow_scripts.launch --log {log:q}"
+        " score --driven {input.driven:q} --identity-crops {input.crops:q} --identity-mattes {input.mattes:q}"
+        " --driver-crops {input.driver_crops:q} --driver-mattes {input.driver_mattes:q}"
         " --scores {output.scores:q} --frame-scores {output.frame_scores:q} --settings {params.settings:q}"

@@ -21,5 +21,6 @@ rule segment:
         settings=section("segment"),
         device=CONFIG.device,
     shell:
-        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} segment --crops {input.crops:q} --mattes {output.mattes:q}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q}"
+        " segment --crops {input.crops:q} --mattes {output.mattes:q}"
         " --threads {threads} --settings {params.settings:q}"

@@ -25,6 +25,7 @@ rule select:
         settings=section("select"),
         choose=CONFIG.finetune.choose,
     shell:
-        "exec python -m workflow_scripts.launch --log {log:q} select --scores {input.scores:q} --frame-scores {input.frame_scores:q} --sweep {input.sweep:q} --model {output.model:q}"
-        " --table {output.table:q} --plot {output.plot:q} --selected {output.selected:q}"
+        "exec python -m workflow_scripts.launch --log {log:q}"
+        " select --scores {input.scores:q} --frame-scores {input.frame_scores:q} --sweep {input.sweep:q}"
+        " --model {output.model:q} --table {output.table:q} --plot {output.plot:q} --selected {output.selected:q}"
         " --choose {params.choose} --settings {params.settings:q}"

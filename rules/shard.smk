@@ -1,5 +1,6 @@
-# shard: one share of the meta-learning set, decoded, cropped and segmented in one job -> one file of pictures, and its index.
-# Finished clips lie in results/runs/shard/, which is no output: a killed job goes on from there. Broken clips are recorded.
+# shard: one part of the meta-learning set, decoded, cropped and segmented -> one file of pictures, and its index.
+# Finished clips lie in results/runs/shard/, which is no output: a killed job goes on from there.
+# Broken clips are recorded.
 
 
 rule shard:
@@ -27,7 +28,8 @@ rule shard:
         segment=section("segment"),
         device=CONFIG.device,
     shell:
-        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q} shard --clips {input.clips:q} --number {wildcards.number} --shards {wildcards.total}"
+        "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q}"
+        " shard --clips {input.clips:q} --number {wildcards.number} --shards {wildcards.total}"
         " --shard {output.shard:q} --failures {output.failures:q} --runs results/runs/shard"
         " --threads {threads} --settings {params.settings:q} --decode-settings {params.decode:q}"
         " --crop-settings {params.crop:q} --segment-settings {params.segment:q}"

@@ -202,16 +202,33 @@ def test_bad_settings_stop_before_any_job_with_one_message(project, configured):
         assert part in done.stdout
 
 
-def test_driver_without_a_face_stops_alone(project, configured, demo_media):
+def test_a_bad_person_and_a_bad_driver_keep_nobody_else_from_being_built(project, configured, demo_media):
     shutil.copy(demo_media("no_face.mp4"), project.folder / "media")
-    drivers = TOY["drivers"] | {"nobody": {"media": "media/no_face.mp4"}}
-    configured(drivers=drivers, pairs=[["astronaut", "nobody"], ["astronaut", "single_face"]])
-    done = project.snakemake("--keep-going")
-    assert done.returncode == 1
-    log = (project.folder / "logs" / "crop" / "nobody.log").read_text()
+    nobody = {"media": "media/no_face.mp4"}
+    configured(
+        identities=TOY["identities"] | {"nobody": nobody},
+        drivers=TOY["drivers"] | {"ghost": nobody},
+        pairs=[["astronaut", "ghost"], ["astronaut", "single_face"], ["nobody", "carphone"]],
+    )
+    done = project.snakemake()
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    log = (project.folder / "logs" / "crop" / "ghost.log").read_text()
     assert re.search(r"error: media/no_face\.mp4: .*frames 0 to 94", log) and "Traceback" not in log
-    assert (project.folder / "results" / "renders" / "astronaut" / "single_face.mp4").exists()
-    assert not (project.folder / "results" / "renders" / "astronaut" / "nobody.mp4").exists()
+    renders = project.folder / "results" / "renders"
+    assert (renders / "astronaut" / "single_face.mp4").exists()
+    assert not (renders / "astronaut" / "ghost.mp4").exists() and not (renders / "nobody").exists()
+    table = done.stdout.partition("Not everything was built.")[2]
+    for row in (
+        r"avatar nobody +crop/nobody +media/no_face\.mp4: ",
+        r"video astronaut/ghost +crop/ghost +media/no_face",
+    ):
+        assert re.search(rf"^{row}", table, re.M), table
+    assert "avatar astronaut" not in table and "The report of what is there: results/report/partial.html" in table
+    page = (project.folder / "results" / "report" / "partial.html").read_text()
+    assert page.count("data:video/mp4") == 1 and "pexels_woman" in page
+    configured(pairs=[["astronaut", "single_face"]])
+    assert project.snakemake().returncode == 0
+    assert not (project.folder / "results" / "report" / "partial.html").exists()
 
 
 def test_killed_training_goes_on_and_ends_the_same(project, configured):

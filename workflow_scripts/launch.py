@@ -33,6 +33,7 @@ def main(
     stage: str,
     arguments: tuple[str, ...],
 ) -> None:
+    """Read the command line and run the stage."""
     command = ["-m", f"workflow_scripts.{stage}", *arguments]
     if device:
         # Of several GPUs the stage sees the chosen one alone.

@@ -4,7 +4,6 @@ A lease is a lock (flock) on a file in the machine's own temporary folder. The k
 that holds it ends, however it ends, so nothing has to be cleaned up after a crash.
 """
 
-import fcntl
 import os
 import platform
 import random
@@ -18,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from reenact.runtime.errors import UserError
+from reenact.runtime.locks import try_lock
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 LISTED = Path("/proc/driver/nvidia/gpus")
@@ -138,10 +138,6 @@ def _lock(count: int, devices: Sequence[str], folder: Path, held: ExitStack) -> 
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise UserError(f"{path}: cannot be opened as the lease of a GPU ({error.strerror}); delete it") from None
-        held.callback(os.close, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        free[device] = descriptor
+        if try_lock(held.enter_context(os.fdopen(descriptor, "wb"))):
+            free[device] = descriptor
     return free

@@ -12,17 +12,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 SILENT_ROOMS = ("runtime", "monitoring")
-"""Rooms that decide no number of any result, by definition (see their `__init__`); imports of them are not followed."""
+"""Rooms that decide no result, by definition (see their `__init__`); imports of them are not followed."""
 
 SPEAKERS = ("print", "LOG", "warnings")
 """A statement that begins with one of these names only tells somebody something."""
 
 
 def code(stage: str, root: Path = ROOT) -> str:
-    """Hash of `reenact/stages/<stage>.py` and of all modules of ours that it imports, apart from what decides no result.
+    """Hash of what decides a stage's results: `reenact/stages/<stage>.py` and all modules of ours that it imports.
 
-    That is: comments, docstrings and layout; arguments of raised errors; printed and logged lines; what is said
-    of settings, present (`description=`) and former (`Section.former`); and whatever lies in SILENT_ROOMS. A template beside a module (`<module>.*.jinja`) counts with it.
+    What people are told decides nothing, and is left out: comments and docstrings; arguments of raised errors; printed
+    and logged lines; descriptions of settings (`description=`) and what is said of former ones (`Section.former`). So
+    is whatever lies in SILENT_ROOMS. A template beside a module (`<module>.*.jinja`) counts with it.
 
     Args:
         stage: name of the stage.
