@@ -9,6 +9,10 @@ min_version("9.5")
 configfile: "config.yaml"
 
 
+# Of Snakemake's own report (`snakemake --report report.html`); the page of the rule `report` is another.
+report: "report/workflow.rst"
+
+
 # Where `--sdm apptainer` runs the stages; made from containers/reenact.def.
 container: "reenact.sif"
 

@@ -87,7 +87,9 @@ def report_outputs(outputs):
         kind: (
             directory(path)
             if kind == "frames"
-            else report(path, category="Videos", labels=labels | {"kind": kind.replace("_", " ")})
+            else report(
+                path, caption="../report/video.rst", category="Videos", labels=labels | {"kind": kind.replace("_", " ")}
+            )
         )
         for kind, path in outputs.items()
     }

@@ -9,7 +9,12 @@ rule select:
     output:
         model="results/avatars/{identity}/model.safetensors",
         table="results/avatars/{identity}/sweep.csv",
-        plot=report("results/avatars/{identity}/sweep.png", category="Sweep", labels={"identity": "{identity}"}),
+        plot=report(
+            "results/avatars/{identity}/sweep.png",
+            caption="../report/sweep.rst",
+            category="Sweep",
+            labels={"identity": "{identity}"},
+        ),
         selected="results/avatars/{identity}/selected.json",
     log:
         "logs/select/{identity}.log",
