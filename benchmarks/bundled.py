@@ -1,10 +1,11 @@
-"""Write docs/bundled.md: what the bundled meta-model can do for people whom it has never seen.
+"""Write docs/bundled.md: what the bundled meta-model can do for validation people.
 
     python benchmarks/bundled.py --project runs/validation_people
 
-The project folder (benchmarks/validation_people.yaml says how to make it) holds crops and mattes of validation people. Each becomes an
-avatar from 1, 8 and 32 frames, fine-tuned as the published guide says, and is driven by their own held-out frames and by
-another person, against the same network from random weights, the nearest of the same frames by pose, and no fine-tuning.
+The project folder (benchmarks/validation_people.yaml says how to make it) holds crops and mattes of validation people.
+Each becomes an avatar from 1, 8 and 32 frames, fine-tuned as the published guide says, and is driven by their own
+held-out frames and by another person, against the same network from random weights, the nearest of the same frames by
+pose, and no fine-tuning.
 """
 
 import argparse
@@ -51,23 +52,31 @@ COLUMNS = list(METRICS)
 INTRODUCTION = """\
 # The bundled meta-model
 
-`meta.source: bundled` (`reenact/bundled/mini.safetensors`): 128 px, preset `mini`, {steps} steps on {clips} clips; the model file carries their
-names. [How it was trained](experiments/bundled-model.md). Made by `python benchmarks/bundled.py --project runs/validation_people` on {people} people
-whom it has never seen; each avatar is made from some of the first 60 % of a clip, *self* is driven by frames of its last 40 %,
-*cross* by another person; means over people of 32 frames each. Metrics are explained in docs/results.md; the perceptual distance is {perceptual_network},
-as LPIPS's own weights could not be had here; the face descriptor {descriptor}. Fine-tuned as many iterations as the published guide says for as many frames,
-with the settings of benchmarks/validation_people.yaml.
+`meta.source: bundled` (`reenact/bundled/mini.safetensors`): 128 px, preset `mini`, {steps} steps on {clips} clips; the
+model file carries their names. [How it was trained](experiments/bundled-model.md).
+
+Made by `python benchmarks/bundled.py --project runs/validation_people` on {people} validation people: the meta-model
+learned from none of them, but settings of fine-tuning were chosen on some, so this is no test set. Each avatar is made
+from some of the first 60 % of a clip. *self* is driven by frames of its last 40 %, *cross* by another person; figures
+are means over people of 32 frames each, and nothing was chosen on those frames. Fine-tuned as many iterations as the
+published guide says for as many frames, with the settings of benchmarks/validation_people.yaml.
+
+[Results](results.md) explains the metrics. Face descriptor: {descriptor}. Landmarks of pose and motion error:
+{landmark_detector}, the teacher of the pose encoder's pretraining. Perceptual distance: {perceptual_network}, as
+LPIPS's own weights could not be had here.
 
 """
 RESPONSE = """
-Driven by eight frames of different people, each with the face furthest from its usual shape: how much outputs, and drivers, differ (mean distance of
-landmarks of any two after the best similarity, in eye distances). Driven by four others with a plain face: identity error to the avatar's person, and to the driver.
+Driven by eight frames of different people, each with the face furthest from its usual shape: how much outputs, and
+drivers, differ (mean distance of landmarks of any two after the best similarity, in eye distances). Driven by four
+others with a plain face: identity error to the avatar's person, and to the driver.
 
 """
 PICTURE = """
 ![Outlines of four drivers' faces, and six avatars following each](bundled.png)
 
-The avatars from 32 frames, each driven by the same four frames of other people (drawn: they are not ours to ship), again those furthest from a usual face.
+The avatars from 32 frames, each driven by the same four frames of other people (drawn: they are not ours to ship),
+again those furthest from a usual face.
 """
 OURS, RANDOM, NEAREST, ZERO = (
     METHOD,
@@ -78,7 +87,7 @@ OURS, RANDOM, NEAREST, ZERO = (
 
 
 @dataclass(frozen=True)
-class Place:
+class Project:
     """Where things are: clips of the project, avatars that were made already, and settings."""
 
     clips: Path
@@ -109,48 +118,52 @@ def weights_hash(meta: Path) -> str:
     return digest.hexdigest()
 
 
-def avatar_of(place: Place, name: str, count: int, meta: Path, kind: str) -> tuple[Path, Path]:
-    """Model files of a person before and after the guide's iterations on `count` frames, made unless they are there with these weights and settings."""
+def avatar_of(project: Project, name: str, count: int, meta: Path, kind: str) -> tuple[Path, Path]:
+    """Model files of a person before and after the guide's iterations on `count` frames.
+
+    They are made unless they are there, with these weights and settings.
+    """
     steps = guided_sweep(count)[3]
-    made_by = fingerprint({"settings": place.settings.model_dump(mode="json"), "weights": weights_hash(meta)}, [])
-    before, after = (place.work / f"{name}-{count}-{kind}-{made_by}-{step}.safetensors" for step in (0, steps))
+    made_by = fingerprint({"settings": project.settings.model_dump(mode="json"), "weights": weights_hash(meta)}, [])
+    before, after = (project.work / f"{name}-{count}-{kind}-{made_by}-{step}.safetensors" for step in (0, steps))
     if not after.exists():
-        person = place.person(name, count)
-        learner = personalise(person, meta, place.settings)
+        person = project.person(name, count)
+        learner = personalise(person, meta, project.settings)
         save_model(before, learner.average, {"iteration": 0})
-        batch_size = min(place.settings.max_batch, count)
-        run = RunFolder(place.work / f"{name}-{count}-{kind}-{made_by}")
+        batch_size = min(project.settings.max_batch, count)
+        run = RunFolder(project.work / f"{name}-{count}-{kind}-{made_by}")
         train(
             learner,
-            samples(person, place.settings, batch_size),
+            samples(person, project.settings, batch_size),
             run,
             share=rank_batch(batch_size, 1),
             names=[name],
             steps=steps,
-            device=place.device,
+            device=project.device,
             title=f"{kind} {name} {count}",
         )
         save_model(after, learner.average, {"iteration": steps})
     return before, after
 
 
-def random_meta(place: Place) -> Path:
-    """A model file of the bundled architecture with random weights, its descriptors scaled as at the start of meta-learning."""
+def random_meta(project: Project) -> Path:
+    """A model of the bundled architecture with random weights, descriptors scaled as at the start of meta-learning."""
     architecture = load_model(BUNDLED_MODEL)[0].architecture
-    path = place.work / f"random-{fingerprint(architecture.to_json(), [])}.safetensors"
+    path = project.work / f"random-{fingerprint(architecture.to_json(), [])}.safetensors"
     if not path.exists():
         torch.manual_seed(1)
         net = Reenactor(architecture)
-        people = [place.person(folder.name, 8) for folder in sorted(place.clips.iterdir())]
+        people = [project.person(folder.name, 8) for folder in sorted(project.clips.iterdir())]
         scale_descriptors(net, sample(PeopleInMemory(people), seed=1, step=0, batch_size=32, identity_frames=1))
         save_model(path, net, {"stage": "random"}, build_discriminator(net.architecture, 1))
     return path
 
 
 def nearest(reference: IdentityReference, protocol: str, frames: Sequence) -> Sequence:
-    """For each driving frame that one of `frames` whose pose is most like it: landmarks less the usual place, in eye distances.
+    """For each driving frame that one of `frames` whose pose is most like it.
 
-    In self-driving nothing is taken away: place and turn count as they are.
+    Poses are landmarks less their usual place, in eye distances; in self-driving nothing is taken away: place and turn
+    count as they are.
     """
     truth = reference.driving[protocol].truth.landmarks
     ours = frames.landmarks
@@ -161,9 +174,13 @@ def nearest(reference: IdentityReference, protocol: str, frames: Sequence) -> Se
     return Sequence(frames.images[chosen], frames.mattes[chosen], frames.landmarks[chosen], frames.descriptors[chosen])
 
 
-def compared(place: Place, name: str, driver: str, measurer: Measurer) -> Iterator[dict]:
+def compared(project: Project, name: str, driver: str, measurer: Measurer) -> Iterator[dict]:
     """Scores of one person: a row for each method, number of frames and protocol."""
-    identity, other, size = place.pair(name), place.pair(driver), load_model(BUNDLED_MODEL)[0].architecture.image_size
+    identity, other, size = (
+        project.pair(name),
+        project.pair(driver),
+        load_model(BUNDLED_MODEL)[0].architecture.image_size,
+    )
     # Nothing is chosen here, so that all frames count.
     driving = {
         protocol: measure_driver(pair, shown_frames(pair[0], ROLES[protocol], SHOWN).assign(part=CHECK), size, measurer)
@@ -171,15 +188,17 @@ def compared(place: Place, name: str, driver: str, measurer: Measurer) -> Iterat
     }
     reference = IdentityReference(identity, size, measurer, SHOWN, driving)
     for count in FRAME_COUNTS:
-        before, after = avatar_of(place, name, count, BUNDLED_MODEL, "bundled")
-        _, blank = avatar_of(place, name, count, random_meta(place), "random")
-        person = place.person(name, count)
+        before, after = avatar_of(project, name, count, BUNDLED_MODEL, "bundled")
+        _, blank = avatar_of(project, name, count, random_meta(project), "random")
+        person = project.person(name, count)
         masked = np.rint(person.frames * (person.mattes[..., None] / 255)).astype(np.uint8)
         seen = measurer.sequence(masked, person.mattes)
         for protocol in driving:
             crops = (identity if protocol == "self" else other)[0]
             made = {
-                method: reference.output(Avatar.load(path, str(place.device)).drive(reference.drivers(protocol, crops)))
+                method: reference.output(
+                    Avatar.load(path, str(project.device)).drive(reference.drivers(protocol, crops))
+                )
                 for method, path in ((OURS, after), (RANDOM, blank), (ZERO, before))
             }
             for method, output in {**made, NEAREST: nearest(reference, protocol, seen)}.items():
@@ -223,7 +242,7 @@ def crop_of(crops: Clip, row: int) -> np.ndarray:
 def outputs(avatar: Avatar, drivers: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """What an avatar makes of single crops: RGB N x S x S x 3 and mattes N x S x S, uint8."""
     pairs = list(avatar.drive(iter(drivers), batch_size=len(drivers)))
-    rgb, matte = (torch.cat(parts) for parts in zip(*pairs))
+    rgb, matte = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     as_bytes = [(value * 255).round().byte().permute(0, 2, 3, 1).numpy() for value in (rgb, matte)]
     return as_bytes[0], as_bytes[1][..., 0]
 
@@ -234,26 +253,27 @@ def spread_of(landmarks: np.ndarray) -> float:
     return metrics.aligned_error(landmarks[first], landmarks[second])
 
 
-def response(place: Place, people: dict[str, list[str]], drivers: list[str], measurer: Measurer) -> pd.DataFrame:
+def response(project: Project, people: dict[str, list[str]], drivers: list[str], measurer: Measurer) -> pd.DataFrame:
     """Pose response and identity leak of every person's 32-frame avatar.
 
     Args:
-        place: see there.
+        project: see there.
         people: identity -> names of the clips of the same person.
         drivers: clips, one of each person and more.
         measurer: the networks.
+
     """
-    clips = {driver: place.pair(driver)[0] for driver in drivers}
+    clips = {driver: project.pair(driver)[0] for driver in drivers}
     shown, plain = (
         {name: crop_of(crops, choose(crops)) for name, crops in clips.items()} for choose in (extreme, usual)
     )
     truth, rows = measure(measurer, list(shown.values())), []
     for name, own in people.items():
-        avatar = Avatar.load(avatar_of(place, name, 32, BUNDLED_MODEL, "bundled")[1], str(place.device))
+        avatar = Avatar.load(avatar_of(project, name, 32, BUNDLED_MODEL, "bundled")[1], str(project.device))
         made = measurer.sequence(*outputs(avatar, list(shown.values())))
         others = [crop for driver, crop in plain.items() if driver not in own][:4]
         driven, theirs = measurer.sequence(*outputs(avatar, others)), measure(measurer, others)
-        person = IdentityReference(place.pair(name), avatar.image_size, measurer, SHOWN, {}).references.descriptors
+        person = IdentityReference(project.pair(name), avatar.image_size, measurer, SHOWN, {}).references.descriptors
         to_driver = [
             metrics.identity_error(driven.descriptors[[i]], theirs.descriptors[[i]]) for i in range(len(others))
         ]
@@ -283,18 +303,21 @@ def measure(measurer: Measurer, crops: list[np.ndarray]) -> Sequence:
     return measurer.sequence(np.stack(crops), np.full((len(crops), *crops[0].shape[:2]), 255, np.uint8))
 
 
-def grid(place: Place, names: list[str], drivers: list[str]) -> None:
-    """docs/bundled.png: identities x drivers, the drivers as drawings, since their frames are not ours to ship; with them in the work folder."""
-    clips = [place.pair(driver)[0] for driver in drivers]
+def grid(project: Project, names: list[str], drivers: list[str]) -> None:
+    """docs/bundled.png: identities x drivers, the drivers as drawings, since their frames are not ours to ship.
+
+    The same with the drivers' frames stays in the work folder.
+    """
+    clips = [project.pair(driver)[0] for driver in drivers]
     shown = [crop_of(crops, extreme(crops)) for crops in clips]
     avatars = [
-        Avatar.load(avatar_of(place, name, 32, BUNDLED_MODEL, "bundled")[1], str(place.device)) for name in names
+        Avatar.load(avatar_of(project, name, 32, BUNDLED_MODEL, "bundled")[1], str(project.device)) for name in names
     ]
     rows = [outputs(avatar, shown)[0] for avatar in avatars]
     size = avatars[0].image_size
     drawn = [outline(crops.landmarks()[extreme(crops)], size) for crops in clips]
     write_grid(DOCS / "bundled.png", [np.stack(drawn), *rows])
-    write_grid(place.work / "grid.png", [resize_area(np.stack(shown), size), *rows])
+    write_grid(project.work / "grid.png", [resize_area(np.stack(shown), size), *rows])
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -330,7 +353,7 @@ def main() -> None:
     config = yaml.safe_load((arguments.project / "config.yaml").read_text(encoding="utf-8"))
     work = arguments.project / "results" / "bundled"
     work.mkdir(parents=True, exist_ok=True)
-    place = Place(
+    project = Project(
         arguments.project / "results" / "clips",
         work,
         FinetuneSettings.model_validate(config["finetune"]),
@@ -347,11 +370,11 @@ def main() -> None:
     with FaceFinder(min_confidence=settings.min_confidence) as finder:
         measurer = Measurer(finder, settings)
         scores = pd.DataFrame(
-            [row for name, driver in drivers.items() for row in compared(place, name, driver, measurer)]
+            [row for name, driver in drivers.items() for row in compared(project, name, driver, measurer)]
         )
         scores.to_csv(work / "scores.csv", index=False)
-        reacted = response(place, same, clips, measurer)
-        grid(place, list(config["identities"]), list(config["drivers"])[:4])
+        reacted = response(project, same, clips, measurer)
+        grid(project, list(config["identities"]), list(config["drivers"])[:4])
     metadata = load_model(BUNDLED_MODEL)[1]
     page = INTRODUCTION.format(
         clips=len(metadata["clips"]), steps=metadata["steps"], people=len(drivers), **measurer.names()

@@ -1,7 +1,7 @@
 """Write docs/footage.md: what decode, crop and segment make of real clips: python benchmarks/footage.py [--clips DIR]
 
-Results of each clip are kept in results/footage/<clip>/ (crops.zip, mattes.zip, row.json and sheet.jpg, a contact sheet to look
-at), and clips that have theirs are not done again. Only the table goes into docs/, no frame of anybody.
+Results of each clip are kept in results/footage/<clip>/ (crops.zip, mattes.zip, row.json and sheet.jpg, a contact sheet
+to look at), and clips that have theirs are not done again. Only the table goes into docs/, no frame of anybody.
 """
 
 import argparse
@@ -56,37 +56,41 @@ HEADINGS = [
 INTRODUCTION = """\
 # Footage
 
-What stages decode, crop and segment make of real clips with their default settings, as identities (frames without the face are
-dropped), at most the first {frames} frames of each (of those without a grade, which the tests use, all). Made by `python benchmarks/footage.py --clips DIR`; the clips themselves are not ours
-to ship. *grade* is their own list's: A licence-clean as far as can be told, B source not stated, C excerpts, for development only.
+What stages decode, crop and segment make of real clips with their default settings, as identities (frames without the
+face are dropped), at most the first {frames} frames of each (of those without a grade, which the tests use, all). Made
+by `python benchmarks/footage.py --clips DIR`; the clips themselves are not ours to ship. *grade* is their own list's: A
+licence-clean as far as can be told, B source not stated, C excerpts, for development only.
 
-*face height*: median (least to greatest), in the source. *jitter*: how restless the square is, the root mean square of the second difference
-from frame to frame, in % of the face height (centre) or of the square's side (size), before → after smoothing. *coverage*: mean
-share of the crop that the matte covers (least to greatest). *doubtful mattes*: frames that stage segment warns of. *s / 100 frames*: CPU time of
-all three stages, two threads, starting Python left out; the machine was busy with other work, which makes it longer by up to a half.
+*face height*: median (least to greatest), in the source. *jitter*: how restless the square is, the root mean square of
+the second difference from frame to frame, in % of the face height (centre) or of the square's side (size), before →
+after smoothing. *coverage*: mean share of the crop that the matte covers (least to greatest). *doubtful mattes*: frames
+that stage segment warns of. *s / 100 frames*: CPU time of all three stages, two threads, starting Python left out; the
+machine was busy with other work, which makes it longer by up to a half.
 
 """
 STILL_WRONG = """
 ## What is still wrong
 
-Contact sheets of 41 clips were looked at (`results/footage/<clip>/sheet.jpg`), all with doubtful mattes among them, and those of 12 once more when
-this table was made. Squares sit around the head on all of them; what is wrong are mattes:
+Contact sheets of 41 clips were looked at (`results/footage/<clip>/sheet.jpg`), all with doubtful mattes among them, and
+those of 12 once more when this table was made. Squares sit around the head on all of them; what is wrong are mattes:
 
-- Long dark hair before a dark background frays, and differs from frame to frame (`pcavs_517600_1`, in profile: the worst of all), or is
-  missing beside the neck (`mead_W009_2`).
-- Things of the background that touch the head and share its colours stay (`hm_amns_1`: a hat of straw before straw, and leaves; `dfdc_lyna_1`: a sofa behind the
-  shoulders).
-- Other people are removed unless they touch the person: a neighbour's hair on the shoulder (`multi_face.jpg`) or behind the head
-  (`keep_real3_1`) stays. An opening of 3 % of the crop does not part them.
-- A curtain's edge and a strip of blurred background are taken for hair beside a woman whose hair fills the frame's border (`pcavs_517600_3`).
+- Long dark hair before a dark background frays, and differs from frame to frame (`pcavs_517600_1`, in profile: the
+  worst of all), or is missing beside the neck (`mead_W009_2`).
+- Things of the background that touch the head and share its colours stay (`hm_amns_1`: a hat of straw before straw, and
+  leaves; `dfdc_lyna_1`: a sofa behind the shoulders).
+- Other people are removed unless they touch the person: a neighbour's hair on the shoulder (`multi_face.jpg`) or behind
+  the head (`keep_real3_1`) stays. An opening of 3 % of the crop does not part them.
+- A curtain's edge and a strip of blurred background are taken for hair beside a woman whose hair fills the frame's
+  border (`pcavs_517600_3`).
 - In a single frame of a fast movement the matte lacks the corner of the head that the frame cuts off (`lrs3_QoT0_1`).
-- Eight frames of `dafoe_1` are dropped as *another person*, and are the same man: he whips his head around, the blurred frames of which decode
-  leaves out, so what follows 0.2 s later looks like another scene, and he makes a face.
+- Eight frames of `dafoe_1` are dropped as *another person*, and are the same man: he whips his head around, the blurred
+  frames of which decode leaves out, so what follows 0.2 s later looks like another scene, and he makes a face.
 - Raised hands and subtitles on the chest belong to the matte (`hm_nice_1`, `emollama_3358_1`).
-- Where a crop reaches out of its frame the matte fades within a tenth of the crop, so the hair of a head that the frame cuts off ends
-  in a soft line (`hm_nhs_1`, `pcavs_*`).
-- *blurred* in `face_noface.mov` and `noface_face.mov` are a black picture and a plain sky right after the cut: nobody is in them.
-"""
+- Where a crop reaches out of its frame the matte fades within a tenth of the crop, so the hair of a head that the frame
+  cuts off ends in a soft line (`hm_nhs_1`, `pcavs_*`).
+- *blurred* in `face_noface.mov` and `noface_face.mov` are a black picture and a plain sky right after the cut: nobody
+  is in them.
+  """
 
 
 def make_row(media: Path, folder: Path, most: int) -> dict[str, Any]:
@@ -194,10 +198,13 @@ def summary(rows: list[dict[str, Any]]) -> str:
         for key in ("centre_before", "centre_after", "scale_before", "scale_after")
     }
     return (
-        f"{len(rows)} clips, of which {len(rows) - len(done)} end with an error, as they should if there is nobody in them. {frames} frames, {kept} kept; "
-        f"dropped: {', '.join(f'{count} {reason}' for reason, count in reasons.most_common()) or 'none'}. Jitter, median of the clips: centre "
-        f"{middle['centre_before']:.2f} % of the face height before smoothing, {middle['centre_after']:.2f} % after; size {middle['scale_before']:.2f} % before, "
-        f"{middle['scale_after']:.2f} % after. {doubtful} doubtful mattes. {100 * cores / frames:.1f} s of one core for 100 frames.\n\n"
+        f"{len(rows)} clips, of which {len(rows) - len(done)} end with an error, as they should if there is nobody in "
+        f"them. {frames} frames, {kept} kept; dropped: "
+        f"{', '.join(f'{count} {reason}' for reason, count in reasons.most_common()) or 'none'}. Jitter, median of the "
+        f"clips: centre {middle['centre_before']:.2f} % of the face height before smoothing, "
+        f"{middle['centre_after']:.2f} % after; size {middle['scale_before']:.2f} % before, "
+        f"{middle['scale_after']:.2f} % after. {doubtful} doubtful mattes. {100 * cores / frames:.1f} s of one core "
+        "for 100 frames.\n\n"
     )
 
 

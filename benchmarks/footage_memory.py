@@ -1,9 +1,10 @@
 """How much memory does footage of 10 minutes of 1080p take? python benchmarks/footage_memory.py
 
-Stages decode, crop and segment run as the workflow runs them, each as a command of its own with two threads, on a driver
-(all of whose frames are used) that repeats a clip of the demo, enlarged to 1920 x 1080: once for a fifth of `--minutes` and once
-for all of them. Memory is the peak of the command's resident set. It ends with status 1 if a stage takes more than 1 GB.
-Everything is made in a temporary folder (about 2 GB); the whole takes about as long as the clip on two cores.
+Stages decode, crop and segment run as the workflow runs them, each as a command of its own with two threads, on a
+driver (all of whose frames are used) that repeats a clip of the demo, enlarged to 1920 x 1080: once for a fifth of
+`--minutes` and once for all of them. Memory is the peak of the command's resident set. It ends with status 1 if a stage
+takes more than 1 GB. Everything is made in a temporary folder (about 2 GB); the whole takes about as long as the clip
+on two cores.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def make_clips(clip: Path, folder: Path, fps: float, minutes: list[float]) -> li
     ]
     subprocess.run([*ffmpeg, "-i", str(clip), *picture, "-an", str(large)], check=True)
     clips = [folder / f"{length:g}_minutes.mp4" for length in minutes]
-    for target, length in zip(clips, minutes):
+    for target, length in zip(clips, minutes, strict=True):
         subprocess.run(
             [*ffmpeg, "-stream_loop", "-1", "-i", str(large), "-t", f"{60 * length}", "-c", "copy", str(target)],
             check=True,

@@ -1,14 +1,15 @@
 """How fast do training samples come from shards, and does training wait for them? python benchmarks/loader.py
 
-From the demo's woman, whose clip is cut into stretches that stand for clips, it makes a shard as stage `shard` does, and prints
+From the demo's woman, whose clip is cut into stretches that stand for clips, it makes a shard as stage `shard` does. It
+prints
 
 - what a 256 px frame costs in each image format: KB, ms to decode, and how close it stays;
 - how long the index of 98,000 clips takes to open, and how much memory (it points to the same few pictures);
 - samples of 8 identity frames, 1 driving frame and its matte, by time of one core, and by the clock with more threads;
 - the share of each training step that waits for its samples, in a short training at the small preset.
 
-Time of cores is that of the whole process, so that other work on the machine matters little. Files are read from the page
-cache; what a disk or network adds is 10 reads of 20 KB a sample.
+Time of cores is that of the whole process, so that other work on the machine matters little. Files are read from the
+page cache; what a disk or network adds is 10 reads of 20 KB a sample.
 """
 
 import argparse
@@ -96,14 +97,16 @@ def compare_formats(shard: Shard) -> None:
         "matte": [shard.matte(*place) for place in places],
     }
     print(
-        f"{'256 px, ' + str(len(places)) + ' pictures':24s} {'KB':>6s} {'decode ms':>10s} {'encode ms':>10s} {'PSNR dB':>8s} {'worst':>6s}"
+        f"{'256 px, ' + str(len(places)) + ' pictures':24s} {'KB':>6s} {'decode ms':>10s} {'encode ms':>10s} "
+        f"{'PSNR dB':>8s} {'worst':>6s}"
     )
     for kind, images in pictures.items():
         for name, (suffix, options) in FORMATS.items():
             size, encoding, decoding, error, worst = measure_format(images, suffix, options)
             closeness = f"{10 * np.log10(255**2 / error):8.1f}" if error else "   exact"
             print(
-                f"{kind + ', ' + name:24s} {size / 1024:6.1f} {decoding * 1e3:10.2f} {encoding * 1e3:10.2f} {closeness} {worst:6d}"
+                f"{kind + ', ' + name:24s} {size / 1024:6.1f} {decoding * 1e3:10.2f} {encoding * 1e3:10.2f} "
+                f"{closeness} {worst:6d}"
             )
 
 
@@ -115,7 +118,7 @@ def measure_format(images: list[np.ndarray], suffix: str, options: list[int]) ->
         images
     )
     decoding = core_seconds(lambda: [cv2.imdecode(file, flags) for _ in range(5) for file in files]) / (5 * len(images))
-    differences = [cv2.absdiff(cv2.imdecode(file, flags), image) for file, image in zip(files, images)]
+    differences = [cv2.absdiff(cv2.imdecode(file, flags), image) for file, image in zip(files, images, strict=True)]
     error = float(np.mean([np.mean(difference.astype(float) ** 2) for difference in differences]))
     return (
         float(np.mean([len(file) for file in files])),
@@ -158,14 +161,16 @@ def measure_samples(shards: Sequence[Path], clips: int, batch_size: int, steps: 
     people = ShardPeople(shards, 256, "train", "clip")
     frames = sum(int(shard.first[-1]) for shard in people._shards)
     print(
-        f"index of {clips:,} clips, {frames:,} frames, {len(shards)} shards: {time.process_time() - started:.2f} core s, {resident_mb() - before:.0f} MB"
+        f"index of {clips:,} clips, {frames:,} frames, {len(shards)} shards: "
+        f"{time.process_time() - started:.2f} core s, {resident_mb() - before:.0f} MB"
     )
     draw = partial(sample, people, seed=1, batch_size=batch_size, identity_frames=8)
     draw(step=0)
     taken = core_seconds(lambda: [draw(step=step) for step in range(1, steps + 1)])
     count = steps * batch_size
     print(
-        f"samples of 8 + 1 frames and a matte, 256 px: {count / taken:.0f} a second and core ({taken / count * 1e3:.2f} ms each)"
+        f"samples of 8 + 1 frames and a matte, 256 px: {count / taken:.0f} a second and core "
+        f"({taken / count * 1e3:.2f} ms each)"
     )
     for number in threads:
         with ThreadPoolExecutor(number) as pool:
@@ -202,7 +207,8 @@ def measure_waiting(shards: Sequence[Path], folder: Path, steps: int, loaders: i
     curves = pd.read_csv(outputs.curves).iloc[2:]
     waiting, step = curves["data_seconds"].mean(), curves["seconds"].mean()
     print(
-        f"  loaders {loaders}: {step * 1e3:.0f} ms a step, of which {waiting * 1e3:.1f} ms, {waiting / step:.1%}, wait for samples"
+        f"  loaders {loaders}: {step * 1e3:.0f} ms a step, of which {waiting * 1e3:.1f} ms, {waiting / step:.1%}, wait "
+        "for samples"
     )
 
 
@@ -236,7 +242,8 @@ def main() -> None:
         measure_samples(many, CLIPS, 8, arguments.steps, (2, 4))
         if arguments.training_steps:
             print(
-                "\ntraining at the small preset, 64 px, batch 8, 8 identity frames from 256 px pictures, one thread of torch:"
+                "\ntraining at the small preset, 64 px, batch 8, 8 identity frames from 256 px pictures, one thread of "
+                "torch:"
             )
             for loaders in (0, 1, 2):
                 measure_waiting(many, folder, arguments.training_steps, loaders)

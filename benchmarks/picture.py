@@ -1,7 +1,7 @@
-"""Write docs/demo.gif, the moving picture of the README, from results of the demo: python benchmarks/picture.py [--results results]
+"""Write docs/demo.gif, the moving picture of the README, from the demo: python benchmarks/picture.py
 
-From left to right: the driver, drawn as outlines of its landmarks; the avatar of the same woman, whose other frames it was
-made from; a photo; the avatar made from that one photo. All frames are of a stretch that no training saw.
+From left to right: the driver, drawn as outlines of its landmarks; the avatar of the same woman, whose other frames it
+was made from; a photo; the avatar made from that one photo. All frames are of a stretch that no training saw.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""How long does Snakemake plan? A dry run of the whole workflow with a large meta-learning set: python benchmarks/planning.py
+"""How long does Snakemake plan a workflow with a large meta-learning set? python benchmarks/planning.py
 
-For each size a project is made in a temporary folder: a table of so many videos, 200 people who become avatars, 3 drivers,
-and empty files in place of all media. `snakemake --dry-run` then plans everything from nothing. Time is by the clock, memory
-that of the largest process.
+For each size a project is made in a temporary folder: a table of so many videos, 200 people who become avatars, 3
+drivers, and empty files in place of all media. `snakemake --dry-run` then plans everything from nothing. Time is by the
+clock, memory that of the largest process.
 """
 
 import argparse
@@ -22,7 +22,7 @@ CLIPS_OF_A_PERSON = 25
 
 
 def make_project(folder: Path, videos: int, avatars: int, drivers: int, shards: int, source: str) -> None:
-    """A configuration that learns from `source`, a table of videos (set.csv), and empty files (videos/<identity>/...)."""
+    """A configuration that learns from `source`, a table of videos (set.csv), and empty files (videos/<identity>/)."""
     names = [(f"id{number // CLIPS_OF_A_PERSON:05d}", f"{number:06d}") for number in range(videos)]
     for identity in sorted({identity for identity, _ in names}):
         (folder / "videos" / identity).mkdir(parents=True)
@@ -93,7 +93,8 @@ def main() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     print(
-        f"{arguments.avatars} avatars, {arguments.drivers} drivers, {arguments.shards} shards, {CORES} cores, load {os.getloadavg()[0]:.1f}\n"
+        f"{arguments.avatars} avatars, {arguments.drivers} drivers, {arguments.shards} shards, {CORES} cores, "
+        f"load {os.getloadavg()[0]:.1f}\n"
     )
     print(f"{'videos':>8s} {'jobs':>6s} {'s':>6s} {'core s':>7s} {'MB':>6s}")
     for videos in sorted(arguments.videos):

@@ -2,21 +2,23 @@
 
 All figures come from one run, because only their ratios mean something on another machine:
 
-- the stages, called one after the other as Snakemake calls them for one clip on 2 cores, each with 2 threads; and with one;
-- the libraries alone, on one core: loading networks, decoding (once, and the pass more that stage decode takes), face mesh,
-  OpenCV's warp and padding, deflate, and segmentation, of pictures of the very sizes that the stages use, by the libraries'
-  own classes, without anything of ours;
-- a straightforward loop, as it would be written from the manuals of OpenCV and mediapipe, and with nothing of ours: all frames
-  to JPEG files; each file read, its face found by FaceMesh (one face, refined, each picture by itself), the square around it
-  padded by reflection, reduced and written; each of those read, segmented by SelfieSegmentation and its matte written.
-  It does less than the stages: no exact times, no second face, no tracking, nothing smoothed over time, nothing faded,
-  crops of pictures that JPEG has blurred, landmarks thrown away. Twice: with crops as PNG files, without loss as the stages' are,
-  and as JPEG files, as the published layout has them. And once with what each step of the stages does to a frame by itself in
-  its place: all faces found, the square to fractions of a pixel and faded where it is padded, doubtful mattes asked for twice.
+- the stages, called one after the other as Snakemake calls them for one clip on 2 cores, each with 2 threads; and with
+  one;
+- the libraries alone, on one core: loading networks, decoding (once, and the pass more that stage decode takes), face
+  mesh, OpenCV's warp and padding, deflate, and segmentation, of pictures of the very sizes that the stages use, by the
+  libraries' own classes, without anything of ours;
+- a straightforward loop, as it would be written from the manuals of OpenCV and mediapipe, and with nothing of ours: all
+  frames to JPEG files; each file read, its face found by FaceMesh (one face, refined, each picture by itself), the
+  square around it padded by reflection, reduced and written; each of those read, segmented by SelfieSegmentation and
+  its matte written. It does less than the stages: no exact times, no second face, no tracking, nothing smoothed over
+  time, nothing faded, crops of pictures that JPEG has blurred, landmarks thrown away. Twice: with crops as PNG files,
+  without loss as the stages' are, and as JPEG files, as the published layout has them. And once with what each step of
+  the stages does to a frame by itself in its place: all faces found, the square to fractions of a pixel and faded where
+  it is padded, doubtful mattes asked for twice.
 
-Each figure is the mean of several rounds, which take turns: whatever else the machine does disturbs all alike. (The best
-of them would favour short laps.) Time of cores is that of the whole process. OpenCV has its
-own threads in the loop, as by default. It makes its clip from the demo's woman, in a temporary folder, and writes nothing else.
+Each figure is the mean of several rounds, which take turns: whatever else the machine does disturbs all alike. (The
+best of them would favour short laps.) Time of cores is that of the whole process. OpenCV has its own threads in the
+loop, as by default. It makes its clip from the demo's woman, in a temporary folder, and writes nothing else.
 """
 
 import argparse
@@ -133,7 +135,7 @@ def pictures(media: Path) -> Iterable[np.ndarray]:
 
 
 def cut_out(frame: np.ndarray, side: float) -> np.ndarray:
-    """What OpenCV does for one crop: reduce the frame, reflect its borders, sample the square, average areas unless it was reduced."""
+    """OpenCV's part of a crop: reduce the frame, reflect its borders, sample the square, average if not reduced."""
     reduce = max(1, int(side / SIZE))
     if reduce > 1:
         frame = cv2.resize(frame, None, fx=1 / reduce, fy=1 / reduce, interpolation=cv2.INTER_AREA)
@@ -154,7 +156,7 @@ def differences(image: np.ndarray) -> np.ndarray:
 
 
 def run_libraries(media: Path, crops: Path, mattes: Path) -> list[Lap]:
-    """The libraries alone, on one core, each doing once what cannot be avoided, on pictures of the sizes that the stages use."""
+    """The libraries alone, on one core, each doing once what cannot be avoided, on pictures of the stages' sizes."""
     cv2.setNumThreads(1)
     frames = list(pictures(media))
     clip, masks = Clip(crops), Clip(mattes)
@@ -173,7 +175,7 @@ def run_libraries(media: Path, crops: Path, mattes: Path) -> list[Lap]:
                 SelfieSegmentation(model_selection=1),
             ]
         )
-        for network, image in zip(networks, (frames[0], faces[0])):
+        for network, image in zip(networks, (frames[0], faces[0]), strict=True):
             network.process(image)
 
     loading = lap("load networks (mediapipe)", len(frames), load)
@@ -277,7 +279,7 @@ def mean(rounds: list[list[Lap]]) -> list[Lap]:
     """Of each part, its mean times."""
     return [
         replace(same[0], wall=fmean(one.wall for one in same), cpu=fmean(one.cpu for one in same))
-        for same in zip(*rounds)
+        for same in zip(*rounds, strict=True)
     ]
 
 
@@ -339,7 +341,7 @@ def main() -> None:
             )
             for _ in range(arguments.rounds)
         ]
-    stages, single, libraries, *loops = (mean(list(kind)) for kind in zip(*rounds))
+    stages, single, libraries, *loops = (mean(list(kind)) for kind in zip(*rounds, strict=True))
     again, libraries = libraries[0], libraries[1:]
     ours, work, alone = (
         sum(one.wall for one in stages),
@@ -361,12 +363,14 @@ def main() -> None:
         ("cores' time, 1 thread", by_one),
     ):
         print(
-            f"{name + ' / libraries':31s}{time_of / (alone + again.cpu):.2f} with both passes of decoding, {time_of / alone:.2f} with one"
+            f"{name + ' / libraries':31s}{time_of / (alone + again.cpu):.2f} with both passes of decoding, "
+            f"{time_of / alone:.2f} with one"
         )
     for loop in loops:
         wall, cpu = sum(one.wall for one in loop), sum(one.cpu for one in loop)
         print(
-            f"faster than the loop           {wall / ours:.2f} x (clock), {cpu / work:.2f} x (cores' time), {loop[1].name}"
+            f"faster than the loop           {wall / ours:.2f} x (clock), {cpu / work:.2f} x (cores' time), "
+            f"{loop[1].name}"
         )
 
 

@@ -1,9 +1,10 @@
 """How much worse the choice of stage select is than the best of the sweep: python benchmarks/regret.py PROJECT [...]
 
-Of every avatar of the project folders whose sweep is scored (results/avatars/*/frame_scores.csv). The choice is made on the
-frames of selection; regret is its error on the other frames less the least error of the sweep on them, of identity and of
-pose apart, so that no single iteration need have none of both. Compared are the rule of today, what the projects' own
-selected.json chose (with the code that made them), and always the same place of the sweep. Prints Markdown.
+Of every avatar of the project folders whose sweep is scored (results/avatars/*/frame_scores.csv). The choice is made on
+the frames of selection; regret is its error on the other frames less the least error of the sweep on them, of identity
+and of pose apart, so that no single iteration need have none of both. Compared are the rule of today, what the
+projects' own selected.json chose (with the code that made them), and always the same place of the sweep. Prints
+Markdown.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Does rendering's memory grow with the driver's length? A 10-minute driver: python benchmarks/render_memory.py
 
-The driver is a clip of the demo, repeated; the avatar a small one with random weights. Memory is the resident set of the
-process, every half second. It ends with status 1 if it is more than 10 % higher at the end than after 10 s of rendering.
-Everything is made in a temporary folder.
+The driver is a clip of the demo, repeated; the avatar a small one with random weights. Memory is the resident set of
+the process, every half second. It ends with status 1 if it is more than 10 % higher at the end than after 10 s of
+rendering. Everything is made in a temporary folder.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Write docs/results.md from results: python benchmarks/results.py [--people runs/validation_people] [--training RUN]
 
 Without arguments the part about the demo, from `make demo`; with --people the part about the people of a project folder
-(benchmarks/validation_people.yaml says how to make it), every avatar scored with every driver it is rendered with; with --training the part
-about how a meta-model learned, from its run folders. Each leaves the other parts of the page as they are.
+(benchmarks/validation_people.yaml says how to make it), every avatar scored with every driver it is rendered with; with
+--training the part about how a meta-model learned, from its run folders. Each leaves the other parts as they are.
 """
 
 import argparse
@@ -55,17 +55,25 @@ NAMES = {
 INTRODUCTION = """\
 # Results of the demo
 
-Made by `make demo` and then `python benchmarks/results.py`, on the CPU. 128 px, the bundled meta-model
-([how it was trained](experiments/bundled-model.md)), which has seen nobody of the demo. Held-out means the last 40 % of the woman's clip, which no training sees. The cross driver is `carphone`, chosen because he moves (`single_face` hardly does), before any score was seen.
+Made by `make demo` and then `python benchmarks/results.py`, on the CPU: 128 px, the bundled meta-model ([how it was
+trained](experiments/bundled-model.md)), which learned from nobody of the demo. Both people are validation people:
+settings of fine-tuning and the rule of the choice were developed on them, among others. *Held-out* frames are the last
+40 % of the woman's clip, which no training sees. The cross driver is `carphone`, who moves (`single_face` hardly does);
+he was chosen for that before any score was seen.
 
-Lower is better, but for CSIM, the correlations, PSNR, SSIM, matte IoU and sharpness. *identity error*: 1 - mean cosine to the
-person's training frames. *pose error*: mean distance of 68 landmarks to the true frame's / outer-eye distance. *aligned error*:
-the same after the best turn, scale and shift. *motion error*: the pose error after taking each face's own mean shape away (a still
-picture scores the driver's amount of motion). *mouth*, *blink correlation*: of their opening with the driver's. PSNR, SSIM and
-perceptual distance are taken in the box of the true matte. *sharpness*: fine detail / that of the training frames. *jitter*: landmark
-acceleration / the driver's. *failed*: share of outputs in which no face was found; they are left out of the others.
-Descriptor: {descriptor}. Perceptual distance: {perceptual_network}. Landmarks: {landmark_detector}, which also was the teacher of the
-pose encoder's pretraining, so that another detector may see larger errors. Differences of under about 0.01 in pose and motion error are noise of the landmarks at this size.
+Lower is better, but for CSIM, the correlations, PSNR, SSIM, matte IoU and sharpness.
+
+- *identity error*: 1 - mean cosine of face descriptors to the person's training frames ({descriptor}).
+- *pose error*: mean distance of 68 landmarks to those of the true frame / outer-eye distance. Landmarks:
+  {landmark_detector}. The same detector was the teacher of the pose encoder's pretraining, so another one may find
+  larger errors.
+- *aligned error*: the same after the best turn, scale and shift. *motion error*: the pose error after each face's own
+  mean shape is taken away (a still picture scores the driver's amount of motion). Differences of under about 0.01 in
+  pose and motion error are noise of the landmarks at this size.
+- *mouth*, *blink correlation*: of their opening with the driver's.
+- PSNR, SSIM and perceptual distance ({perceptual_network}) are taken in the box of the true matte.
+- *sharpness*: fine detail / that of the training frames. *jitter*: landmark acceleration / the driver's. *failed*:
+  share of outputs in which no face was found; they are left out of the others.
 
 The iteration is chosen on half of the frames (short stretches in turn); all tables are of the other half.
 """
@@ -123,7 +131,8 @@ def people(project: Path) -> str:
     scores = pd.read_csv(results / "table.csv", dtype={"baseline": str}, keep_default_na=True)
     lines = [
         PEOPLE_HEADING,
-        f"\nMade by the commands in benchmarks/{project.name}.yaml: 128 px, the bundled meta-model, which saw none of them; 32 frames a row.\n",
+        f"\nMade by the commands in benchmarks/{project.name}.yaml: 128 px, the bundled meta-model, which learned from "
+        "none of them; 32 frames a row. They are validation people: settings of fine-tuning were chosen on some.\n",
     ]
     networks = scores[NETWORKS].dropna().iloc[0]
     lines += [f"Descriptor: {networks['descriptor']}. Landmarks: {networks['landmark_detector']}. Metrics as above.\n"]
@@ -162,9 +171,11 @@ def training(runs: list[Path]) -> str:
     ]
     lines = [
         TRAINING_HEADING,
-        "\nSettings: [how it was trained](experiments/bundled-model.md). Validation: eight of the ten validation people of the development clips, none of whom it learned from, zero-shot, six frames each, "
-        "moving average. *pose error* by their own frames, *identity error* by somebody else's; *pixel*: the training loss of that step, x 10; learning rates fall after 4,000; the pose encoder had its second warm-up at 10,000, "
-        "and was replaced by a wider one at 24,466, after which batches are of 128, on a GPU (validated on the CPU afterwards). "
+        "\nSettings: [how it was trained](experiments/bundled-model.md). Validation: eight of the ten validation "
+        "people of the development clips, none of whom it learned from, zero-shot, six frames each, moving average. "
+        "*pose error* by their own frames, *identity error* by somebody else's; *pixel*: the training loss of that step, x "
+        "10. Learning rates fall after 4,000; the pose encoder was pretrained a second time at 10,000, and replaced by "
+        "a wider one at 24,466, after which batches are of 128, on a GPU (validated on the CPU afterwards). "
         "Made by `python benchmarks/results.py --training RUN...`, of the run folders of all phases.\n",
         "\n| step | "
         + " | ".join(name.replace("_", " ") for name in names)

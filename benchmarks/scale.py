@@ -1,10 +1,10 @@
 """What does meta-learning at full size cost? python benchmarks/scale.py [--set TABLE]
 
-Measured here, in time of one core: a clip of the set from its media to its place in a shard, and how large it is there; and one
-training step of the published preset at 256 px, with published losses, one sample. Counted: the floating-point operations of that step.
-Estimated from these: disk and hours for sets of 1,500, 15,000 and 150,000 videos. Hours of GPUs are operations divided by what
-a GPU is assumed to do (--tflops); none was measured. Training is taken to be as long as published: 2.7 million steps of 8 samples
-on 98,000 videos, 220 samples a video.
+Measured here, in time of one core: a clip of the set from its media to its place in a shard, and how large it is there;
+and one training step of the published preset at 256 px, with published losses, one sample. Counted: the floating-point
+operations of that step. Estimated from these: disk and hours for sets of 1,500, 15,000 and 150,000 videos. Hours of
+GPUs are operations divided by what a GPU is assumed to do (--tflops); none was measured. Training is taken to be as
+long as published: 2.7 million steps of 8 samples on 98,000 videos, 220 samples a video.
 """
 
 import argparse
@@ -134,7 +134,8 @@ def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f}\n\na clip: {clip:.2f} core s, {size / 1e3:.0f} KB")
     seconds, flops = measure_step()
     print(
-        f"a training step, one sample: {seconds:.1f} core s, {flops / 1e12:.2f} x 10^12 operations ({flops / seconds / 1e9:.0f} x 10^9 a second)\n"
+        f"a training step, one sample: {seconds:.1f} core s, {flops / 1e12:.2f} x 10^12 operations "
+        f"({flops / seconds / 1e9:.0f} x 10^9 a second)\n"
     )
     print_table(clip, size, flops, arguments.tflops, (1, 8), arguments.efficiency)
 
