@@ -36,8 +36,8 @@ def download(url: str, sha256: str, target: Path) -> None:
                 pooch.HTTPDownloader(timeout=TIMEOUT, chunk_size=CHUNK_SIZE)(url, str(temporary), None)
         except (RequestException, FileNotFoundError, IsADirectoryError, PermissionError) as error:
             raise UserError(
-                f"{url}: cannot be downloaded ({error}); check the address and the network, a proxy in https_proxy, and "
-                "its certificates in REQUESTS_CA_BUNDLE"
+                f"{url}: cannot be downloaded ({error}); check the address and the network, a proxy in https_proxy, "
+                "and its certificates in REQUESTS_CA_BUNDLE"
             ) from None
         check_sha256(temporary, sha256, f"{target}: {url}")
 
