@@ -1,4 +1,6 @@
-"""Measure a whole table of avatars x drivers, as the published evaluation of 30 people; writes all scores and a summary.
+"""Measure a whole table of avatars x drivers, as the published evaluation of 30 people.
+
+Writes all scores and a summary.
 
 The table is a CSV with the columns model, identity_crops, identity_mattes, driver_crops, driver_mattes (files, relative
 to the table). A run that was killed goes on with the same command.

@@ -1,12 +1,13 @@
 """The face descriptors behind the identity error. Compare errors of one descriptor with each other only.
 
-dlib's ResNet-29, the default: 128 numbers per face, trained by Davis King on about 3 M faces of 7,485 people, 99.38 % on
-LFW (dlib.net, `dlib_face_recognition_resnet_model_v1`; the weights are in the public domain). The network was trained for
-distances (below 0.6 = same person), so its descriptors share a large common part and cosines are high: two strangers have
-an identity error of 0.12 to 0.20, two frames of one video 0.01 to 0.05 (measured on the demo's people, at 64 and 256 px).
+dlib's ResNet-29, the default: 128 numbers per face, trained by Davis King on about 3 M faces of 7,485 people, 99.38 %
+on LFW (dlib.net, `dlib_face_recognition_resnet_model_v1`; the weights are in the public domain). The network was
+trained for distances (below 0.6 = same person), so its descriptors share a large common part and cosines are high: two
+strangers have an identity error of 0.12 to 0.20, two frames of one video 0.01 to 0.05 (measured on the demo's people,
+at 64 and 256 px).
 
-Any network of ArcFace's kind from an ONNX file: aligned faces of 112 x 112 px in, a descriptor out (Deng et al., ArcFace,
-CVPR 2019). Whoever has such weights knows their licence; it stands in every table beside the name.
+Any network of ArcFace's kind from an ONNX file: aligned faces of 112 x 112 px in, a descriptor out (Deng et al.,
+ArcFace, CVPR 2019). Whoever has such weights knows their licence; it stands in every table beside the name.
 """
 
 import hashlib
@@ -40,7 +41,11 @@ class FaceDescriptor(Protocol):
     dimensions: int
 
     def describe(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """Descriptor of one face: uint8 H x W x 3 RGB and its 68 x 2 points, px -> `dimensions` float64, not normalised.
+        """Descriptor of one face: `dimensions` float64, not normalised.
+
+        Args:
+            image: uint8 H x W x 3 RGB.
+            landmarks: its 68 x 2 points, px.
 
         A face without landmarks (any NaN) gives NaN.
         """
@@ -152,7 +157,8 @@ def face_chip(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
 def aligned_face(image: np.ndarray, landmarks: np.ndarray, height: int = 112, width: int = 112) -> np.ndarray:
     """Cut the upright face as ArcFace networks are trained on: uint8 height x width x 3.
 
-    The similarity that brings eyes (the mean of each eye's outline), nose tip and mouth corners closest to ARCFACE_POINTS.
+    The similarity that brings eyes (the mean of each eye's outline), nose tip and mouth corners closest to
+    ARCFACE_POINTS.
 
     Args:
         image: uint8 H x W x 3 RGB.

@@ -45,7 +45,8 @@ class Sequence:
         images: masked, uint8 N x S x S x 3.
         mattes: uint8 N x S x S.
         landmarks: N x 68 x 2, px at MEASURING_SIZE; NaN where no face was found.
-        descriptors: N x D; NaN where no face was found, and but for `score.identity_frames` of the frames, evenly spread.
+        descriptors: N x D; NaN where no face was found, and but for `score.identity_frames` of the frames, evenly
+            spread.
     """
 
     images: np.ndarray
@@ -164,8 +165,8 @@ class IdentityReference:
             protocol: self, where the driver's frames are the truth, or cross.
 
         Returns:
-            METRICS (NaN what does not apply) with `frames`, of the frames on which nothing is chosen (all where there are
-            no such); and `frame_values` of all.
+            METRICS (NaN what does not apply) with `frames`, of the frames on which nothing is chosen (all where there
+            are no such); and `frame_values` of all.
         """
         driving = self.driving[protocol]
         values = frame_values(output, driving.truth, self.references.descriptors, driving.frames, protocol)
@@ -205,7 +206,8 @@ def frame_values(
     """The errors of the trade-off frame by frame.
 
     Returns:
-        Columns index, run, part, failed (0 or 1), identity_error (NaN where not described), pose_error (self only), motion_error.
+        Columns index, run, part, failed (0 or 1), identity_error (NaN where not described), pose_error (self only),
+        motion_error.
     """
     pose = metrics.pose_error_by_frame(output.landmarks, truth.landmarks)
     return pd.DataFrame(
@@ -269,7 +271,8 @@ def _references(crops: Clip, mattes: Clip, size: int, measurer: Measurer, most: 
     references = measurer.sequence(*masked(crops, mattes, chosen, size))
     if metrics.failed_share(references.landmarks) == 1:
         raise UserError(
-            f"{crops.path}: no face found in any of {len(chosen)} training frames at {size} px with the background removed; "
+            f"{crops.path}: no face found in any of {len(chosen)} training frames at {size} px "
+            "with the background removed; "
             f"look at the crops and at the mattes ({mattes.path}), or lower score.min_confidence"
         )
     return references
@@ -278,8 +281,8 @@ def _references(crops: Clip, mattes: Clip, size: int, measurer: Measurer, most: 
 def baselines(reference: IdentityReference, protocol: str, mean_image: Sequence) -> Iterator[tuple[str, Sequence]]:
     """Name and sequence of what a protocol's scores are compared with.
 
-    `mean_image`: the person's mean image as a still. Cross: `driver_frame`, the driver's own frames. Self: `real_frames`,
-    the held-out frames themselves: no avatar can be expected to score below their identity error.
+    `mean_image`: the person's mean image as a still. Cross: `driver_frame`, the driver's own frames. Self:
+    `real_frames`, the held-out frames themselves: no avatar can be expected to score below their identity error.
     """
     truth = reference.driving[protocol].truth
     yield MEAN_IMAGE, mean_image.still(len(truth.images))

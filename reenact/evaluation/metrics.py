@@ -91,7 +91,7 @@ def identity_error(descriptors: np.ndarray, references: np.ndarray) -> float:
 
 
 def csim(descriptors: np.ndarray, references: np.ndarray) -> float:
-    """Cosine similarity of face descriptors, 1 = same, no unit: mean over frames of the cosine to the person's template.
+    """Mean over frames of the cosine between face descriptor and the person's template, 1 = same, no unit.
 
     As reported since X2Face and Zakharov et al., *Few-Shot Adversarial Learning of Realistic Neural Talking Head
     Models*, ICCV 2019. The template is the mean of the real frames' unit descriptors, made a unit vector again, so
@@ -181,7 +181,7 @@ def correlation(output: np.ndarray, driver: np.ndarray) -> float:
 
 
 def blink_correlation(output: np.ndarray, driver: np.ndarray) -> float:
-    """Correlation of the avatar's eye opening with the driver's (`eye_opening`, `correlation`); 1 = every blink in step."""
+    """Correlation of the avatar's eye opening with the driver's (`correlation`); 1 = every blink in step."""
     return correlation(eye_opening(output), eye_opening(driver))
 
 
@@ -256,7 +256,7 @@ def _in_boxes(measure: Callable[..., float], output: np.ndarray, truth: np.ndarr
 
 
 def psnr(output: np.ndarray, truth: np.ndarray, mattes: np.ndarray | None = None) -> float:
-    """Peak signal-to-noise ratio, dB: mean over frames of -10 log10(mean squared difference), at most MOST_PSNR a frame.
+    """Peak signal-to-noise ratio, dB: mean over frames of -10 log10(mean squared difference), at most MOST_PSNR each.
 
     Args:
         output, truth: pictures.
@@ -290,10 +290,11 @@ def matte_iou(output: np.ndarray, truth: np.ndarray, threshold: float = 0.5) -> 
 
 
 def detail_by_frame(images: np.ndarray, mattes: np.ndarray) -> np.ndarray:
-    """Fine detail of each picture: standard deviation of the Laplacian (4 neighbours) of its luminance, in [0, 1] units: N.
+    """Fine detail of each picture: standard deviation of the Laplacian (4 neighbours) of its luminance in [0, 1]: N.
 
     Within the matte less its outermost 5 % of the picture's side, so that the outline against black does not count.
-    The focus measure of Pech-Pacheco et al., *Diatom autofocusing in brightfield microscopy*, ICPR 2000, as deviation.
+    The focus measure of Pech-Pacheco et al., *Diatom autofocusing in brightfield microscopy*, ICPR
+    2000; here the standard deviation, there the variance.
     """
     margin = max(1, round(0.05 * images.shape[1]))
     kernel = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
@@ -308,6 +309,6 @@ def detail_by_frame(images: np.ndarray, mattes: np.ndarray) -> np.ndarray:
 
 
 def sharpness(images: np.ndarray, mattes: np.ndarray, real_images: np.ndarray, real_mattes: np.ndarray) -> float:
-    """Mean `detail_by_frame` of the output / that of the person's own pictures at the same size; 1 = as sharp, below = soft."""
+    """Mean `detail_by_frame` of the output / that of the person's own pictures; 1 = as sharp, below = softer."""
     real = mean(detail_by_frame(real_images, real_mattes))
     return mean(detail_by_frame(images, mattes)) / real if real > 0 else float("nan")

@@ -1,4 +1,4 @@
-"""The perceptual distance of scores: LPIPS where its weights can be had, the same formula on random features where not."""
+"""The perceptual distance of scores: LPIPS, or its formula on random features, which need no weights."""
 
 from pathlib import Path
 from typing import Protocol
@@ -56,7 +56,8 @@ class Lpips:
             import lpips
         except ImportError as error:
             raise UserError(
-                f"score.perceptual: lpips needs the packages lpips and torchvision ({error}); install them, or set random"
+                f"score.perceptual: lpips needs the packages lpips and torchvision ({error}); "
+                "install them, or set random"
             ) from None
         if weights and not weights.is_file():
             raise UserError(
@@ -75,7 +76,8 @@ class Lpips:
         found = {key: saved.get("features." + key.split(".", 1)[1]) for key in wanted}
         if any(value is None or value.shape != wanted[key].shape for key, value in found.items()):
             raise UserError(
-                f"score.perceptual_weights: {weights} is not AlexNet as torchvision publishes it (alexnet-owt-7be5be79.pth)"
+                f"score.perceptual_weights: {weights} is not AlexNet as torchvision publishes it "
+                "(alexnet-owt-7be5be79.pth)"
             )
         self._network.net.load_state_dict(found)
 

@@ -1,9 +1,9 @@
 """The rule that picks an iteration of a sweep.
 
 Too few iterations leave a gap to the person's identity, too many cost the expression; the published guide lets the user
-save checkpoints and pick by eye. Here two errors are weighed against each other, each in units of its own noise, so that
-what the frames cannot tell apart decides nothing. The frames of the part CHECK take no part in it; they tell how good the
-choice was.
+save checkpoints and pick by eye. Here two errors are weighed against each other, each in units of its own noise, so
+that what the frames cannot tell apart decides nothing. The frames of the part CHECK take no part in it; they tell how
+good the choice was.
 """
 
 from collections.abc import Sequence
@@ -41,8 +41,8 @@ def judge(rows: pd.DataFrame, frames: pd.DataFrame, identity_weight: float) -> p
     """Judge every iteration of a sweep, on the frames that are for selection.
 
     1. Errors: identity, driven by another person; pose, driven by the person's own held-out frames (a photo has none:
-       motion, driven by another person). A model that shows no face in more than MOST_FAILED of the frames is out.
-    2. Each error is divided by its noise: the standard error, over runs of frames, of its differences between iterations.
+       motion, driven by another person). A model without a face in more than MOST_FAILED of the frames is out.
+    2. Each is divided by its noise: the standard error, over runs of frames, of its differences between iterations.
     3. Combined: identity_weight x identity error + (1 - identity_weight) x pose error.
     4. The fewest iterations within one standard error of the best are chosen (Breiman et al., *Classification and
        Regression Trees*, 1984). Iteration 0, no fine-tuning, is a candidate like any other.
@@ -108,7 +108,7 @@ def _measured(frames: pd.DataFrame, names: Sequence[tuple[str, str]]) -> tuple[s
 
 
 def _unit(noise: pd.Series) -> float:
-    """What an error is divided by: the noise of all candidates together; infinite, so that it says nothing, of one frame."""
+    """The noise of all candidates together; infinite where it is unknown, of a single frame, which says nothing."""
     unit = float(np.sqrt((noise**2).mean()))
     return max(unit, 1e-9) if np.isfinite(unit) else np.inf
 

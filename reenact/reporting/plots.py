@@ -9,7 +9,7 @@ from reenact.evaluation.tradeoff import pose_name
 
 
 def draw_sweep(rows: pd.DataFrame, dark: bool = False) -> Figure:
-    """Left: both errors against the iteration, with standard errors. Right: their trade-off. The chosen point is marked.
+    """Left: both errors by iteration, with standard errors. Right: their trade-off. The chosen point is marked.
 
     Args:
         rows: the table of `select_model`, with `selected`.

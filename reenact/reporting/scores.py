@@ -22,25 +22,26 @@ METRICS = {
     "identity_error": Metric(
         "identity error",
         "{:.3f}",
-        "1 − mean cosine between face descriptors of the output and of the person's training frames: lower is more like the "
-        "person, and not quite 0 for the person either.",
+        "1 − mean cosine between face descriptors of the output and of the person's training frames: lower is more "
+        "like the person, and not quite 0 for the person either.",
     ),
     "csim": Metric(
         "CSIM",
         "{:.3f}",
-        "cosine between the face descriptor of the output and the mean of the person's: higher is more like the person.",
+        "cosine between the face descriptor of the output and the mean of the person's: higher is more like the "
+        "person.",
     ),
     "pose_error": Metric(
         "pose error",
         "{:.3f}",
-        "mean distance of 68 face landmarks to those of the true frame, in outer-eye distances; only where the truth is "
-        "known (self-driving). Lower is better.",
+        "mean distance of 68 face landmarks to those of the true frame, in outer-eye distances; only where the truth "
+        "is known (self-driving). Lower is better.",
     ),
     "aligned_error": Metric(
         "aligned error",
         "{:.3f}",
-        "the same after the best turn, scale and shift of each face onto the true one: what is left is expression and face "
-        "shape. Lower is better.",
+        "the same after the best turn, scale and shift of each face onto the true one: what is left is expression and"
+        " face shape. Lower is better.",
     ),
     "motion_error": Metric(
         "motion error",
@@ -70,8 +71,8 @@ METRICS = {
     "perceptual": Metric(
         "perceptual",
         "{:.3f}",
-        "distance to the true frame in that box, in the features of the network named above (only where that says LPIPS "
-        "are figures comparable with LPIPS). Lower is better.",
+        "distance to the true frame in that box, in the features of the network named above (only where that says "
+        "LPIPS are figures comparable with LPIPS). Lower is better.",
     ),
     "matte_iou": Metric(
         "matte IoU", "{:.3f}", "overlap of the output's matte with the true one, 1 = equal. Higher is better."
@@ -79,7 +80,8 @@ METRICS = {
     "jitter": Metric(
         "jitter",
         "{:.2f}",
-        "mean landmark acceleration divided by the driver's: 1 = as calm as the driver, above = trembles, 0 = stands still.",
+        "mean landmark acceleration divided by the driver's: 1 = as calm as the driver, above = trembles, 0 = stands "
+        "still.",
     ),
     "failed": Metric(
         "no face",
@@ -99,13 +101,14 @@ BASELINES = {
 PROTOCOLS = {
     "self": (
         "Self-driving",
-        "Driven by the person's own held-out frames, which training never saw, so the true picture is known. For comparison: "
-        "the mean of the training frames as a still picture, and the true frames themselves (the best that can be expected).",
+        "Driven by the person's own held-out frames, which training never saw, so the true picture is known. For "
+        "comparison: the mean of the training frames as a still picture, and the true frames themselves (the best "
+        "that can be expected).",
     ),
     "cross": (
         "Cross-driving",
-        "Driven by another person, so there is no true picture. For comparison: the mean of the training frames as a still "
-        "picture (the person, but no motion), and the driver's own frames (the motion, but another person).",
+        "Driven by another person, so there is no true picture. For comparison: the mean of the training frames as a "
+        "still picture (the person, but no motion), and the driver's own frames (the motion, but another person).",
     ),
 }
 """Protocol -> title and note of its table."""

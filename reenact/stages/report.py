@@ -46,9 +46,10 @@ def build_report(
 
     Args:
         results: the results folder.
-        inputs: files under it (or folders of files, as a sweep) that the page shows: clips/<clip>/{source.json,crops.zip,
-            mattes.zip}, meta/<name>/{curves.csv,preview.png}, avatars/<identity>/{sweep,scores.csv,sweep.csv,selected.json},
-            renders/<identity>/<driver>.mp4 and its kin (`RenderSettings.targets`).
+        inputs: files under it (or folders of files, as a sweep) that the page shows:
+            clips/<clip>/{source.json,crops.zip,mattes.zip}, meta/<name>/{curves.csv,preview.png},
+            avatars/<identity>/{sweep,scores.csv,sweep.csv,selected.json}, renders/<identity>/<driver>.mp4 and its kin
+            (`RenderSettings.targets`).
         config: the settings that made them, as YAML or JSON text or a file of it.
         page: HTML to write.
         settings: of the stage.

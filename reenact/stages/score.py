@@ -46,8 +46,8 @@ def score_avatar(
         driven: outputs of stage drive.
         identity_crops, identity_mattes: clip files of the identity.
         driver_crops, driver_mattes: clip files of the driver of the cross protocol.
-        scores: CSV to write, COLUMNS: of the frames on which no iteration is chosen (all frames where there are no such);
-            metrics that do not apply to a protocol are empty.
+        scores: CSV to write, COLUMNS: of the frames on which no iteration is chosen (all frames where there are no
+            such); metrics that do not apply to a protocol are empty.
         frame_scores: CSV to write, FRAME_COLUMNS: the errors of the trade-off by frame, and which part of the frames it
             belongs to (`reenact.data.sequence.parts`).
 

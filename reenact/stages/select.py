@@ -1,4 +1,4 @@
-"""Stage select: the iteration of the sweep that becomes the avatar, by the rule of `reenact.evaluation.tradeoff.judge`, or the user's."""
+"""Stage select: the iteration that becomes the avatar, by the rule of `tradeoff.judge`, or by the user's choice."""
 
 import json
 import shutil
@@ -23,7 +23,8 @@ class SelectOutputs:
 
     Attributes:
         model: the chosen model, a copy.
-        table: CSV, a row an iteration: the columns of `judge`, all metrics of both protocols over all frames, and `selected`.
+        table: CSV, a row an iteration: the columns of `judge`, all metrics of both protocols over all frames, and
+            `selected`.
         plot: PNG, see `draw_sweep`.
         selected: JSON: iteration, chosen_by, reason, descriptor, scores, and what `check` returns.
     """

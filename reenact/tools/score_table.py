@@ -1,4 +1,4 @@
-"""Scoring a whole table of avatars x drivers with one command, as the published evaluation of 30 people (section 4 of the paper).
+"""Scoring a whole table of avatars x drivers with one command, as the published evaluation (section 4 of the paper).
 
 One row of the table is one avatar and one driver. Rows are measured one after the other and written at once; a row that
 cannot be measured is recorded with its error, and a run that was killed goes on behind the last row. Memory does not
@@ -73,8 +73,9 @@ def score_table(
     """Measure every avatar of a table under self- and cross-driving, on frames on which no iteration is chosen.
 
     Args:
-        table: CSV with the columns model (an avatar), identity_crops, identity_mattes, driver_crops, driver_mattes: files,
-            relative to the table's folder. Self-driving, by the identity's held-out frames, is measured once an avatar.
+        table: CSV with the columns model (an avatar), identity_crops, identity_mattes, driver_crops, driver_mattes:
+            files, relative to the table's folder. Self-driving, by the identity's held-out frames, is measured once an
+            avatar.
         scores: CSV to write, COLUMNS: a row for every row of the table and protocol; `error` says why one could not be
             measured. Rows that it has already are not measured again, unless files or settings changed.
         summary: CSV to write, SUMMARY; see `summarise`.

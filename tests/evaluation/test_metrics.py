@@ -223,7 +223,7 @@ def test_sharpness_falls_with_blur_and_ignores_the_outline() -> None:
 
 @pytest.fixture(scope="module")
 def woman(demo_media, descriptor_weights) -> dict[str, np.ndarray]:
-    """Real frames, every third of two seconds in which she speaks, 256 px about the face: landmarks, also of the mirrored frames."""
+    """Landmarks of real frames, every third of two seconds of speech, 256 px about the face, and mirrored."""
     with av.open(str(demo_media("WolfgangLanger_Pexels.mp4"))) as video:
         frames = [frame.to_ndarray(format="rgb24") for frame in islice(video.decode(video=0), 48, 96, 3)]
     descriptor = load_descriptor("dlib", descriptor_weights)
@@ -242,7 +242,10 @@ def woman(demo_media, descriptor_weights) -> dict[str, np.ndarray]:
         }
     described = {
         f"{name} descriptors": np.stack(
-            [descriptor.describe(image, points) for image, points in zip(found[name][:2], landmarks[name])]
+            [
+                descriptor.describe(image, points)
+                for image, points in zip(found[name][:2], landmarks[name][:2], strict=True)
+            ]
         )
         for name in found
     }

@@ -20,7 +20,7 @@ def frames_of_sweep(
     noise: tuple[float, float] = (0.002, 0.002),
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Errors by frame as stage score writes them: hard frames are hard for all models, runs of a model err alike, by `noise`.
+    """Errors by frame as stage score writes them; hard frames are hard for all models, runs of a model err alike.
 
     Args:
         identity, pose: errors of the models of SWEEP; pose None = a photo, whose motion error is POSE.
@@ -121,7 +121,7 @@ def test_photos_are_judged_by_the_motion_of_others() -> None:
 
 
 def test_errors_and_their_noise_by_hand() -> None:
-    """Two models, two runs of 8 frames each: the second is better by 0.2 and 0.1 in identity, worse by 0.1 and 0.1 in pose."""
+    """Two models, two runs of 8 frames: the second is better by 0.2 and 0.1 in identity, worse by 0.1 in pose."""
     frames = frames_of_sweep([0.0, 0.0], [0.0, 0.0])
     frames = frames[(frames["part"] == SELECT) & frames["run"].isin([0, 2])].copy()
     second, late = frames["model"] == "30", frames["run"] == 2
