@@ -57,9 +57,9 @@ docs: $(TESTS)
 golden: $(TESTS)
 	python tests/support/golden.py
 
-# Comments and defaults in config.yaml and docs/ come from the schema in reenact/settings/.
+# docs/settings.md and docs/config.schema.json come from the schema in reenact/settings/.
 config: $(READY)
-	python -m workflow_scripts.write_config
+	python -m workflow_scripts.write_reference
 
 # Speed, as ratios of one run: preprocessing against the libraries that it uses. Memory of preprocessing and rendering a 10-minute driver.
 # Planning with 150,000 videos, training samples from shards, and the cost of meta-learning at full size.

@@ -1,5 +1,6 @@
 # What the rules share: the validated configuration, where things lie, and what a run is to build.
 
+import json
 import os
 import re
 import sys
@@ -9,8 +10,8 @@ from reenact.cluster.devices import visible_devices
 from reenact.cluster.failures import Target, failure_table, read_failures, report_what_is_there
 from reenact.runtime.code_fingerprint import code
 from reenact.runtime.errors import UserError
-from reenact.settings.files import repeated_keys
-from reenact.settings.workflow import FETCHED, load_config
+from reenact.settings.files import load_config, repeated_keys
+from reenact.settings.workflow import FETCHED
 
 try:
     CONFIG = load_config(config, "the configuration", repeated_keys(workflow.configfiles))
@@ -71,13 +72,14 @@ def files_of(targets):
     return [file for target in targets for file in target.files]
 
 
-def section(name, include=None, exclude=None, exclude_unset=False):
-    """Settings of one section as YAML text for a stage's --settings; those that are left out stay at their defaults.
+def section(name, include=None, exclude=None):
+    """Settings of one section as YAML text for a stage's --settings; those that are left out stay at their defaults."""
+    return getattr(CONFIG, name).model_dump_json(include=include, exclude=exclude)
 
-    exclude_unset: only what the configuration says, so that a checkpoint's settings come before defaults.
-    """
-    settings = getattr(CONFIG, name)
-    return settings.model_dump_json(include=include, exclude=exclude, exclude_unset=exclude_unset)
+
+def explicit(section, exclude=()):
+    """What the configuration itself says of a section, so that a checkpoint comes before presets and defaults."""
+    return json.dumps({key: value for key, value in (config.get(section) or {}).items() if key not in exclude})
 
 
 def report_outputs(outputs):

@@ -27,5 +27,5 @@ rule fetch:
 # All of them, before the first day without internet: `snakemake --cores 1 fetch_all`.
 rule fetch_all:
     input:
-        [str(FETCHED / file) for file in CONFIG.fetch.files],
+        [str(FETCHED / file) for file in CONFIG.needed_files()],
     localrule: True

@@ -36,9 +36,9 @@ rule meta:
         nodes=CONFIG.meta.nodes,
     params:
         code=code("meta"),
-        settings=section("meta", exclude={"source", "validate_clips", "processes", "nodes"}, exclude_unset=True),
+        settings=explicit("meta", exclude={"source", "validate_clips", "processes", "nodes"}),
         score=section("score", exclude={"identity_frames", "reference_frames"}) if VALIDATED else "{}",
-        model=section("model", exclude_unset=True),
+        model=explicit("model"),
         device=CONFIG.device,
     shell:
         "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q}"

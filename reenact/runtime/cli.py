@@ -14,10 +14,10 @@ import yaml
 
 from reenact.runtime.errors import CONTINUE_STATUS, NOTHING_SAVED, InterruptedRun, UserError
 from reenact.runtime.interruption import SIGNALS
-from reenact.settings.base import Section
+from reenact.settings.base import Section, Values, merged
+from reenact.settings.origin import described, settings_of
 from reenact.settings.reading import read
 
-Values = dict[str, Any]
 Function = Callable[..., None]
 
 FILE = click.Path(path_type=Path)
@@ -38,7 +38,7 @@ def command(
     """Make a function with click's options the command line of a stage.
 
     The function is called with one settings object per section, in the order given, and its own options by name.
-    Settings resolve as: default < saved with a checkpoint < --settings < a flag of its own.
+    Settings resolve as: default < preset < saved with a checkpoint < --settings < a flag of its own.
 
     Args:
         description: what `--help` begins with.
@@ -98,8 +98,8 @@ class StageCommand(click.Command):
             for section, sources in layers.items()
         ]
         if ctx.params.pop("print_settings", False):
-            for (section, sources), values in zip(layers.items(), settings, strict=True):
-                print("\n".join(_described(section, values, sources)))
+            for sources, values in zip(layers.values(), settings, strict=True):
+                print("\n".join(described(values, sources)))
             return
         assert self.callback
         ctx.invoke(self.callback, *settings, **ctx.params)
@@ -146,10 +146,10 @@ def _flags(section: type[Section], first: bool) -> Iterator[SettingFlag]:
     """--settings, or --SECTION-settings, and a flag for every setting."""
     text = "Settings as YAML text, or a file such as config.yaml, whose section is taken."
     yield SettingFlag(section.section, (), "--settings" if first else f"--{section.section}-settings", text, "{}")
-    for path, description, default in _flat_fields(section):
-        name = ".".join(path if first else (section.section, *path))
-        text = f"{description} (default: {default})"
-        yield SettingFlag(section.section, path, f"--{name}".replace("_", "-"), text, None)
+    for setting in settings_of(section):
+        name = setting.name if first else f"{section.section}.{setting.name}"
+        text = f"{setting.description} (default: {setting.default})"
+        yield SettingFlag(section.section, setting.path, f"--{name}".replace("_", "-"), text, None)
 
 
 def _repeated(parameters: list[click.Parameter], arguments: list[str]) -> Iterator[str]:
@@ -166,46 +166,11 @@ def _repeated(parameters: list[click.Parameter], arguments: list[str]) -> Iterat
         yield argument
 
 
-def merged(*layers: Values) -> Values:
-    """Nested settings, later ones over earlier ones."""
-    result: Values = {}
-    for layer in layers:
-        for key, value in layer.items():
-            both = isinstance(value, dict) and isinstance(result.get(key), dict)
-            result[key] = merged(result[key], value) if both else value
-    return result
-
-
 def _nested(path: tuple[str, ...], value: Any) -> Values:
     """(a, b), 1 -> {a: {b: 1}}"""
     for part in reversed(path):
         value = {part: value}
     return value
-
-
-def _described(section: type[Section], settings: Section, sources: dict[str, Values]) -> Iterator[str]:
-    """One line a setting: its value and where that comes from."""
-    for path, _, _ in _flat_fields(section):
-        origin = [source for source, values in sources.items() if _find(values, path)]
-        value: Any = settings
-        for part in path:
-            value = getattr(value, part)
-        yield f"{section.section}.{'.'.join(path)}: {json.dumps(value)}  ({origin[-1] if origin else 'default'})"
-
-
-def _find(values: Any, path: tuple[str, ...]) -> bool:
-    """Whether nested settings say something at a path."""
-    return not path or (isinstance(values, dict) and path[0] in values and _find(values[path[0]], path[1:]))
-
-
-def _flat_fields(section: type[Section], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, Any]]:
-    """Keys, description and default of every setting of a section, those of sections inside of it included."""
-    for name, field in section.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        if isinstance(default, Section):
-            yield from _flat_fields(type(default), (*above, name))
-        else:
-            yield (*above, name), field.description or "", default
 
 
 def _value(flag: str, text: str) -> Any:

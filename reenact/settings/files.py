@@ -1,21 +1,60 @@
-"""Reading and writing configuration files."""
+"""Reading configuration files."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from reenact.runtime.errors import UserError
-from reenact.settings.base import Section
+from reenact.settings.problems import problems_of
+from reenact.settings.reading import explain, report
 from reenact.settings.workflow import Config
 
-HEADER = """\
-# Settings of reenact. Comments, names and ranges come from the schema in reenact/settings/;
-# `make config` writes this file anew with the values that it has. Every key may be left out: see the defaults.
-# yaml-language-server: $schema=docs/config.schema.json
-"""
+
+def load_config(values: dict[str, Any], source: str = "the configuration", repeated: Sequence[str] = ()) -> Config:
+    """Validate a configuration as read from YAML, and what its parts say about each other and about files.
+
+    Args:
+        values: the mapping.
+        source: what to name in the message.
+        repeated: problems that only the text of the files shows (`repeated_keys`).
+
+    Raises:
+        UserError: one message with every problem: the key, the value, what is allowed, and the likely typo.
+    """
+    problems = list(repeated)
+    config, rest = None, values
+    while config is None:
+        try:
+            config = Config.model_validate(rest)
+        except ValidationError as error:
+            problems += explain(Config, error)
+            # What is wrong is left out, so that one message can also say what the rest gets wrong.
+            places = [d["loc"][:-1] if d["type"] == "missing" else d["loc"] for d in error.errors()]
+            if () in places:
+                break
+            rest = _without(rest, places)
+    if config:
+        problems += problems_of(config)
+    if problems:
+        raise UserError(report(source, problems))
+    return config
+
+
+def _without(values: dict[str, Any], places: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """A copy of nested settings without the innermost key that each place leads to."""
+    rest = deepcopy(values)
+    for place in places:
+        inner, above, key = rest, None, None
+        for part in place:
+            if isinstance(inner, dict) and part in inner:
+                inner, above, key = inner[part], inner, part
+        if above is not None:
+            above.pop(key, None)
+    return rest
 
 
 def repeated_keys(paths: Iterable[Path]) -> list[str]:
@@ -48,53 +87,3 @@ def _repeated(node: yaml.Node | None, prefix: str) -> list[str]:
         seen.add(name)
         found += _repeated(value, f"{name}.")
     return found
-
-
-def schema_text() -> str:
-    """JSON schema of the configuration, for editors."""
-    return json.dumps(Config.model_json_schema(), indent=1) + "\n"
-
-
-def config_text(config: Config) -> str:
-    """The commented YAML text of a configuration: all keys, their meaning, default and range."""
-    blocks = [HEADER]
-    for name, field in Config.model_fields.items():
-        value = getattr(config, name)
-        if isinstance(value, Section):
-            blocks.append(_comment(value.__doc__, "") + f"{name}:\n" + "".join(_lines(value, "  ")))
-        else:
-            blocks.append(_comment(field.description, "") + _entry(name, value, ""))
-    return "\n".join(blocks)
-
-
-def _lines(section: Section, indent: str) -> list[str]:
-    lines = []
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        if isinstance(value, Section):
-            lines.append(_comment(field.description, indent) + f"{indent}{name}:\n")
-            lines += _lines(value, indent + "  ")
-        else:
-            default = field.get_default(call_default_factory=True)
-            same = "" if value == default or isinstance(value, dict) else f" Default: {_flow(default)}."
-            lines.append(_comment((field.description or "") + same, indent) + _entry(name, value, indent))
-    return lines
-
-
-def _entry(name: str, value: Any, indent: str) -> str:
-    """One key; mappings of named things get a line each."""
-    if not isinstance(value, dict) or not value:
-        return f"{indent}{name}: {_flow(value)}\n"
-    return f"{indent}{name}:\n" + "".join(f"{indent}  {key}: {_flow(item)}\n" for key, item in value.items())
-
-
-def _flow(value: Any) -> str:
-    plain = value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, Section) else value
-    plain = [list(v) if isinstance(v, tuple) else v for v in plain] if isinstance(plain, list) else plain
-    text = yaml.safe_dump(plain, default_flow_style=True, sort_keys=False, width=10_000)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
-def _comment(text: str | None, indent: str) -> str:
-    first = " ".join((text or "").split())
-    return f"{indent}# {first}\n" if first else ""

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from reenact.settings.base import Values
 from reenact.settings.training import TrainingSettings
 
 
@@ -16,7 +17,30 @@ class FinetuneSettings(TrainingSettings):
         "stop_early": "is gone: the whole sweep is trained, and judged afterwards",
         "extend": "is gone: finetune.sweep says how far to train",
     }
+    presets: ClassVar[dict[str, Values]] = {
+        "mini": {
+            "beta1": 0.5,
+            "learning_rate": 1e-3,
+            "discriminator_learning_rate": 1e-4,
+            "perceptual_width": 0.25,
+            "mirror": 0.1,
+            "hard_pose_fraction": 0.5,
+            "losses": {
+                "adversarial": 0.1,
+                "feature_matching": 15.0,
+                "embedding_match": 0.0,
+                "pixel": 10.0,
+                "eyes_mouth": 3.0,
+            },
+            "augment": {"pose": 0.1, "joint": 0.3, "rotation": 12.0, "scale": 0.06, "shift": 0.04},
+        }
+    }
 
+    preset: Literal["published", "mini"] = Field(
+        default="published",
+        description="published: learning rates and loss weights as the authors'; mini: values that suit the bundled "
+        "meta-model, on which they were chosen. What is set besides comes before.",
+    )
     sweep: list[int] | None = Field(
         default=None,
         description="Iterations at which a model is kept; null = a quarter, half, the whole, and one and a half times the "

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from reenact.settings.base import Values
 from reenact.settings.training import TrainingSettings
 
 BUNDLED_MODEL = Path(__file__).parents[1] / "bundled" / "mini.safetensors"
@@ -27,7 +28,31 @@ class MetaSettings(TrainingSettings):
         "validate_frames",
         "loaders",
     }
+    presets: ClassVar[dict[str, Values]] = {
+        "mini": {
+            "steps": 3000,
+            "identity_frames": 3,
+            "frozen_norms": True,
+            "pose_warmup": 160,
+            "beta1": 0.5,
+            "learning_rate": 3e-4,
+            "encoder_rate": 0.2,
+            "discriminator_learning_rate": 1e-4,
+            "ema": 0.998,
+            "checkpoint_every": 250,
+            "perceptual_width": 0.25,
+            "mirror": 0.5,
+            "hard_pose_fraction": 0.5,
+            "losses": {"adversarial": 0.1, "feature_matching": 15.0, "pixel": 10.0, "eyes_mouth": 8.0},
+            "augment": {"pose": 0.7, "joint": 0.7, "rotation": 12.0, "scale": 0.1, "shift": 0.06, "colour": 0.5},
+        }
+    }
 
+    preset: Literal["published", "mini"] = Field(
+        default="published",
+        description="published: for as many people as VoxCeleb2 has; mini: for the networks of model.preset: mini and "
+        "some dozen people. What is set besides comes before.",
+    )
     name: str = Field(default="meta", pattern=r"^[A-Za-z0-9_-]+$", description="Folder under results/meta/.")
     source: str = Field(
         default="train",

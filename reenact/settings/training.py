@@ -1,19 +1,18 @@
 """Settings that meta-learning and fine-tuning share."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from reenact.settings.base import Section
-
-# The joint changes that belong to form `published`.
-PUBLISHED_JOINT = {"joint": 0.5, "rotation": 0.0, "scale": 0.0, "shift": 0.05}
-# The weights that belong to form `published`, where they differ from ours: its VGGs put out several hundred.
-PUBLISHED_WEIGHTS = {"perceptual": 3e-2, "face_perceptual": 6e-3}
+from reenact.settings.base import Section, Values
 
 
 class LossWeights(Section):
     """Weight of each loss term; 0 switches it off and saves its cost."""
+
+    chooser: ClassVar[str] = "form"
+    # Where they differ from ours: the VGGs of that form put out several hundred.
+    presets: ClassVar[dict[str, Values]] = {"published": {"perceptual": 3e-2, "face_perceptual": 6e-3}}
 
     form: Literal["ours", "published"] = Field(
         default="ours",
@@ -45,16 +44,12 @@ class LossWeights(Section):
         description="L1 between features of a face recognition network; needs face_recognition_weights (published: none).",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _weights_of_the_form(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("form") == "published":
-            return PUBLISHED_WEIGHTS | values
-        return values
-
 
 class AugmentSettings(Section):
     """Random changes of training frames."""
+
+    chooser: ClassVar[str] = "form"
+    presets: ClassVar[dict[str, Values]] = {"published": {"joint": 0.5, "rotation": 0.0, "scale": 0.0, "shift": 0.05}}
 
     form: Literal["ours", "published"] = Field(
         default="ours",
@@ -82,19 +77,20 @@ class AugmentSettings(Section):
         description="Probability of another colour cast and contrast of all frames of a sample alike, as of another person.",
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _values_of_the_form(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("form") == "published":
-            return PUBLISHED_JOINT | values
-        return values
-
 
 class TrainingSettings(Section):
     """One training run."""
 
-    without_effect: ClassVar[set[str]] = {"checkpoint_every", "validate_every", "log_every", "compile", "channels_last"}
-    """Settings that change no result but by rounding: a run whose others are the same goes on from its checkpoints."""
+    without_effect: ClassVar[set[str]] = {
+        "preset",
+        "checkpoint_every",
+        "validate_every",
+        "log_every",
+        "compile",
+        "channels_last",
+    }
+    """Settings that by themselves change no result but by rounding: a run whose others are the same goes on from its
+    checkpoints."""
 
     optimizer: Literal["adam", "radam"] = Field(
         default="adam", description="Optimizer of both sides; betas (beta1, 0.999), eps 1e-5."

@@ -15,6 +15,7 @@ from reenact.runtime.errors import CONTINUE_STATUS, InterruptedRun, UserError
 from reenact.runtime.interruption import SIGNALS
 from reenact.settings.crop import CropSettings
 from reenact.settings.finetune import FinetuneSettings
+from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
 
 STAGES = [
@@ -136,6 +137,23 @@ def test_settings_are_printed_without_files_and_with_their_origin(capsys):
     assert "crop.size: 128  (settings file)" in printed
     assert 'crop.no_face.drivers: "hold"  (command line)' in printed
     assert "crop.scale: 1.8  (default)" in printed
+
+
+def test_presets_are_below_a_checkpoint_and_above_the_default(capsys):
+    @command("", MetaSettings, saved=lambda values: {"meta": {"ema": 0.5, "learning_rate": 0.5}})
+    def main(settings):
+        raise AssertionError("nothing is run")
+
+    main(["--print-settings", "--preset", "mini", "--learning-rate", "2e-4", "--losses.form", "published"])
+    printed = set(capsys.readouterr().out.splitlines())
+    assert {
+        "meta.learning_rate: 0.0002  (command line)",
+        "meta.ema: 0.5  (checkpoint)",
+        "meta.mirror: 0.5  (preset mini)",
+        "meta.losses.pixel: 10.0  (preset mini)",
+        "meta.losses.perceptual: 0.03  (form published)",
+        "meta.losses.dice: 1.0  (default)",
+    } <= printed
 
 
 def test_ctrl_c_ends_with_the_status_of_shells():

@@ -8,9 +8,13 @@ import yaml
 from tree import ROOT
 
 from reenact.runtime.errors import UserError
-from reenact.settings.files import config_text, repeated_keys, schema_text
+from reenact.settings.files import load_config, repeated_keys
+from reenact.settings.finetune import FinetuneSettings
+from reenact.settings.meta import MetaSettings
+from reenact.settings.reference import reference_text, schema_text
 from reenact.settings.saved_run import saved_settings
-from reenact.settings.workflow import Config, load_config
+from reenact.settings.training import AugmentSettings, LossWeights
+from reenact.settings.workflow import Config
 
 SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())
 
@@ -33,12 +37,72 @@ def message(values, repeated=()):
     return str(error.value)
 
 
-def test_config_yaml_is_what_the_schema_writes():
-    assert config_text(load_config(SHIPPED)) == (ROOT / "config.yaml").read_text()
+def test_the_shipped_configuration_is_valid_and_short():
+    config = load_config(SHIPPED)
+    assert len((ROOT / "config.yaml").read_text().splitlines()) <= 40
+    assert config.finetune == FinetuneSettings(preset="mini") and config.meta.source == "bundled"
 
 
-def test_schema_for_editors_is_current():
+def test_reference_and_schema_are_current():
+    """`make config` writes them."""
+    assert reference_text() == (ROOT / "docs" / "settings.md").read_text()
     assert schema_text() == (ROOT / "docs" / "config.schema.json").read_text()
+
+
+def test_the_reference_says_all_of_a_setting():
+    lines = reference_text().splitlines()
+    row = next(line for line in lines if line.startswith("| `finetune.losses.pixel` "))
+    assert row.startswith(
+        "| `finetune.losses.pixel` | `0.0` | `10.0` | number at least 0 | L1 between output and target"
+    )
+    names = [line.split("`")[1] for line in lines if line.startswith("| `")]
+    assert len(names) == len(set(names)) and {"crop.no_face.drivers", "identities.NAME.holdout"} < set(names)
+
+
+def test_a_preset_is_below_what_is_set():
+    mini = FinetuneSettings(preset="mini")
+    assert (mini.learning_rate, mini.losses.pixel, mini.losses.dice) == (1e-3, 10, 1)
+    mixed = FinetuneSettings(preset="mini", learning_rate=0.1, losses={"dice": 5})
+    assert (mixed.learning_rate, mixed.mirror, mixed.losses.pixel, mixed.losses.dice) == (0.1, 0.1, 10, 5)
+    assert FinetuneSettings(preset="published") == FinetuneSettings()
+
+
+def test_a_preset_that_is_not_there_is_named():
+    assert "finetune.preset: 'tiny' should be 'published' or 'mini'" in message(changed(finetune__preset="tiny"))
+    assert "finetune.preset: ['mini'] should be" in message(changed(finetune__preset=["mini"]))
+
+
+@pytest.mark.parametrize("section", [FinetuneSettings, MetaSettings, LossWeights, AugmentSettings])
+def test_presets_say_nothing_that_is_no_setting(section):
+    default = section().model_dump()
+    for chosen, values in section.presets.items():
+        preset = section(**{section.chooser: chosen}).model_dump()
+        assert preset[section.chooser] == chosen
+        differing = [path for path in flat(preset) if flat(preset)[path] != flat(default)[path]]
+        assert sorted(differing) == sorted([section.chooser, *flat(values)])
+
+
+def flat(values, above=""):
+    """{"a": {"b": 1}} -> {"a.b": 1}"""
+    parts = [flat(v, f"{above}{k}.") if isinstance(v, dict) else {above + k: v} for k, v in values.items()]
+    return {key: value for part in parts for key, value in part.items()}
+
+
+def test_files_of_the_demo_are_known_and_fetched_where_they_are_needed():
+    own = {"url": "https://host/a.mp4", "sha256": "0" * 64}
+    config = load_config(
+        changed(
+            fetch={"files": {"media/own.mp4": own}},
+            drivers={"d": {"media": "resources/media/own.mp4"}},
+            identities={"i": {"media": "resources/media/astronaut.png"}},
+            drive__driver=None,
+        )
+    )
+    assert set(config.needed_files()) == {
+        "media/own.mp4",
+        "media/astronaut.png",
+        "weights/dlib_face_recognition_resnet_model_v1.dat",
+    }
 
 
 @pytest.mark.parametrize(
@@ -83,10 +147,7 @@ def test_schema_for_editors_is_current():
         (changed(meta__shards=0), "meta.shards: 0 should be greater than or equal to 1"),
         (changed(shard__max_failed=5), "shard.max_failed: 5 should be less than or equal to 1"),
         (changed(meta__clips=["nobody"]), "meta.clips: no identity or driver is called 'nobody'"),
-        (
-            changed(score__descriptor_weights="gone.dat"),
-            "score.descriptor_weights: 'gone.dat' does not exist; keep the entry",
-        ),
+        (changed(score__descriptor_weights="gone.dat"), "score.descriptor_weights: 'gone.dat' does not exist"),
         (changed(render__height=255), "render.height: 255 must be even"),
         (changed(finetune__extremes=0.5), "finetune.extremes is now hard_pose_fraction"),
         (changed(finetune__stop_early=True), "finetune.stop_early is gone: the whole sweep is trained"),

@@ -14,9 +14,9 @@ from reenact.models.architecture import PRESETS
 from reenact.models.model_file import load_model
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.runtime.cli import run
+from reenact.settings.files import load_config
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import MetaSettings
-from reenact.settings.workflow import load_config
 from reenact.stages.import_published import import_published
 from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import Learner
