@@ -72,9 +72,9 @@ def files_of(targets):
     return [file for target in targets for file in target.files]
 
 
-def section(name, include=None, exclude=None):
+def section(name, exclude=None):
     """Settings of one section as YAML text for a stage's --settings; those that are left out stay at their defaults."""
-    return getattr(CONFIG, name).model_dump_json(include=include, exclude=exclude)
+    return getattr(CONFIG, name).model_dump_json(exclude=exclude)
 
 
 def explicit(section, exclude=()):
