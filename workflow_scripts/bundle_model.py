@@ -1,4 +1,4 @@
-"""Make reenact/bundled/mini.safetensors of a trained meta-model: half precision, with its clips' sources and licences."""
+"""Make reenact/bundled/mini.safetensors of a trained meta-model: half precision, sources and licences of its clips."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Morph between two poses of an avatar (--from-frame, --to-frame), or between two people (--to-model, or a meta-model)."""
+"""Morph between two poses of an avatar (--from-frame, --to-frame), or two people (--to-model, or a meta-model)."""
 
 from pathlib import Path
 from typing import Any

@@ -78,17 +78,20 @@ class StageCommand(click.Command):
         self.params += [flag for flags in self._flags.values() for flag in flags]
 
     def main(self, *arguments: Any, standalone_mode: bool = False, **extra: Any) -> Any:
+        """Parse a command line and call the function; see click, but errors are not caught."""
         return super().main(*arguments, standalone_mode=standalone_mode, **extra)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take several values after one flag; need no files where settings are only printed."""
         form = copy.copy(self)
-        if self._sections and "--print-settings" in args:  # needs no files
+        if self._sections and "--print-settings" in args:
             form.params = [copy.copy(parameter) for parameter in self.params]
             for parameter in form.params:
                 parameter.required = False
         return super(StageCommand, form).parse_args(ctx, list(_repeated(self.params, args)))
 
     def invoke(self, ctx: click.Context) -> None:
+        """Make settings of the sources, and print them or call the function with them."""
         layers = {section: self._given(section, ctx.params) for section in self._sections}
         if layers:
             kept = self._saved(merged(*layers[self._sections[0]].values()))
@@ -105,6 +108,7 @@ class StageCommand(click.Command):
         ctx.invoke(self.callback, *settings, **ctx.params)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Own options, then the settings of each section."""
         settings = [flag for flags in self._flags.values() for flag in flags]
         groups = {"Options": [parameter for parameter in self.get_params(ctx) if parameter not in settings]}
         groups |= {f"Settings of {section.section}": list(flags) for section, flags in self._flags.items()}
@@ -153,7 +157,7 @@ def _flags(section: type[Section], first: bool) -> Iterator[SettingFlag]:
 
 
 def _repeated(parameters: list[click.Parameter], arguments: list[str]) -> Iterator[str]:
-    """`--crops a b` as click knows it, `--crops a --crops b`, so that shells' patterns can be given; `--crops` alone is none."""
+    """`--crops a b` as click takes it, `--crops a --crops b`, so that the shell's patterns work; `--crops` alone: none."""
     many = {flag for parameter in parameters if getattr(parameter, "multiple", False) for flag in parameter.opts}
     current = ""
     for argument in arguments:
@@ -191,12 +195,12 @@ def _load(flag: str, text: str, section: str) -> Values:
 
 
 def run(main: Callable[[], object], resumable: bool = False) -> None:
-    """Run a stage; a user's mistake is printed as its message alone and ends with status 1, one in the command line with 2.
+    """Run a stage. Of a user's mistake only the message is printed; it ends with status 1, or 2 in the command line.
 
     Args:
         main: the stage.
-        resumable: it goes on where it stopped: signals that ask for it (`interruption.SIGNALS`) end it with CONTINUE_STATUS, whatever
-            it does; while it trains, `Interruption` takes them.
+        resumable: the same command goes on where it stopped. Signals that ask it to stop (`interruption.SIGNALS`) end it
+            with CONTINUE_STATUS; while it trains, `Interruption` handles them.
     """
     for number in SIGNALS if resumable else ():
         signal.signal(number, _leave)

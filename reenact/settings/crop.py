@@ -8,7 +8,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from reenact.settings.base import Section
 
 _POINT = re.compile(r"(?P<x>\d+(\.\d+)?%?)\s*,\s*(?P<y>\d+(\.\d+)?%?)(\s+at\s+(?P<t>\d+(\.\d+)?))?")
-_FACES = 'must be largest, most_central, a number (people are counted from 0, from left to right), or a point such as "420,180 at 2.5"'
+_FACES = (
+    "must be largest, most_central, a number (people are counted from 0, from left to right), "
+    'or a point such as "420,180 at 2.5"'
+)
 
 
 def face_point(face: str) -> tuple[str, str, float] | None:
@@ -38,23 +41,26 @@ class FaceAlignmentSettings(Section):
 
     boxes: Literal["sfd", "blazeface", "dlib", "retinaface", "scrfd", "yunet"] = Field(
         default="sfd",
-        description="Its detector (published: sfd, that is S3FD). dlib needs no weights; retinaface needs torchvision, scrfd onnxruntime.",
+        description="Face detector of the package (published: sfd, that is S3FD). dlib needs no weights; retinaface "
+        "needs torchvision, scrfd onnxruntime.",
     )
     weights: str = Field(
         default="",
         description="Folder with its weights under their own names; empty = the package downloads them once.",
     )
-    batch_size: int = Field(default=8, ge=1, description="Pictures, and faces, that its networks see at once.")
+    batch_size: int = Field(default=8, ge=1, description="Images, and faces, in one batch.")
 
 
 class NoFaceSettings(Section):
     """What becomes of a frame in which the person's face is not found."""
 
     identities: Literal["drop", "hold", "interpolate", "fail"] = Field(
-        default="drop", description="Of identities: drop, hold, interpolate or fail."
+        default="drop",
+        description="Frames of identities without a face: drop, hold the last square, interpolate, or fail.",
     )
     drivers: Literal["hold", "interpolate", "fail"] = Field(
-        default="interpolate", description="Of drivers, which keep all their frames: hold, interpolate or fail."
+        default="interpolate",
+        description="Frames of drivers without a face, which are never dropped: hold, interpolate or fail.",
     )
 
 
@@ -67,53 +73,63 @@ class CropSettings(Section):
         default=256,
         ge=32,
         le=1024,
-        description="Side of the stored crops, px. A power-of-two multiple of the model's image size.",
+        description="Side of the stored crops, px: the model's image size times a power of two.",
     )
     scale: float = Field(
-        default=1.8, ge=1.0, le=4.0, description="Side of the square / longer side of the face box (published: 1.8)."
+        default=1.8,
+        ge=1.0,
+        le=4.0,
+        description="Side of the square as a multiple of the face box's longer side (published: 1.8).",
     )
     geometry: Literal["smooth", "published", "ffhq"] = Field(
         default="smooth",
-        description="smooth: squares to fractions of a pixel; published: whole pixels, as the published code; ffhq: turned upright by eyes and mouth.",
+        description="smooth: squares at fractions of a pixel; published: at whole pixels, as the published code; "
+        "ffhq: rotated upright by eyes and mouth.",
     )
     smoothing: float = Field(
-        default=0.15, ge=0.0, le=5.0, description="Standard deviation of the box smoothing over time, s; 0 = none."
+        default=0.15,
+        ge=0.0,
+        le=5.0,
+        description="Standard deviation of the smoothing of the box over time, s; 0 = none.",
     )
     face: FaceChoice = Field(
         default="largest",
-        description='Who is followed: largest, most_central, a number (from left to right, from 0), or "x,y at t" (px or %, and s); a clip may have its own.',
+        description="Who is followed: largest, most_central, a number (people are counted from 0, from left to "
+        'right), or "x,y at t" (px or %, and s). A clip may have its own.',
     )
     detector: Literal["mediapipe", "face-alignment"] = Field(
-        default="mediapipe", description="mediapipe (embedded) or face-alignment (published; downloads its weights)."
+        default="mediapipe", description="mediapipe (embedded), or face-alignment (published; downloads its weights)."
     )
     face_alignment: FaceAlignmentSettings = Field(default=FaceAlignmentSettings())
-    min_confidence: float = Field(default=0.5, ge=0.0, le=1.0, description="Least confidence of a face detection.")
-    min_face: int = Field(default=24, ge=8, description="Faces lower than this are ignored, px.")
+    min_confidence: float = Field(default=0.5, ge=0.0, le=1.0, description="Minimum confidence of a face detection.")
+    min_face: int = Field(default=24, ge=8, description="Faces less high than this are ignored, px.")
     no_face: NoFaceSettings = Field(default=NoFaceSettings())
     short_gap: float = Field(
         default=0.5,
         ge=0.0,
-        description="Longest stretch without the face that no_face: interpolate interpolates, s; longer ones are held.",
+        description="Maximum length of a stretch without a face that `no_face: interpolate` interpolates, s; longer "
+        "ones are held.",
     )
     max_gap: float = Field(
         default=2.0,
         ge=0.0,
-        description="Longest stretch without the face that is held or interpolated, s; a longer one is an error.",
+        description="Maximum length of a stretch without a face that is held or interpolated, s; a longer one is an "
+        "error.",
     )
     min_sharpness: float = Field(
         default=0.0,
         ge=0.0,
-        description="Frames of identities whose face is less sharp are dropped (column sharpness; 0 = none).",
+        description="Frames of identities whose face is less sharp than this are dropped (column sharpness; 0 = none).",
     )
     max_cut_off: float = Field(
         default=0.3,
         ge=0.0,
         le=1.0,
-        description="Frames of identities with more than this share of the face box outside of the frame are dropped.",
+        description="Frames of identities with more than this fraction of the face box outside the frame are dropped.",
     )
     max_yaw: float = Field(
         default=75.0,
         ge=0.0,
         le=180.0,
-        description="Frames of identities whose head is turned further to a side are dropped, degrees.",
+        description="Frames of identities whose head is turned further to a side than this are dropped, degrees.",
     )

@@ -14,14 +14,16 @@ class DatasetSettings(Section):
 
     train_split: str | None = Field(
         default=None,
-        description="Of a folder: a CSV file whose column `path` names the clips to train on (published: data/splits/train.csv); null = all that are there.",
+        description="Where meta.set is a folder: a CSV file whose column `path` names the clips to train on "
+        "(published: data/splits/train.csv); null = all.",
     )
     validation_split: str | None = Field(
-        default=None, description="Of a folder: likewise, the clips to validate on (published: data/splits/val.csv)."
+        default=None, description="Likewise, the clips to validate on (published: data/splits/val.csv)."
     )
     validation: float = Field(
         default=0.01,
         ge=0.0,
         lt=1.0,
-        description="Share of the identities that only validate, where neither a column `split` nor validation_split says which; rounded up.",
+        description="Fraction of the identities that only validate, rounded up; used where neither a column `split` "
+        "nor validation_split says which.",
     )

@@ -16,19 +16,23 @@ class DecodeSettings(Section):
     max_frames: int = Field(
         default=256,
         ge=1,
-        description="Most training frames of an identity, spread over its media; the sharpest of each neighbourhood.",
+        description="Maximum number of training frames of an identity. They are spread over its media, and the "
+        "sharpest of each neighbourhood is taken.",
     )
     min_sharpness: float = Field(
         default=0.5,
         ge=0.0,
         le=1.0,
-        description="Frames of an identity's video that are less sharp than this share of the median of the 4 s around them are not trained on; 0 = all are.",
+        description="Frames of an identity's video are not trained on if they are less sharp than this fraction of "
+        "the median over the 4 s around them; 0 = all are used.",
     )
     min_change: float = Field(
         default=0.75,
         ge=0.0,
         le=255.0,
-        description="Frames of an identity that differ by less than this (of 255; an eighth of the frame, where it differs most) from the one before are not trained on; 0 = all are.",
+        description="Frames of an identity are not trained on if they differ from the one before by less than this (0 "
+        "to 255, where the frame differs most: the mean over a cell of an eighth of its width and "
+        "height); 0 = all are used.",
     )
 
 

@@ -14,9 +14,10 @@ class DriveSettings(Section):
 
     driver: str | None = Field(
         default=None,
-        description="Driver of the cross-driving scores; null = the first in `drivers` with media of its own.",
+        description="Driver of the cross-driving scores; null = the first in `drivers` whose media are not the "
+        "identity's own.",
     )
     frames: int = Field(
-        default=96, ge=9, description="Most frames of each protocol, in short runs spread over the stretch."
+        default=96, ge=9, description="Maximum number of frames of each protocol, in short runs spread over the clip."
     )
-    batch_size: int = Field(default=8, ge=1, description="Frames rendered at once.")
+    batch_size: int = Field(default=8, ge=1, description="Frames in one batch.")

@@ -85,7 +85,8 @@ class FetchSettings(Section):
     files: dict[Annotated[str, AfterValidator(_check_name)], FetchedFile] = Field(
         default=KNOWN_FILES,
         description="Path under resources/ -> where it comes from. The demo's media and the default descriptor's "
-        "weights are always known; `snakemake fetch_all` gets yours and those that the configuration names.",
+        "weights are always known. `snakemake fetch_all` gets your files and those that the configuration "
+        "names.",
     )
 
     @field_validator("files", mode="before")

@@ -36,15 +36,11 @@ class FinetuneSettings(TrainingSettings):
         }
     }
 
-    preset: Literal["published", "mini"] = Field(
-        default="published",
-        description="published: learning rates and loss weights as the authors'; mini: values that suit the bundled "
-        "meta-model, on which they were chosen. What is set besides comes before.",
-    )
     sweep: list[int] | None = Field(
         default=None,
-        description="Iterations at which a model is kept; null = a quarter, half, the whole, and one and a half times the "
-        "published guide (125 for one photo to 230 for more than 30 frames); [] = none, the meta-model is driven as it is.",
+        description="Iterations whose models are kept. null = a quarter, half, all, and one and a half times the "
+        "published guide (125 for one photo to 230 for more than 30 frames); [] = none, the meta-model is "
+        "driven as it is.",
     )
     choose: Literal["auto"] | int = Field(
         default="auto",
@@ -58,13 +54,13 @@ class FinetuneSettings(TrainingSettings):
     )
     pose_encoder: Literal["frozen", "published"] = Field(
         default="frozen",
-        description="published: as the authors left it, dropout on and batch norms following the person's frames, so that "
-        "drivers are seen through drifted statistics; frozen: as the meta-model has it.",
+        description="frozen: as the meta-model has it; published: dropout on and batch norms that follow the person's "
+        "frames, as the authors left it, so that drivers are seen through drifted statistics.",
     )
     learning_rate: float = Field(default=5e-4, gt=0, description="Learning rate of generator and identity embedding.")
     discriminator_learning_rate: float = Field(default=8e-4, gt=0, description="Learning rate of the discriminator.")
     validate_every: int = Field(
-        default=25, ge=1, description="Steps between pictures for TensorBoard; always at the end."
+        default=25, ge=1, description="Steps between images for TensorBoard; always at the end."
     )
     ema: float = Field(default=0.972, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
 

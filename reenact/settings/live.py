@@ -13,24 +13,25 @@ class LiveSettings(Section):
 
     section: ClassVar[str] = "live"
 
-    height: EvenHeight = Field(
-        default=512, ge=64, le=2160, description="Height of the picture that is shown, px, even."
-    )
+    height: EvenHeight = Field(default=512, ge=64, le=2160, description="Height of the image that is shown, px, even.")
     beside: bool = Field(default=False, description="Show the driver's crop on the left.")
     scale: float = Field(
         default=1.8,
         ge=1.0,
         le=4.0,
-        description="Side of the square / longer side of the face box: crop.scale of the training data.",
+        description="Side of the square as a multiple of the face box's longer side; crop.scale of the training data.",
     )
-    min_confidence: float = Field(default=0.5, ge=0, le=1, description="Least confidence of a face detection.")
+    min_confidence: float = Field(default=0.5, ge=0, le=1, description="Minimum confidence of a face detection.")
     cutoff: float = Field(
-        default=1.0, gt=0, description="One-Euro filter of the square: cutoff of a face at rest, Hz; lower is calmer."
+        default=1.0,
+        gt=0,
+        description="One-Euro filter of the square: cutoff frequency of a face at rest, Hz; lower is calmer.",
     )
     beta: float = Field(
         default=10.0,
         ge=0,
-        description="One-Euro filter of the square: Hz of cutoff for each side/s of speed; higher follows faster.",
+        description="One-Euro filter of the square: Hz of cutoff for each square's side per second of speed; higher "
+        "follows faster.",
     )
     report_every: float = Field(
         default=2.0, gt=0, description="Time between two lines about frame rate and latency, s."

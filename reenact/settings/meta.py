@@ -48,69 +48,73 @@ class MetaSettings(TrainingSettings):
         }
     }
 
-    preset: Literal["published", "mini"] = Field(
-        default="published",
-        description="published: for as many people as VoxCeleb2 has; mini: for the networks of model.preset: mini and "
-        "some dozen people. What is set besides comes before.",
-    )
     name: str = Field(default="meta", pattern=r"^[A-Za-z0-9_-]+$", description="Folder under results/meta/.")
     source: str = Field(
         default="train",
-        description="train: learn from meta.clips; bundled: take the meta-model that comes with reenact; or the path of a meta-model: a model file (.safetensors) or a checkpoint "
-        "of the published code (.pth, with model.preset: published).",
+        description="train: learn from meta.clips or meta.set; bundled: the meta-model that comes with reenact; or "
+        "the path of a meta-model: a model file (.safetensors), or a checkpoint of the published code "
+        "(.pth, with model.preset: published).",
     )
     start: str | None = Field(
         default=None,
-        description="Begin training with the last checkpoint of another run: its folder, or import_published's --checkpoint-out; null = at random.",
+        description="Begin with the weights of another run's last checkpoint: its folder, or import_published's "
+        "--checkpoint-out; null = at random.",
     )
     resume: str | None = Field(
         default=None,
-        description="Go on with the last checkpoint of another run, which this one replaces: its folder. What is not set anew stays as it was there; "
-        "networks, optimizer and people cannot change.",
+        description="Continue another run from its last checkpoint, in its place: its folder. Settings that are not "
+        "given stay as they were there; networks, optimizer and people cannot change.",
     )
     clips: list[str] = Field(
-        default=[], description="Names of identities and drivers to learn from; empty = all identities."
+        default=[], description="Names of the identities and drivers to learn from; [] = all identities."
     )
     set: str | None = Field(
         default=None,
-        description="Learn from a meta-learning set in place of clips: a table (.csv or .parquet with columns clip, identity, path and, if need be, "
-        "start, end, split), or a folder <identity>/<video>, images-cropped/<identity> among them.",
+        description="Meta-learning set to learn from in place of clips: a table (.csv or .parquet with the columns "
+        "clip, identity, path and, if need be, start, end, split), or a folder <identity>/<video>, such "
+        "as images-cropped/<identity>.",
     )
     sample_of: Literal["clip", "identity"] = Field(
         default="clip",
-        description="Of a set: identity frames come from the target's clip, and each clip has a row of its own in the discriminator (published); "
-        "or from all clips of the person, who has one row.",
+        description="Of a set: clip = identity frames come from the target's clip, and each clip has its own row in "
+        "the discriminator (published); identity = from all clips of the person, who has one row.",
     )
     loaders: int = Field(
-        default=2, ge=0, description="Threads that fetch the samples of coming steps while one trains; 0 = none."
+        default=2, ge=0, description="Threads that load the samples of the next steps during training; 0 = none."
     )
-    shards: int = Field(default=16, ge=1, le=10_000, description="Files, and jobs, that the set is divided into.")
+    shards: int = Field(
+        default=16, ge=1, le=10_000, description="Number of files, and of jobs, that the set is divided into."
+    )
     frozen_norms: bool = Field(
         default=False,
-        description="Batch norms of the encoders keep the statistics of many frames, taken before the first step; those of a small batch make descriptors "
-        "that depend more on the other frames in it than on their own (published: no).",
+        description="Batch norms of the encoders keep statistics of many frames, taken before the first step. With "
+        "those of a small batch, a descriptor depends more on the other frames than on its own "
+        "(published: false).",
     )
     pose_warmup: int = Field(
         default=0,
         ge=0,
-        description="Steps of 256 frames before, in which the pose encoder alone learns where the landmarks are; for little data (published: none). Not with start.",
+        description="Steps of 256 frames before training, in which the pose encoder alone learns to find landmarks; "
+        "for little data (published: 0). Not with start.",
     )
     start_warmup: int = Field(
         default=0,
         ge=0,
-        description="With start: as many such steps before, in which the pose encoder learns again where the landmarks are; its descriptors stay as like those before as can be.",
+        description="With start: steps before training, in which the pose encoder learns to find landmarks again "
+        "while its descriptors stay close to those before.",
     )
     steps: int = Field(default=100_000, ge=1, description="Training steps.")
     decay: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Share of the steps, at the end, over which the learning rates fall to nothing, along half a cosine (published: none).",
+        description="Fraction of the steps, at the end, over which the learning rates fall to zero along half a "
+        "cosine (published: 0).",
     )
     max_hours: float | None = Field(
         default=None,
         gt=0,
-        description="Training ends, as after the last step, when it has taken so long, all runs together; null = never.",
+        description="Training ends, as after the last step, once all runs together have taken this long; null = never.",
     )
     batch_size: int = Field(
         default=8,
@@ -120,22 +124,24 @@ class MetaSettings(TrainingSettings):
     accumulate: int = Field(
         default=1,
         ge=1,
-        description="Pieces that a step's samples are worked through in, for less memory; batch norms and the matte loss see a piece at a time.",
+        description="Micro-batches that a step's samples are divided into, to save memory; batch norms and the matte "
+        "loss see one micro-batch at a time.",
     )
-    processes: int = Field(default=1, ge=1, description="Processes that share each step, one a GPU, over all nodes.")
+    processes: int = Field(default=1, ge=1, description="Processes that share each step, one per GPU, over all nodes.")
     nodes: int = Field(
         default=1,
         ge=1,
-        description="Machines with the same number of these processes each; more than 1 under SLURM only.",
+        description="Machines, with the same number of these processes each; more than 1 under SLURM only.",
     )
     validate_clips: list[str] = Field(
         default=[],
-        description="Names of identities and drivers that validate; nobody among them should train. Empty = pictures only.",
+        description="Names of identities and drivers to validate on, none of whom should train. [] = images only.",
     )
     validate_frames: int = Field(
         default=6,
         ge=1,
-        description="Frames that drive each of at most 8 people in a validation; 0.15 s of a core each, and each of two models.",
+        description="Frames that drive each of at most 8 people in a validation; each takes 0.15 s of a core, for "
+        "each of two models.",
     )
     identity_frames: int = Field(
         default=8, ge=1, description="Frames of the same clip that the identity embedding is averaged over."

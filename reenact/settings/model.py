@@ -16,7 +16,8 @@ class ModelSettings(Section):
 
     preset: Literal["published", "mini", "small"] = Field(
         default="published",
-        description="published: 256 px, the networks of the paper; mini: 128 px, narrow, the bundled model's; small: 64 px, narrower still, learns on a CPU in minutes.",
+        description="published: 256 px, the networks of the paper; mini: 128 px and narrow, as the bundled model; "
+        "small: 64 px and narrower still, trains on a CPU in minutes.",
     )
 
     @property

@@ -70,8 +70,8 @@ def described(settings: Section, sources: dict[str, Values]) -> Iterator[str]:
     """
     for setting in settings_of(type(settings)):
         origin = [source for source, values in sources.items() if says(values, setting.path)]
-        value = json.dumps(find(settings, setting.path))
-        yield f"{settings.section}.{setting.name}: {value}  ({origin[-1] if origin else _unsaid(settings, setting.path)})"
+        where = origin[-1] if origin else _unsaid(settings, setting.path)
+        yield f"{settings.section}.{setting.name}: {json.dumps(find(settings, setting.path))}  ({where})"
 
 
 def _unsaid(settings: Section, path: Path) -> str:

@@ -14,10 +14,10 @@ from reenact.settings.workflow import Config, DriverSettings, IdentitySettings
 INTRODUCTION = """\
 # Settings
 
-All that `config.yaml` may say. Every key may be left out, apart from `identities` and `drivers`. A value comes from, the
-last one that says something: the default, the preset of its section, the checkpoint that a training goes on from, the
-settings file, the command line. `python -m workflow_scripts.STAGE --print-settings --settings config.yaml` prints each value of a
-stage and where it comes from; `--help` lists its flags.
+All keys of `config.yaml`. Every key may be left out, apart from `identities` and `drivers`. A value is set by the last
+of these that has the key: the default, the preset of the section, the checkpoint that a training continues, the
+settings file, the command line. `python -m workflow_scripts.STAGE --print-settings --settings config.yaml` prints every value
+of a stage and where it comes from; `--help` lists its flags.
 
 This page is made by `make config` from the schema in `reenact/settings/`.
 """

@@ -28,16 +28,22 @@ class PoseFilterSettings(Section):
 
     smoothing: Literal["none", "one_euro", "savgol"] = Field(
         default="none",
-        description="none; one_euro: calm where slow, prompt where fast; savgol: Savitzky-Golay, without delay of its own.",
+        description="none; one_euro: calm where the motion is slow, prompt where it is fast; savgol: Savitzky-Golay, "
+        "without a delay of its own.",
     )
-    cutoff: float = Field(default=2.0, gt=0, description="one_euro: cutoff of a still pose, Hz; lower is calmer.")
+    cutoff: float = Field(
+        default=2.0, gt=0, description="one_euro: cutoff frequency of a still pose, Hz; lower is calmer."
+    )
     beta: float = Field(
         default=1.0,
         ge=0,
-        description="one_euro: how much the cutoff rises with speed, Hz per (standard deviation of the poses / s).",
+        description="one_euro: how much the cutoff rises with speed, Hz per standard deviation of the driver's poses "
+        "per second.",
     )
     window: int = Field(default=9, ge=3, le=301, description="savgol: frames that each pose is fitted over, odd.")
-    order: int = Field(default=2, ge=0, le=5, description="savgol: degree of the fitted polynomial, below the window.")
+    order: int = Field(
+        default=2, ge=0, le=5, description="savgol: degree of the fitted polynomial, less than the window."
+    )
     intensity: float = Field(
         default=1.0, ge=0, le=3, description="Strength of the motion: poses are scaled about the driver's mean pose."
     )
@@ -65,15 +71,14 @@ class RenderSettings(Section):
     outputs: list[Output] = Field(
         default=["avatar", "side_by_side"],
         min_length=1,
-        description=(
-            "Any of avatar (.mp4), side_by_side (.mp4: the person, the driver, the avatar), alpha (transparent video), frames (folder of PNGs "
-            "with alpha and times.csv), on_background (.mp4), pasted (.mp4: in the driver's frame)."
-        ),
+        description="Any of avatar (.mp4), side_by_side (.mp4: the person, the driver, the avatar), alpha "
+        "(transparent video), frames (folder of PNGs with alpha and times.csv), on_background (.mp4), "
+        "pasted (.mp4: in the driver's frame).",
     )
     height: EvenHeight = Field(
         default=256, ge=64, le=2160, description="Height of the videos, px, even; frames are enlarged to it."
     )
-    batch_size: int = Field(default=8, ge=1, description="Frames rendered at once.")
+    batch_size: int = Field(default=8, ge=1, description="Frames in one batch.")
     encoder: Encoder = Field(
         default="libx264",
         description="Encoder of the .mp4 files; nvenc, videotoolbox, qsv and amf need their hardware.",
@@ -83,7 +88,7 @@ class RenderSettings(Section):
         default="medium", description="Speed of the encoder against file size."
     )
     pix_fmt: Literal["yuv420p", "yuv444p", "yuv420p10le"] = Field(
-        default="yuv420p", description="Pixels of the .mp4 files; yuv420p alone plays everywhere."
+        default="yuv420p", description="Pixel format of the .mp4 files; only yuv420p plays everywhere."
     )
     alpha: Literal["prores", "vp9"] = Field(
         default="prores",
@@ -94,12 +99,15 @@ class RenderSettings(Section):
         description='Behind on_background: "#rrggbb", an image, or a video (repeated where it is shorter).',
     )
     feather: float = Field(
-        default=0.08, ge=0, le=0.5, description="Width of pasted's soft seam along the square, share of its side."
+        default=0.08,
+        ge=0,
+        le=0.5,
+        description="Width of the soft seam of `pasted`, as a fraction of the square's side.",
     )
     audio: str = Field(
-        default="driver", min_length=1, description="The driver's sound (driver), none, or a file, from its beginning."
+        default="driver", min_length=1, description="Sound of the videos: driver, none, or a file, from its beginning."
     )
-    pose: PoseFilterSettings = Field(default=PoseFilterSettings(), description="The driver's motion.")
+    pose: PoseFilterSettings = Field(default=PoseFilterSettings(), description="Filter of the driver's motion.")
 
     @field_validator("outputs")
     @classmethod

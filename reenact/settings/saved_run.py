@@ -9,7 +9,7 @@ from reenact.settings.reading import read
 
 
 def saved_settings(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Settings of the run whose checkpoint a command line goes on from or starts with, by section; {} where it says none.
+    """Settings of the run that a command line resumes or starts from, by section; {} where it names none.
 
     Args:
         values: what is set in the file and on the command line, not yet checked.

@@ -12,20 +12,22 @@ class ShardSettings(Section):
 
     section: ClassVar[str] = "shard"
 
-    frames: int = Field(default=32, ge=2, description="Most frames kept of a clip, spread over its media.")
+    frames: int = Field(default=32, ge=2, description="Maximum number of frames kept of a clip, spread over its media.")
     videos: int = Field(
         default=4,
         ge=1,
-        description="Most videos used of a clip that is a folder of videos (as VoxCeleb2's are), spread over the folder.",
+        description="Maximum number of videos used of a clip that is a folder of videos (as VoxCeleb2's are), spread "
+        "over the folder.",
     )
     format: Literal["jpeg", "png"] = Field(
         default="jpeg",
-        description="Of the frames: jpeg (full colour resolution), or png, lossless and four times as large. Mattes are PNG.",
+        description="Format of the frames: jpeg (full colour resolution), or png, lossless and four times as large. "
+        "Mattes are PNG.",
     )
-    quality: int = Field(default=95, ge=50, le=100, description="Of JPEG.")
+    quality: int = Field(default=95, ge=50, le=100, description="Quality of JPEG.")
     max_failed: float = Field(
         default=0.05,
         ge=0.0,
         le=1.0,
-        description="Largest share of a shard's clips that may fail before its job does; rounded up to whole clips.",
+        description="Maximum fraction of a shard's clips that may fail before its job does; rounded up to whole clips.",
     )

@@ -16,8 +16,8 @@ class LossWeights(Section):
 
     form: Literal["ours", "published"] = Field(
         default="ours",
-        description="published: matte, embedding and perceptual losses to the authors' number, quirks included; "
-        "weights left out of the file are then theirs: perceptual 3e-2, face_perceptual 6e-3.",
+        description="published: matte, embedding and perceptual losses as the authors', quirks included. Weights that "
+        "are left out are then theirs: perceptual 3e-2, face_perceptual 6e-3.",
     )
     adversarial: float = Field(default=1.0, ge=0, description="Hinge adversarial loss.")
     feature_matching: float = Field(
@@ -25,14 +25,18 @@ class LossWeights(Section):
     )
     perceptual: float = Field(default=1.0, ge=0, description="L1 between VGG-19 features of output and target.")
     face_perceptual: float = Field(
-        default=0.0, ge=0, description="The same on the middle of the image, where the face is, with VGGFace (VGG-16)."
+        default=0.0,
+        ge=0,
+        description="L1 between VGGFace (VGG-16) features of the middle of output and target, where the face is.",
     )
     dice: float = Field(default=1.0, ge=0, description="Dice loss of the matte.")
     embedding_match: float = Field(
         default=1e-2, ge=0, description="L1 between identity embedding and the discriminator's row; meta only."
     )
-    pixel: float = Field(default=0.0, ge=0, description="L1 between output and target (published: none).")
-    eyes_mouth: float = Field(default=0.0, ge=0, description="The same around eyes and mouth alone (published: none).")
+    pixel: float = Field(default=0.0, ge=0, description="L1 between output and target (published: 0).")
+    eyes_mouth: float = Field(
+        default=0.0, ge=0, description="L1 between output and target around eyes and mouth alone (published: 0)."
+    )
     landmarks: float = Field(
         default=0.0,
         ge=0,
@@ -53,28 +57,30 @@ class AugmentSettings(Section):
 
     form: Literal["ours", "published"] = Field(
         default="ours",
-        description="published: joint changes left out of the file are the authors' (joint 0.5, rotation 0, scale 0, shift 0.05).",
+        description="published: settings of the joint changes that are left out take the authors' values (joint 0.5, "
+        "rotation 0, scale 0, shift 0.05).",
     )
     pose: float = Field(
         default=1.0,
         ge=0,
         le=1,
-        description="Probability of colour, blur, noise, JPEG, elastic jitter and x/y scaling of the driving frame alone.",
+        description="Probability of colour changes, blur, noise, JPEG artefacts, elastic deformation and x/y scaling "
+        "of the driving frame alone.",
     )
     joint: float = Field(
         default=1.0,
         ge=0,
         le=1,
-        description="Probability of a shared rotation, scale and shift of driving frame, target and matte.",
+        description="Probability of a rotation, scale and shift shared by driving frame, target and matte.",
     )
-    rotation: float = Field(default=15.0, ge=0, le=90, description="Largest joint rotation, degrees.")
-    scale: float = Field(default=0.12, ge=0, le=0.5, description="Largest joint change of scale, share.")
-    shift: float = Field(default=0.08, ge=0, le=0.5, description="Largest joint shift, share of the image.")
+    rotation: float = Field(default=15.0, ge=0, le=90, description="Maximum joint rotation, degrees.")
+    scale: float = Field(default=0.12, ge=0, le=0.5, description="Maximum joint change of scale, as a fraction.")
+    shift: float = Field(default=0.08, ge=0, le=0.5, description="Maximum joint shift, as a fraction of the image.")
     colour: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Probability of another colour cast and contrast of all frames of a sample alike, as of another person.",
+        description="Probability of a colour cast and contrast shared by all frames of a sample, as of another person.",
     )
 
 
@@ -92,6 +98,11 @@ class TrainingSettings(Section):
     """Settings that by themselves change no result but by rounding: a run whose others are the same goes on from its
     checkpoints."""
 
+    preset: Literal["published", "mini"] = Field(
+        default="published",
+        description="published: values of the paper and the authors' code; mini: values chosen for the networks of "
+        "model.preset: mini. Settings that are given come before the preset's.",
+    )
     optimizer: Literal["adam", "radam"] = Field(
         default="adam", description="Optimizer of both sides; betas (beta1, 0.999), eps 1e-5."
     )
@@ -104,49 +115,58 @@ class TrainingSettings(Section):
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
     precision: Literal["fp32", "bf16"] = Field(
         default="fp32",
-        description="bf16: networks compute in bfloat16, half the time where the hardware has it; weights stay float32.",
+        description="bf16: networks compute in bfloat16, in half the time where the hardware has it; weights stay "
+        "float32.",
     )
     channels_last: bool = Field(
         default=False,
-        description="Encoders and discriminator keep channels innermost, which some hardware is faster with.",
+        description="Encoders and discriminator use the memory format channels_last, which is faster on some hardware.",
     )
     compile: bool = Field(
-        default=False, description="torch.compile the networks: minutes at the start, faster steps on GPUs."
+        default=False,
+        description="Compile the networks with torch.compile: minutes at the start, faster steps on GPUs.",
     )
-    seed: int = Field(default=1, ge=0, description="Everything random follows from it and the step number.")
+    seed: int = Field(default=1, ge=0, description="Seed of everything random, together with the step number.")
     checkpoint_every: int = Field(
-        default=50, ge=1, description="Steps between checkpoints; a killed run goes on from the last."
+        default=50, ge=1, description="Steps between checkpoints; a killed run resumes from the last."
     )
     validate_every: int = Field(
-        default=1000, ge=1, description="Steps between validations, and pictures for TensorBoard; always at the end."
+        default=1000, ge=1, description="Steps between validations, and images for TensorBoard; always at the end."
     )
-    log_every: int = Field(default=1, ge=1, description="Steps that a row of statistics is the mean of.")
+    log_every: int = Field(default=1, ge=1, description="Steps that one row of statistics averages over.")
     perceptual_weights: str | None = Field(
         default=None,
-        description="VGG-19 of the perceptual loss: null = embedded, with fixed random weights; torchvision = torch hub's, "
-        "downloaded once; or the path of a weights file (torchvision's or the authors' vgg19-d01eb7cb.pth).",
+        description="VGG-19 of the perceptual loss: null = embedded, with fixed random weights; torchvision = torch "
+        "hub's, downloaded once; or the path of a weights file (torchvision's or the authors' "
+        "vgg19-d01eb7cb.pth).",
     )
     face_perceptual_weights: str | None = Field(
         default=None,
-        description="VGGFace of the face perceptual loss: null = a VGG-16 with fixed random weights; or a path (vgg_face_weights.pth).",
+        description="VGGFace of the face perceptual loss: null = a VGG-16 with fixed random weights; or the path of "
+        "vgg_face_weights.pth.",
     )
     face_recognition_weights: str | None = Field(
         default=None, description="MobileFaceNet of the face recognition loss: the path of a checkpoint; null = none."
     )
     perceptual_width: float = Field(
-        default=1.0, gt=0, le=1, description="Share of the channels in perceptual networks with random weights."
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Perceptual networks with random weights have this fraction of the channels.",
     )
     mirror: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Probability that all frames of a sample are mirrored (published: none); fine-tuning never mirrors a single photo.",
+        description="Probability that all frames of a sample are mirrored (published: 0). Fine-tuning never mirrors a "
+        "single photo.",
     )
     hard_pose_fraction: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="Share of the targets that are drawn by how far the face is from the person's usual one, not evenly (published: none).",
+        description="Fraction of the targets that are drawn more often the further pose and expression are from the "
+        "person's usual ones; the others are drawn uniformly (published: 0).",
     )
     losses: LossWeights = Field(default=LossWeights(), description="Loss weights.")
     augment: AugmentSettings = Field(default=AugmentSettings(), description="Augmentation.")

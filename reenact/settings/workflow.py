@@ -29,7 +29,8 @@ class ClipSettings(Section):
 
     media: str = Field(
         min_length=1,
-        description="A video, an image, a folder of images, or a folder of crops (images-cropped/<identity>, masks beside it).",
+        description="A video, an image, a folder of images, or a folder of crops (images-cropped/<identity>, with "
+        "masks beside it).",
     )
     start: float | str | None = Field(
         default=None,
@@ -48,7 +49,7 @@ class IdentitySettings(ClipSettings):
         default=0.2,
         ge=0,
         le=0.8,
-        description="Share of a video's end that training never sees; the iteration is chosen on it.",
+        description="Last fraction of a video that training never sees; the iteration is chosen on it.",
     )
 
 
@@ -111,7 +112,7 @@ class Config(Section):
         return [tuple(pair) for pair in self.pairs]
 
     def cross_driver(self, identity: str) -> str:
-        """The driver for the cross-driving scores of an identity: another video, one that it is rendered with where there is one."""
+        """The driver for an identity's cross-driving scores: another video, if possible one that it is rendered with."""
         rendered = [driver for name, driver in self.rendered_pairs() if name == identity]
         others = [n for n in [*rendered, *self.drivers] if self.drivers[n].media != self.identities[identity].media]
         return self.drive.driver or (others or list(self.drivers))[0]
