@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from reenact.faces.detection import ClipFaces, Detection
 from reenact.faces.landmarks import head_angles
 from reenact.faces.square import Square, box_square, ffhq_square, square_columns, squares_of
-from reenact.faces.tracking import Sighting, Sightings
 from reenact.runtime.errors import UserError
 from reenact.settings.crop import CropSettings
 
@@ -58,7 +58,7 @@ QUALITY = ["sharpness", "yaw", "pitch", "roll", "cut_off"]
 
 
 def place_squares(
-    media: Path, table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting], settings: CropSettings, video: bool
+    media: Path, table: pd.DataFrame, seen: ClipFaces, chosen: dict[int, Detection], settings: CropSettings, video: bool
 ) -> pd.DataFrame:
     """The table of the crops of a clip, for its used rows, with the columns COLUMNS.
 
@@ -113,7 +113,7 @@ def place_squares(
 
 
 def table_of_crops(
-    table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting], masks: tuple[Path | None, ...]
+    table: pd.DataFrame, seen: ClipFaces, chosen: dict[int, Detection], masks: tuple[Path | None, ...]
 ) -> pd.DataFrame:
     """The table of pictures that are crops already: the square is the middle of the picture, and none is dropped.
 
@@ -131,14 +131,14 @@ def table_of_crops(
     table[["frame_width", "frame_height"]] = seen.size.astype(int)
     table["angle"], table["scene"], table["status"], table["reason"] = 0.0, 0, "tracked", ""
     write_quality(table, seen, chosen)
-    heights = {row: sighting.box[3] - sighting.box[1] for row, sighting in chosen.items()}
+    heights = {row: detection.box[3] - detection.box[1] for row, detection in chosen.items()}
     table["face_height"] = [heights.get(row, np.nan) for row in range(len(table))]
     table["image"] = [f"{index:06d}.png" for index in table["index"]]
     table["matte"] = [f"{index:06d}.matte.png" if masks[index] else "" for index in table["index"]]
     return table[(table["role"] != "unused").to_numpy()].reset_index(drop=True)[COLUMNS]
 
 
-def write_quality(table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting]) -> None:
+def write_quality(table: pd.DataFrame, seen: ClipFaces, chosen: dict[int, Detection]) -> None:
     """Add the columns QUALITY and confidence to a table; NaN, and confidence 0, where the person was not seen.
 
     Sharpness; yaw, pitch, roll, degrees; cut_off, the share of the face box that lies outside of the frame.
@@ -151,13 +151,13 @@ def write_quality(table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighti
     values = np.full((len(table), len(QUALITY) + 1), np.nan)
     values[:, -1] = 0
     if chosen:
-        rows, sightings = list(chosen), list(chosen.values())
-        boxes = np.stack([sighting.box for sighting in sightings])
+        rows, detections = list(chosen), list(chosen.values())
+        boxes = np.stack([detection.box for detection in detections])
         inner = np.maximum(np.minimum(boxes[:, 2:], seen.size[rows]) - np.maximum(boxes[:, :2], 0), 0)
-        values[rows, 0] = [sighting.sharpness for sighting in sightings]
-        values[rows, 1:4] = head_angles(np.stack([sighting.landmarks for sighting in sightings]))
+        values[rows, 0] = [detection.sharpness for detection in detections]
+        values[rows, 1:4] = head_angles(np.stack([detection.landmarks for detection in detections]))
         values[rows, 4] = 1 - inner.prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-        values[rows, 5] = [sighting.confidence for sighting in sightings]
+        values[rows, 5] = [detection.confidence for detection in detections]
     table[[*QUALITY, "confidence"]] = values
 
 
@@ -285,7 +285,9 @@ def fill_gaps(
     return filled, status
 
 
-def _check_gaps(media: Path, table: pd.DataFrame, seen: Sightings, chosen: dict[int, Sighting], longest: float) -> None:
+def _check_gaps(
+    media: Path, table: pd.DataFrame, seen: ClipFaces, chosen: dict[int, Detection], longest: float
+) -> None:
     """Stop if the person is away for longer than `longest` s (0: from any used frame)."""
     gap: list[int] = []
     problems = []
@@ -318,19 +320,19 @@ def _check_gaps(media: Path, table: pd.DataFrame, seen: Sightings, chosen: dict[
 # ---- parts of the table -------------------------------------------------------------------------------------
 
 
-def _states(sightings: list[Sighting], settings: CropSettings) -> np.ndarray:
+def _states(detections: list[Detection], settings: CropSettings) -> np.ndarray:
     """What is smoothed over time, N x 5: the square's centre (x, y), the logarithm of its side, its angle; the face's height.
 
     The logarithm, because sizes change by factors.
     """
     if settings.geometry == "ffhq":
-        squares = [ffhq_square(np.asarray(s.landmarks, float), settings.scale) for s in sightings]
+        squares = [ffhq_square(np.asarray(s.landmarks, float), settings.scale) for s in detections]
     else:
-        squares = [box_square(s.box, settings.scale) for s in sightings]
+        squares = [box_square(s.box, settings.scale) for s in detections]
     centres = [(square.centre_x, square.centre_y) for square in squares]
     sides = np.log([square.side for square in squares])
     angles = np.unwrap([square.angle for square in squares], period=360)
-    return np.column_stack([centres, sides, angles, [s.box[3] - s.box[1] for s in sightings]])
+    return np.column_stack([centres, sides, angles, [s.box[3] - s.box[1] for s in detections]])
 
 
 def _square(state: np.ndarray) -> Square:
@@ -346,11 +348,11 @@ def _write_squares(table: pd.DataFrame, rows: np.ndarray, states: np.ndarray, wh
     table[["x", "y", "side", "angle", "face_height"]] = values
 
 
-def _reason(seen: Sightings, row: int) -> str:
+def _reason(seen: ClipFaces, row: int) -> str:
     """Why the person is not tracked in a frame."""
     if seen.faces[row]:
         return "another person"
-    return "too small" if seen.too_low[row] else "no face"
+    return "too small" if seen.too_small[row] else "no face"
 
 
 def _drop_poor(table: pd.DataFrame, settings: CropSettings) -> None:

@@ -14,10 +14,10 @@ import pandas as pd
 
 from reenact.faces.crop_pixels import centre_crop, crop_published, crop_square
 from reenact.faces.crop_table import describe_rows, hint, landmarks_in_crops, place_squares, table_of_crops
+from reenact.faces.detection import detect_faces
 from reenact.faces.detectors import Detector
 from reenact.faces.person import choose_in_photos, choose_person
 from reenact.faces.square import Square, squares_of
-from reenact.faces.tracking import find_faces
 from reenact.media.frames import Frame
 from reenact.media.probe import Passes
 from reenact.runtime.errors import UserError
@@ -60,7 +60,7 @@ def follow_face(
         UserError: nobody is found, the person asked for is not there, or a face is away for longer than allowed.
     """
     media = passes.media
-    seen = find_faces(passes, table, detectors, 1 if media.kind == "cropped" else settings.min_face, threads)
+    seen = detect_faces(passes, table, detectors, 1 if media.kind == "cropped" else settings.min_face, threads)
     if media.kind == "cropped":
         chosen, people = choose_in_photos(seen, "largest")
         placed = table_of_crops(table, seen, chosen, media.masks)
@@ -70,12 +70,12 @@ def follow_face(
         else:
             chosen, people = choose_in_photos(seen, settings.face)
         if not chosen:
-            highest = seen.too_low.max()
+            highest = seen.too_small.max()
             why = f"no face found that is high enough (the highest: {highest:.0f} px)" if highest else "no face found"
             raise UserError(f"{media.path}: {describe_rows(table, range(len(table)))}: {why}. {hint(settings)}")
         placed = place_squares(media.path, table, seen, chosen, settings, media.kind == "video")
     index = table["index"].tolist()
-    marks = {index[row]: sighting.landmarks for row, sighting in chosen.items()}
+    marks = {index[row]: detection.landmarks for row, detection in chosen.items()}
     scene_starts = [float(table["time"].iloc[row]) for row in seen.cuts]
     return FollowedFace(placed, landmarks_in_crops(placed, marks), people, scene_starts)
 
