@@ -157,7 +157,7 @@ def _flags(section: type[Section], first: bool) -> Iterator[SettingFlag]:
 
 
 def _repeated(parameters: list[click.Parameter], arguments: list[str]) -> Iterator[str]:
-    """`--crops a b` as click takes it, `--crops a --crops b`, so that the shell's patterns work; `--crops` alone: none."""
+    """`--crops a b` as click wants it, `--crops a --crops b`, so that patterns of a shell work; `--crops` alone is none."""
     many = {flag for parameter in parameters if getattr(parameter, "multiple", False) for flag in parameter.opts}
     current = ""
     for argument in arguments:
@@ -199,8 +199,8 @@ def run(main: Callable[[], object], resumable: bool = False) -> None:
 
     Args:
         main: the stage.
-        resumable: the same command goes on where it stopped. Signals that ask it to stop (`interruption.SIGNALS`) end it
-            with CONTINUE_STATUS; while it trains, `Interruption` handles them.
+        resumable: the same command goes on where it stopped. Signals that ask it to stop (`interruption.SIGNALS`) end
+            it with CONTINUE_STATUS; while it trains, `Interruption` handles them.
     """
     for number in SIGNALS if resumable else ():
         signal.signal(number, _leave)

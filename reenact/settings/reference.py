@@ -16,8 +16,8 @@ INTRODUCTION = """\
 
 All keys of `config.yaml`. Every key may be left out, apart from `identities` and `drivers`. A value is set by the last
 of these that has the key: the default, the preset of the section, the checkpoint that a training continues, the
-settings file, the command line. `python -m workflow_scripts.STAGE --print-settings --settings config.yaml` prints every value
-of a stage and where it comes from; `--help` lists its flags.
+settings file, the command line. `python -m workflow_scripts.STAGE --print-settings --settings config.yaml` prints every
+value of a stage and where it comes from; `--help` lists its flags.
 
 This page is made by `make config` from the schema in `reenact/settings/`.
 """

@@ -112,7 +112,7 @@ class Config(Section):
         return [tuple(pair) for pair in self.pairs]
 
     def cross_driver(self, identity: str) -> str:
-        """The driver for an identity's cross-driving scores: another video, if possible one that it is rendered with."""
+        """The driver for an identity's cross-driving scores: another video, if possible one it is rendered with."""
         rendered = [driver for name, driver in self.rendered_pairs() if name == identity]
         others = [n for n in [*rendered, *self.drivers] if self.drivers[n].media != self.identities[identity].media]
         return self.drive.driver or (others or list(self.drivers))[0]
