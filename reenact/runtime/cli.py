@@ -157,7 +157,7 @@ def _flags(section: type[Section], first: bool) -> Iterator[SettingFlag]:
 
 
 def _repeated(parameters: list[click.Parameter], arguments: list[str]) -> Iterator[str]:
-    """`--crops a b` as click wants it, `--crops a --crops b`, so that patterns of a shell work; `--crops` alone is none."""
+    """`--crops a b` as click wants it, `--crops a --crops b`, so that shell patterns work; `--crops` alone is none."""
     many = {flag for parameter in parameters if getattr(parameter, "multiple", False) for flag in parameter.opts}
     current = ""
     for argument in arguments:
