@@ -66,40 +66,51 @@ def judge(rows: pd.DataFrame, frames: pd.DataFrame, identity_weight: float) -> p
     metrics = {side: _measured(selection, names) for side, names in ERRORS.items()}
     table["pose_metric"] = metrics["pose"][0]
     for side, name in metrics.items():
-        table[f"{side}_error"] = errors_by_run(selection, *name).mean()
-        table[f"check_{side}_error"] = errors_by_run(check, *name).mean()
+        table[f"{side}_error"], table[f"check_{side}_error"] = mean_error(selection, *name), mean_error(check, *name)
     measured = table[["identity_error", "pose_error"]].notna().all(axis=1)
     candidates = table.index[measured & (table["no_face"] <= MOST_FAILED)]
 
-    scaled = []
+    combined, scaled = pd.Series(0.0, candidates), []
     for side, weight in (("identity", identity_weight), ("pose", 1 - identity_weight)):
-        runs = errors_by_run(selection, *metrics[side]).reindex(columns=candidates)
-        noise = runs.sub(runs.mean(axis=1), axis=0).sem()
+        shares = shares_of_runs(selection, *metrics[side]).reindex(columns=candidates)
+        noise = _standard_error(shares.sub(shares.mean(axis=1), axis=0))
         table[f"{side}_noise"] = noise
-        scaled.append(weight * runs / _unit(noise))
-    combined = scaled[0].mean() + scaled[1].mean()
+        combined += weight * table[f"{side}_error"][candidates] / _unit(noise)
+        scaled.append(weight * shares / _unit(noise))
     table["combined"] = combined - combined.min()
     table["as_good"] = False
     if len(candidates):
         best = combined.idxmin()
-        noise = np.hypot(*(runs.sub(runs[best], axis=0).sem().fillna(0) for runs in scaled))
+        noise = np.hypot(*(_standard_error(shares.sub(shares[best], axis=0)).fillna(0) for shares in scaled))
         table.loc[candidates, "as_good"] = table.loc[candidates, "combined"] <= noise
     first = ["identity_error", "pose_error", "identity_noise", "pose_noise", "combined", "as_good", "no_face"]
     table = table[[*first, "check_identity_error", "check_pose_error", "pose_metric"]].reset_index()
     return table.merge(rows, on="iteration")
 
 
-def errors_by_run(frames: pd.DataFrame, metric: str, protocol: str) -> pd.DataFrame:
-    """Mean error of each run of neighbouring frames, which err alike: runs x iterations.
+def mean_error(frames: pd.DataFrame, metric: str, protocol: str) -> pd.Series:
+    """Mean error of each iteration over its frames; `frames` as `judge` takes them, with `iteration`."""
+    return frames[frames["protocol"] == protocol].groupby("iteration")[metric].mean()
 
-    Args:
-        frames: as `judge` takes, with `iteration`.
-        metric, protocol: which error.
+
+def shares_of_runs(frames: pd.DataFrame, metric: str, protocol: str) -> pd.DataFrame:
+    """How much each run of neighbouring frames, which err alike, moves the mean error: runs x iterations.
+
+    As `mean_error`; columns sum to 0. The standard error of a mean over frames, and of a difference of such means, follows
+    from them (linearisation of the ratio estimator; Cochran, *Sampling Techniques*, 1977).
     """
-    frames = frames[frames["protocol"] == protocol]
+    frames = frames[frames["protocol"] == protocol].dropna(subset=metric)
     length = min(RUN_LENGTH, max(1, frames.groupby("iteration").size().max() // FEWEST_RUNS)) if len(frames) else 1
     piece = frames.groupby(["iteration", "run"]).cumcount() // length
-    return frames.groupby(["run", piece, "iteration"])[metric].mean().unstack("iteration")
+    off = frames[metric] - frames.groupby("iteration")[metric].transform("mean")
+    shares = off / frames.groupby("iteration")[metric].transform("size")
+    return shares.groupby([frames["run"], piece, frames["iteration"]]).sum().unstack("iteration").fillna(0)
+
+
+def _standard_error(shares: pd.DataFrame) -> pd.Series:
+    """Of each column's mean; NaN of a single run."""
+    runs = len(shares)
+    return np.sqrt((shares**2).sum() * runs / (runs - 1)) if runs > 1 else pd.Series(np.nan, shares.columns)
 
 
 def _measured(frames: pd.DataFrame, names: Sequence[tuple[str, str]]) -> tuple[str, str]:
