@@ -48,6 +48,7 @@ test: lint docs
 lint: $(TESTS)
 	ruff check .
 	ruff format --check .
+	snakefmt --check Snakefile rules/*.smk
 	lint-imports
 	mypy
 

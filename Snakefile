@@ -47,4 +47,4 @@ onerror:
 
 
 onsuccess:
-    PARTIAL_PAGE.unlink(missing_ok=True)
+    drop_partial_page()

@@ -140,3 +140,10 @@ def describe_failures(snakemake_logs):
     print(failure_table(failures, [*AVATARS, *VIDEOS], CLIPS), end="\n\n")
     arguments = ["--config", CONFIG.model_dump_json(), "--settings", section("report")]
     print(report_what_is_there(rules.report.input, arguments, PARTIAL_PAGE), end="\n\n")
+
+
+def drop_partial_page():
+    """After a run that succeeded: the page about what was there goes, where a whole one is newer."""
+    page = Path(rules.report.output.page)
+    if PARTIAL_PAGE.exists() and page.exists() and page.stat().st_mtime > PARTIAL_PAGE.stat().st_mtime:
+        PARTIAL_PAGE.unlink()

@@ -101,6 +101,15 @@ def test_another_person_is_that_persons_chain_alone(project):
     assert project.planned() == chain(*CLIP, *AVATAR, of=["cleo"]) | renders(["cleo"]) | {"report"}
 
 
+def test_another_person_does_not_change_a_model_that_others_train(project):
+    meta = {"clips": list(PEOPLE)}
+    project.configure(meta=meta)
+    before = project.planned()
+    assert "meta" in before
+    project.configure(meta=meta, identities=PEOPLE | {"cleo": {"media": "media/cleo.mp4"}})
+    assert project.planned() - before == chain(*CLIP, *AVATAR, of=["cleo"]) | renders(["cleo"])
+
+
 def test_a_person_less_is_another_report(project):
     project.configure(identities={"anna": PEOPLE["anna"]})
     assert project.planned() == {"report"}
@@ -142,6 +151,8 @@ def test_another_meta_model_trains_every_avatar_and_prepares_no_clip(project):
     [
         ({"render": {"crf": 20}}, renders() | {"report"}),
         ({"report": {"title": "Heads"}}, {"report"}),
+        ({"select": {"identity_weight": 0.6}}, chain("select", of=PEOPLE) | renders() | {"report"}),
+        ({"drive": {"frames": 90}}, chain("drive", "score", "select", of=PEOPLE) | renders() | {"report"}),
         ({"finetune": CONFIG["finetune"] | {"choose": 2}}, chain("select", of=PEOPLE) | renders() | {"report"}),
         ({"meta": CONFIG["meta"] | {"steps": 7, "clips": ["anna"]}}, {"report"}),
     ],

@@ -216,7 +216,7 @@ def test_slurms_own_logs_are_where_the_docs_say(runs):
         "rule_meta/{meta}.log",
         "rule_drive/pexels_woman/{drive}.log",
         "group_clip_crop_decode_segment/{crop}.log",
-        "group_judge_score_select/{score}.log",
+        "group_choice_score_select/{score}.log",
     ):
         jobs = {
             stage: demo.starts(f"{stage}/{'meta' if stage == 'meta' else 'pexels_woman'}.log")[0][0]
