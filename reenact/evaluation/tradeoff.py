@@ -44,8 +44,8 @@ def judge(rows: pd.DataFrame, frames: pd.DataFrame, identity_weight: float) -> p
        motion, driven by another person). A model without a face in more than MOST_FAILED of the frames is out.
     2. Each is divided by its noise: the standard error, over runs of frames, of its differences between iterations.
     3. Combined: identity_weight x identity error + (1 - identity_weight) x pose error.
-    4. The fewest iterations within one standard error of the best are chosen (Breiman et al., *Classification and
-       Regression Trees*, 1984). Iteration 0, no fine-tuning, is a candidate like any other.
+    4. Chosen are the fewest iterations that are within one standard error of the best combined in both errors (Breiman
+       et al., *Classification and Regression Trees*, 1984). Iteration 0, no fine-tuning, is a candidate like any other.
 
     Args:
         rows: `iteration`, and whatever else the table shall show.
@@ -53,9 +53,9 @@ def judge(rows: pd.DataFrame, frames: pd.DataFrame, identity_weight: float) -> p
         identity_weight: 0 to 1.
 
     Returns:
-        `rows` with these columns in front: iteration; identity_error, pose_error (means of runs); identity_noise,
+        `rows` with these columns in front: iteration; identity_error, pose_error; identity_noise,
         pose_noise (standard error of the difference to the candidates' mean); combined (above the best, in units of
-        noise; NaN = out); as_good (within one standard error of the best); no_face (share of frames);
+        noise; NaN = out); as_good (in both errors within one standard error of the best); no_face (share of frames);
         check_identity_error, check_pose_error (on the other frames; NaN without); pose_metric (which error pose is).
     """
     frames = frames[frames["model"].isin(rows["iteration"].astype(str))]
@@ -70,19 +70,20 @@ def judge(rows: pd.DataFrame, frames: pd.DataFrame, identity_weight: float) -> p
     measured = table[["identity_error", "pose_error"]].notna().all(axis=1)
     candidates = table.index[measured & (table["no_face"] <= MOST_FAILED)]
 
-    combined, scaled = pd.Series(0.0, candidates), []
-    for side, weight in (("identity", identity_weight), ("pose", 1 - identity_weight)):
-        shares = shares_of_runs(selection, *metrics[side]).reindex(columns=candidates)
-        noise = _standard_error(shares.sub(shares.mean(axis=1), axis=0))
-        table[f"{side}_noise"] = noise
-        combined += weight * table[f"{side}_error"][candidates] / _unit(noise)
-        scaled.append(weight * shares / _unit(noise))
+    weights = {"identity": identity_weight, "pose": 1 - identity_weight}
+    shares = {side: shares_of_runs(selection, *metrics[side]).reindex(columns=candidates) for side in weights}
+    combined = pd.Series(0.0, candidates)
+    for side, weight in weights.items():
+        table[f"{side}_noise"] = _standard_error(shares[side].sub(shares[side].mean(axis=1), axis=0))
+        combined += weight * table.loc[candidates, f"{side}_error"] / _unit(table[f"{side}_noise"])
     table["combined"] = combined - combined.min()
-    table["as_good"] = False
+    table["as_good"] = table["combined"].notna()
     if len(candidates):
         best = combined.idxmin()
-        noise = np.hypot(*(_standard_error(shares.sub(shares[best], axis=0)).fillna(0) for shares in scaled))
-        table.loc[candidates, "as_good"] = table.loc[candidates, "combined"] <= noise
+        for side in (side for side, weight in weights.items() if weight):
+            noise = _standard_error(shares[side].sub(shares[side][best], axis=0)).fillna(0)
+            above = table.loc[candidates, f"{side}_error"] - table.loc[best, f"{side}_error"]
+            table.loc[candidates, "as_good"] &= above <= noise
     first = ["identity_error", "pose_error", "identity_noise", "pose_noise", "combined", "as_good", "no_face"]
     table = table[[*first, "check_identity_error", "check_pose_error", "pose_metric"]].reset_index()
     return table.merge(rows, on="iteration")
@@ -96,8 +97,8 @@ def mean_error(frames: pd.DataFrame, metric: str, protocol: str) -> pd.Series:
 def shares_of_runs(frames: pd.DataFrame, metric: str, protocol: str) -> pd.DataFrame:
     """How much each run of neighbouring frames, which err alike, moves the mean error: runs x iterations.
 
-    As `mean_error`; columns sum to 0. The standard error of a mean over frames, and of a difference of such means, follows
-    from them (linearisation of the ratio estimator; Cochran, *Sampling Techniques*, 1977).
+    Arguments as of `mean_error`; columns sum to 0. The standard error of a mean over frames, and of a difference of
+    such means, follows from them (the ratio estimator of cluster samples; Cochran, *Sampling Techniques*, 1977).
     """
     frames = frames[frames["protocol"] == protocol].dropna(subset=metric)
     length = min(RUN_LENGTH, max(1, frames.groupby("iteration").size().max() // FEWEST_RUNS)) if len(frames) else 1

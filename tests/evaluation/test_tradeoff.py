@@ -84,6 +84,14 @@ def test_of_what_the_frames_cannot_tell_apart_the_fewest_iterations_win() -> Non
     )
 
 
+def test_a_gain_in_one_error_makes_no_tie_with_a_loss_in_the_other() -> None:
+    """30 and 60 have the same combined score, but for the noise, and surely differ in both errors."""
+    chosen = [
+        choose(judged(frames_of_sweep([0.3, 0.12, 0.10], [0.3, 0.10, 0.12], seed=seed))).iteration for seed in range(40)
+    ]
+    assert 0.25 < np.mean([iteration == 60 for iteration in chosen]) < 0.75
+
+
 def test_no_training_is_a_candidate_like_any_other() -> None:
     rising = [0.1, 0.12, 0.14, 0.16, 0.18, 0.2]
     assert choose(judged(frames_of_sweep(rising, rising))).iteration == 0
