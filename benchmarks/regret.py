@@ -67,6 +67,7 @@ def by_person(sweeps: list[Sweep], rules: dict[str, pd.DataFrame]) -> str:
 
 
 def main() -> None:
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("projects", nargs="+", type=Path)
     parser.add_argument("--identity-weight", type=float, default=SelectSettings().identity_weight)
