@@ -173,9 +173,9 @@ def training(runs: list[Path]) -> str:
         TRAINING_HEADING,
         "\nSettings: [how it was trained](experiments/bundled-model.md). Validation: eight of the ten validation "
         "people of the development clips, none of whom it learned from, zero-shot, six frames each, moving average. "
-        "*pose error* by their own frames, *identity error* by somebody else's; *pixel*: the training loss of that step, x "
-        "10. Learning rates fall after 4,000; the pose encoder was pretrained a second time at 10,000, and replaced by "
-        "a wider one at 24,466, after which batches are of 128, on a GPU (validated on the CPU afterwards). "
+        "*pose error* by their own frames, *identity error* by somebody else's; *pixel*: the training loss of that "
+        "step, x 10. Learning rates fall after 4,000; the pose encoder was pretrained a second time at 10,000, and "
+        "replaced by a wider one at 24,466, after which batches are of 128, on a GPU (validated on the CPU after). "
         "Made by `python benchmarks/results.py --training RUN...`, of the run folders of all phases.\n",
         "\n| step | "
         + " | ".join(name.replace("_", " ") for name in names)
