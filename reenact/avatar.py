@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from reenact.settings.decode import DecodeSettings
 # Cubic enlargement and video colours overshoot a little; more than this is another range.
 RANGE_MARGIN = 0.02
 
-Source = str | Path | Tensor | Iterable[np.ndarray]
+Source: TypeAlias = str | Path | Tensor | Iterable[np.ndarray]
 """What drives an avatar: a video file, or face crops (a tensor N x 3 x H x H in [0, 1], or uint8 arrays H x H x 3)."""
 
 

@@ -98,7 +98,8 @@ def prepare(
     environment, count = dict(environ), -(-request.gpus // request.nodes)
     if request.nodes > 1 and not rendezvous:
         return on_every_node(request), environment, [], f"{count} on each of {request.nodes} nodes"
-    devices, locks = chosen_devices(request.device, visible_devices(environ)) if count else [], []
+    devices = chosen_devices(request.device, visible_devices(environ)) if count else []
+    locks: list[int] = []
     if devices and not (job and count == len(devices)):  # else all that SLURM gave to this job, and to no other
         devices, locks = stack.enter_context(leased(count, devices, lease_folder(environ)))
     if devices or not count:

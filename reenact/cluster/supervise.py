@@ -39,7 +39,7 @@ def supervise(
     child: subprocess.Popen[bytes] | None = None
     stop_requested: list[int] = []
 
-    def warn(number: int) -> None:
+    def warn(number: int, child: subprocess.Popen[bytes]) -> None:
         # torchrun starts the workers out of reach of signals to our group.
         send_signal(number, [child.pid, *(children(child.pid) if workers else [])])
 
@@ -47,7 +47,7 @@ def supervise(
         stop_requested.append(number)
         if child and child.poll() is None:
             if number in WARNINGS:
-                warn(number)
+                warn(number, child)
             elif not in_job:
                 child.send_signal(number)
 
@@ -62,7 +62,7 @@ def supervise(
             with suppress(subprocess.TimeoutExpired):
                 child.wait(REPEAT_AFTER)
             if child.poll() is None and stop_requested and stop_requested[-1] in WARNINGS:
-                warn(stop_requested[-1])
+                warn(stop_requested[-1], child)
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

@@ -67,7 +67,7 @@ def _decode_own(data: bytes) -> np.ndarray | None:
     try:
         # Its own checksum is checked besides that of the pixels.
         rows = np.frombuffer(isal_zlib.decompress(packed), np.uint8)
-    except isal_zlib.error:
+    except isal_zlib.error:  # type: ignore[misc]  # its stubs say it is no exception
         return None
     if (
         rows.size != height * (width * channels + 1)

@@ -7,6 +7,7 @@ wanted are fetched, from memory (`load_person`) or from shards (`reenact.data.sh
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,7 +50,7 @@ class Batch:
     def split(self, pieces: int) -> list["Batch"]:
         """Equal pieces, one behind the other."""
         size = len(self.driver) // pieces
-        return [self._each(lambda value, start=i * size: value[start : start + size]) for i in range(pieces)]
+        return [self._each(itemgetter(slice(i * size, (i + 1) * size))) for i in range(pieces)]
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         given = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -64,7 +65,7 @@ class Rows(Protocol):
     def __getitem__(self, index: Any) -> np.ndarray:
         """One row by its number, or some by a list of numbers."""
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: Any = ..., /) -> np.ndarray:
         """All rows."""
 
 

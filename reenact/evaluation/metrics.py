@@ -232,7 +232,8 @@ def matte_boxes(mattes: np.ndarray, threshold: float = 0.5) -> list[tuple[slice,
 
     An empty matte, or a picture smaller than that, gives the whole picture.
     """
-    return [tuple(_extent(matte.max(axis=axis) >= threshold) for axis in (1, 0)) for matte in mattes]
+    insides = [matte >= threshold for matte in mattes]
+    return [(_extent(inside.any(axis=1)), _extent(inside.any(axis=0))) for inside in insides]
 
 
 def _extent(inside: np.ndarray) -> slice:

@@ -143,7 +143,7 @@ def choose(rows: pd.DataFrame, wanted: int | str = "auto") -> Choice:
                 f"finetune.choose: there is no model of iteration {wanted}; allowed: auto, {known} "
                 "(finetune.sweep names others)"
             )
-        return Choice(int(wanted), "user", f"Set by finetune.choose: {_figures(rows, wanted)}.")
+        return Choice(int(wanted), "user", f"Set by finetune.choose: {_figures(rows, int(wanted))}.")
     if sweep == [0]:
         return Choice(0, "auto", "The sweep is empty: the meta-model with the person's mean embedding, not fine-tuned.")
     if not rows["as_good"].any():
@@ -173,7 +173,8 @@ def check(rows: pd.DataFrame, iteration: int) -> dict[str, float] | None:
         identity_error and pose_error of the choice, and identity_regret and pose_regret, how much these are above the
         least of the sweep.
     """
-    row, found = rows[rows["iteration"] == iteration].iloc[0], {}
+    row = rows[rows["iteration"] == iteration].iloc[0]
+    found: dict[str, float] = {}
     for side in ERRORS:
         error = row[f"check_{side}_error"]
         found |= {f"{side}_error": error, f"{side}_regret": error - rows[f"check_{side}_error"].min()}

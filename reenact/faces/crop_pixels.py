@@ -68,7 +68,8 @@ def _padded(image: np.ndarray, square: Square) -> tuple[np.ndarray, int, int]:
         parts.append(slice(start, stop))
     part = image[parts[0], parts[1]]
     if any(pads):
-        part = cv2.copyMakeBorder(part, *pads, cv2.BORDER_REFLECT_101)
+        top, bottom, left, right = pads
+        part = cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_REFLECT_101)
     return part, parts[1].start - pads[2], parts[0].start - pads[0]
 
 
@@ -87,14 +88,14 @@ def outside_depths(square: Square, size: int, width: int, height: int) -> tuple[
     corners = square.corners()
     if (corners >= 0).all() and (corners <= (width, height)).all():
         return None
-    steps = np.float32((np.arange(size) + 0.5) * (square.side / size))
+    steps = ((np.arange(size) + 0.5) * (square.side / size)).astype(np.float32)
     if not square.angle:
         across, down = (
-            np.float32(np.maximum(np.maximum(-(steps + start), steps + (start - end)), 0))
+            np.maximum(np.maximum(-(steps + start), steps + (start - end)), 0).astype(np.float32)
             for start, end in ((square.left, width), (square.top, height))
         )
         return across[None, :], down[:, None]
-    steps = np.float32((np.arange(size) + 0.5) * (square.side / size) - square.side / 2)
+    steps = ((np.arange(size) + 0.5) * (square.side / size) - square.side / 2).astype(np.float32)
     (a, b), (c, d) = square.rotation.astype(np.float32)
     across = a * steps[None, :] + b * steps[:, None] + np.float32(square.centre_x)
     down = c * steps[None, :] + d * steps[:, None] + np.float32(square.centre_y)

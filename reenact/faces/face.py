@@ -53,7 +53,7 @@ class Face:
     def moved(self, scale: float, x: float = 0.0, y: float = 0.0) -> "Face":
         """The same face in a picture where every coordinate is multiplied by `scale` and then shifted by x, y."""
         box = None if self.stated_box is None else self.stated_box * scale + [x, y, x, y]
-        return Face(self.points * np.float32(scale) + np.float32([x, y]), self.confidence, box)
+        return Face(self.points * np.float32(scale) + np.array([x, y], np.float32), self.confidence, box)
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> float:

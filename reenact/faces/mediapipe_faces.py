@@ -88,7 +88,7 @@ class FaceFinder:
         scores = [detection.score[0] for detection in found]
         faces = []
         for mesh in meshes:
-            points = _points(mesh) * np.float32([width, height])
+            points = _points(mesh) * np.array([width, height], np.float32)
             face = Face(points, 0.0)
             overlaps = [box_iou(face.box, box) for box in detections]
             # The graph gives meshes and detections as separate lists; a mesh belongs to the detection it covers.

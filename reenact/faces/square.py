@@ -52,7 +52,7 @@ class Square:
         """The turned corners in the frame: top left, top right, bottom left, bottom right; 4 x 2, px."""
         return self.to_frame(np.array([(0, 0), (1, 0), (0, 1), (1, 1)]), 1)
 
-    def to_frame(self, points: np.ndarray, size: int) -> np.ndarray:
+    def to_frame(self, points: np.ndarray, size: float) -> np.ndarray:
         """Points of a crop of this square as points of the frame.
 
         Args:
@@ -115,7 +115,7 @@ def ffhq_square(landmarks: np.ndarray, scale: float) -> Square:
     half = max(2.0 * np.linalg.norm(across), 1.8 * np.linalg.norm(down))
     centre = eyes + 0.1 * down
     angle = math.degrees(math.atan2(direction[1], direction[0]))
-    return Square(centre_x=centre[0], centre_y=centre[1], side=2 * half * scale / 1.8, angle=angle)
+    return Square(centre_x=centre[0], centre_y=centre[1], side=float(2 * half * scale / 1.8), angle=angle)
 
 
 # ---- in tables ----------------------------------------------------------------------------------------------

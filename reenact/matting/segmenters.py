@@ -5,6 +5,7 @@ Each has `mattes`, which several threads may call at a time, and `batch_size`, h
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -91,7 +92,10 @@ class MediapipeSegmenter:
         """See `Segmenter.mattes`."""
         known = [None] * len(images) if faces is None else faces
         return np.stack(
-            [self._shared.use(lambda graphs, item=item: graphs.matte(*item)) for item in zip(images, known)]
+            [
+                self._shared.use(partial(_Graphs.matte, image=image, face=face))
+                for image, face in zip(images, known, strict=True)
+            ]
         )
 
 

@@ -20,7 +20,7 @@ REFERENCE_WHITE, PEAK = 203.0, 1000.0
 _SCREEN_GAMMA = 2.4
 # The system gamma of HLG on a display of 1000 cd/m2 (BT.2100-2, table 5).
 _HLG_GAMMA = 1.2
-_SCENE_LUMINANCE = np.float32([[0.2627, 0.6780, 0.0593]])
+_SCENE_LUMINANCE = np.array([[0.2627, 0.6780, 0.0593]], np.float32)
 # Rows are mapped in strips that stay in the processor's cache.
 _STRIP = 64
 
@@ -123,7 +123,7 @@ def pq_to_light(signal: np.ndarray) -> np.ndarray:
     return 10_000 * np.power(np.maximum(power - _PQ_C1, 0) / (_PQ_C2 - _PQ_C3 * power), 1 / _PQ_M1)
 
 
-def light_to_pq(light: np.ndarray) -> np.ndarray:
+def light_to_pq(light: np.ndarray | float) -> np.ndarray:
     """Inverse of `pq_to_light`."""
     power = np.power(np.asarray(light, float) / 10_000, _PQ_M1)
     return np.power((_PQ_C1 + _PQ_C2 * power) / (1 + _PQ_C3 * power), _PQ_M2)
@@ -196,7 +196,7 @@ def _linear_table(transfer: Transfer) -> np.ndarray:
         "hlg": lambda: hlg_to_scene(signal),
         "sdr": lambda: signal**_SCREEN_GAMMA,
     }
-    return np.float32(tables[transfer]())
+    return tables[transfer]().astype(np.float32)
 
 
 @cache
@@ -206,20 +206,20 @@ def _gain_table(transfer: Transfer) -> np.ndarray:
     light = pq_to_light(codes) if transfer == "pq" else codes**2 * PEAK
     gain = tone_curve(light) / np.maximum(light, 1e-6)
     gain[0] = 1.0
-    return np.float32(gain if transfer == "pq" else gain * PEAK / REFERENCE_WHITE)
+    return (gain if transfer == "pq" else gain * PEAK / REFERENCE_WHITE).astype(np.float32)
 
 
 @cache
 def _encode_table() -> np.ndarray:
     """8-bit code of a BT.1886 screen, by the root of light."""
-    return np.uint8(np.rint(255 * (np.arange(LEVELS) / (LEVELS - 1)) ** (2 / _SCREEN_GAMMA)))
+    return np.rint(255 * (np.arange(LEVELS) / (LEVELS - 1)) ** (2 / _SCREEN_GAMMA)).astype(np.uint8)
 
 
 @cache
 def _to_bt709(primaries: int) -> np.ndarray:
     """3 x 3 of linear light; white stays white."""
     turn = np.linalg.inv(_to_xyz(1)) @ _to_xyz(primaries if primaries in _PRIMARIES else 1)
-    return np.float32(turn / turn.sum(axis=1, keepdims=True))
+    return (turn / turn.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def _to_xyz(primaries: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What media and their frames are, whatever they are read from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -44,6 +44,10 @@ class Media:
 
 class Picture(Protocol):
     """Pixels that are made when asked for."""
+
+    @property
+    def steps(self) -> Sequence[str]:
+        """What is done to make them, in words."""
 
     @property
     def nbytes(self) -> int:

@@ -137,15 +137,15 @@ def _cropped(path: Path, root: Path, identity: Path) -> Media:
         masks = tuple(root / MASKS / identity / file.relative_to(path).with_suffix(".png") for file in files)
     else:
         files, masks = (path,), (root / MASKS / identity.with_suffix(".png"),)
-    masks = tuple(mask if mask.is_file() else None for mask in masks)
-    given = sum(mask is not None for mask in masks)
+    found = tuple(mask if mask.is_file() else None for mask in masks)
+    given = sum(mask is not None for mask in found)
     return Media(
         path,
         "cropped",
         0,
         0,
         files=files,
-        masks=masks,
+        masks=found,
         steps=(f"taken as crops ({CROPPED}); {given} of {len(files)} have masks",),
     )
 
@@ -278,4 +278,4 @@ def _to_srgb(image: Image.Image, profile: bytes, steps: list[str]) -> Image.Imag
         steps.append(f"its colour profile is not used ({error})")
         return image
     steps.append(f"colours mapped from {name} to sRGB")
-    return result
+    return result or image

@@ -4,7 +4,7 @@ import re
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -112,7 +112,7 @@ def _layout(name: str, height: int, matrix: int, color_range: int, transfer: int
     repack = _REPACKED.get(name, "")
     planar = _PLANAR.fullmatch(repack or name)
     full = color_range == _FULL_RANGE or name.startswith("yuvj")
-    kind = {_PQ: "pq", _HLG: "hlg"}.get(transfer, "sdr")
+    kind: Literal["sdr", "pq", "hlg"] = "pq" if transfer == _PQ else "hlg" if transfer == _HLG else "sdr"
     if kind != "sdr" and primaries == _UNSPECIFIED:
         primaries = _BT2020
     if matrix not in MATRICES:
@@ -208,7 +208,10 @@ class VideoPicture:
             planes.append(
                 resized(plane, width, height, self._workspace.array(str(number), (height, width), plane.dtype))
             )
-        return to_rgb(*planes, self._layout.colours, self._workspace.array("planes", (height, width, 3), plane.dtype))
+        luma, blue, red = planes
+        return to_rgb(
+            luma, blue, red, self._layout.colours, self._workspace.array("planes", (height, width, 3), plane.dtype)
+        )
 
     def _from_ffmpeg(self) -> np.ndarray:
         layout = self._layout

@@ -92,7 +92,9 @@ def read_video(media: Media, damage: list[str], threads: int = 2) -> Iterator[Fr
         UserError: ffmpeg cannot read the file at all.
     """
     time_base = media.time_base
-    first = last = end = None
+    first: float | None = None
+    last: float | None = None
+    end = 0.0
     index = 0
     turn, rotation, workspace = Turn(), None, Workspace()
     for picture, shown, suspect in _deinterlaced(_decoded(media.path, damage, threads), time_base):
@@ -114,7 +116,7 @@ def read_video(media: Media, damage: list[str], threads: int = 2) -> Iterator[Fr
         first = time if first is None else first
         last, end, index = time, time + (span or 0.0), index + 1
     # Some containers simply end where they were cut off. Half a second is left to sound that outlasts the pictures.
-    if last is not None and media.duration and end - first < 0.98 * media.duration - 0.5:
+    if first is not None and media.duration and end - first < 0.98 * media.duration - 0.5:
         damage.append(
             f"the pictures end after {end - first:.2f} s, though the file's header says {media.duration:.2f} s"
         )
@@ -172,7 +174,8 @@ def _why(path: Path, error: Exception) -> str:
 
 def _boxes(file: Any) -> set[bytes]:
     """Names of the outermost boxes of an MP4 or MOV file."""
-    names, place = set(), 0
+    names: set[bytes] = set()
+    place = 0
     while True:
         file.seek(place)
         head = file.read(16)

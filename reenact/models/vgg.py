@@ -29,7 +29,8 @@ class InputScale:
 
 def _bytes(mean: tuple[float, float, float]) -> InputScale:
     """Caffe's convention: BGR of 0 to 255, less the training set's mean."""
-    return InputScale(tuple(m / 255 for m in mean), (1 / 255, 1 / 255, 1 / 255), bgr=True)
+    blue, green, red = (m / 255 for m in mean)
+    return InputScale((blue, green, red), (1 / 255, 1 / 255, 1 / 255), bgr=True)
 
 
 RANDOM = InputScale((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -39,7 +40,8 @@ CAFFE = _bytes(CAFFE_MEAN)
 VGGFACE = _bytes((93.5940, 104.7624, 129.1863))
 # The authors feed ((x + 1) / 2 - mean) * 255 although x is in [0, 1], and Caffe's BGR means to RGB images:
 # half of the contrast, none of it below 127.5. Here in the form (x - mean) / std.
-PUBLISHED = InputScale(tuple(2 * m / 255 - 1 for m in CAFFE_MEAN), (2 / 255, 2 / 255, 2 / 255))
+_FIRST, _SECOND, _THIRD = (2 * m / 255 - 1 for m in CAFFE_MEAN)
+PUBLISHED = InputScale((_FIRST, _SECOND, _THIRD), (2 / 255, 2 / 255, 2 / 255))
 
 
 class PerceptualNetwork(nn.Module):

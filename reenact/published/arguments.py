@@ -98,5 +98,8 @@ def _losses(arguments: dict[str, Any]) -> dict[str, Any]:
     if "criterions" not in arguments:
         return {"form": "published"}
     active = {name.strip() for name in str(arguments["criterions"]).split(",")}
-    weights = {ours: arguments.get(weight, 1.0) if theirs in active else 0.0 for theirs, weight, ours in _LOSSES}
+    weights = {
+        ours: (arguments.get(weight, 1.0) if weight else 1.0) if theirs in active else 0.0
+        for theirs, weight, ours in _LOSSES
+    }
     return {"form": "published", **weights}

@@ -68,7 +68,7 @@ class VideoWriter:
         stream.codec_context.color_primaries = ColorPrimaries.BT709
         stream.codec_context.color_trc = ColorTrc.BT709
         self._container, self._stream = container, stream
-        self._durations: dict[int, int] = {}
+        self._durations: dict[int | None, int] = {}
 
     def add(self, image: np.ndarray, time: float, duration: float) -> None:
         """Show one image from `time` on for `duration`, both in s; times must increase.

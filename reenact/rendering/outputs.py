@@ -113,14 +113,17 @@ def write_on_background(frames: Iterator[RenderedFrame], target: Path, scene: Sc
 
 def write_pasted(frames: Iterator[RenderedFrame], target: Path, scene: Scene) -> None:
     """The avatar in the driver's own frames, at the place of the crops."""
+    media = scene.media
+    if media is None:
+        raise ValueError("pasted needs the driver's video (Scene.media)")
     first = scene.table.iloc[0]
     width, height = (int(first[f"frame_{side}"]) // 2 * 2 for side in ("width", "height"))
-    driver = prefetch((frame.pixels() for _, frame in listed_frames(scene.media, scene.table)), PREFETCHED)
+    driver = prefetch((frame.pixels() for _, frame in listed_frames(media, scene.table)), PREFETCHED)
     with closing(driver), _mp4(target, width, height, scene.settings) as video:
         for frame, image in zip(frames, driver, strict=True):
             if (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2) != (width, height):
                 raise UserError(
-                    f"{scene.media.path}: frame {frame.row.index} is {image.shape[1]} x {image.shape[0]} px, the first "
+                    f"{media.path}: frame {frame.row.index} is {image.shape[1]} x {image.shape[0]} px, the first "
                     f"was {width} x {height}; pasted needs frames of one size, take it out of render.outputs"
                 )
             pasted = paste(image, frame.rgb, frame.matte, square_of(frame.row), scene.settings.feather)

@@ -36,7 +36,7 @@ def view_clip(found: Results, name: str, frames: int) -> ClipView:
     known = set(matte.table["image"]) if matte else set()
     sheet = []
     for _, row in shown.iloc[spread(len(shown), frames)].iterrows():
-        below = matte.image(row["image"]) if row["image"] in known else None
+        below = matte.image(row["image"]) if matte and row["image"] in known else None
         held = ", held out" if row["role"] == "holdout" else ""
         caption = f"{row['time']:.2f} s{held}" if row.get("duration", 1) else f"photo {row['index'] + 1}"
         sheet.append((thumbnail(clip.image(row["image"]), below), caption))
@@ -62,7 +62,9 @@ def lost_frames(table: pd.DataFrame) -> list[str]:
     """What stage crop could not see, and why, from its table."""
     found = []
     for status, verb in (("dropped", "left out"), ("interpolated", "bridged"), ("held", "held")):
-        reasons = table["reason"][table["status"] == status].value_counts() if "reason" in table else []
+        if "reason" not in table:
+            continue
+        reasons = table["reason"][table["status"] == status].value_counts()
         if len(reasons):
             why = ", ".join(f"{count} {reason}" if reason else str(count) for reason, count in reasons.items())
             found.append(f"{reasons.sum()} of {len(table)} frames {verb} ({why}).")
@@ -71,7 +73,7 @@ def lost_frames(table: pd.DataFrame) -> list[str]:
 
 def matte_notes(table: pd.DataFrame) -> list[str]:
     """How much of the crops is the person, and where that cannot be right, from the table of stage segment."""
-    known = table["coverage"].dropna() if "coverage" in table else []
+    known = table["coverage"].dropna() if "coverage" in table else table[:0]
     if not len(known):
         return []
     text = f"The person covers {known.mean():.0%} of the crops ({known.min():.0%} to {known.max():.0%})."

@@ -32,7 +32,8 @@ class Results:
         """
         prefix = f"renders/{identity}/"
         files = {name.removeprefix(prefix): path for name, path in self._files.items() if name.startswith(prefix)}
-        played, others = [], []
+        played: list[tuple[str, Path]] = []
+        others: list[str] = []
         for driver in dict.fromkeys(name.split(".")[0] for name in files):
             own = [name for name in files if name.split(".")[0] == driver]
             shown = [driver + suffix for suffix in PLAYED if driver + suffix in own]

@@ -79,7 +79,7 @@ class StageCommand(click.Command):
 
     def main(self, *arguments: Any, standalone_mode: bool = False, **extra: Any) -> Any:
         """Parse a command line and call the function; see click, but errors are not caught."""
-        return super().main(*arguments, standalone_mode=standalone_mode, **extra)
+        return super().main(*arguments, standalone_mode=standalone_mode, **extra)  # type: ignore[call-overload]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take several values after one flag; need no files where settings are only printed."""

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from reenact.runtime.errors import CONTINUE_STATUS, InterruptedRun
+from reenact.runtime.errors import CONTINUE_STATUS, InterruptedRun, UserError
 
 
 def launch(processes: int) -> bool:
@@ -30,7 +30,9 @@ def launch(processes: int) -> bool:
 
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")  # passed on
     signal.signal(signal.SIGURG, signal.SIG_IGN)  # sent to a whole job: the processes get it themselves
-    module = sys.modules["__main__"].__spec__.name
+    module = getattr(sys.modules["__main__"].__spec__, "name", None)
+    if module is None:
+        raise UserError(f"{processes} processes: start the stage as a module, as python -m workflow_scripts.meta")
     meeting = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": "reenact"}
     plan = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0, **meeting)
     try:

@@ -109,7 +109,7 @@ class Config(Section):
         """Identity and driver of every video."""
         if self.pairs == "all":
             return [(identity, driver) for identity in self.identities for driver in self.drivers]
-        return [tuple(pair) for pair in self.pairs]
+        return [(identity, driver) for identity, driver in self.pairs]
 
     def cross_driver(self, identity: str) -> str:
         """The driver for an identity's cross-driving scores: another video, if possible one it is rendered with."""

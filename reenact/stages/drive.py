@@ -52,7 +52,7 @@ def drive_sweep(
     }
     if frames["cross"].empty:
         raise UserError(f"{driver_crops}: no frame with a face to drive with; give drive.driver another driver")
-    device, rows = str(pick_device(device, threads)), []
+    device, rows = str(pick_device(device, threads)), list[dict[str, object]]()
     with write_clip(driven) as writer:
         for iteration, path in models.items():
             avatar = Avatar.load(path, device)

@@ -69,10 +69,11 @@ class Follower:
         return None if self._square is None else crop_square(image, self._square, self._size)
 
     def _chosen(self, faces: list[Face]) -> Face | None:
-        if self._box is None or not faces:
+        box = self._box
+        if box is None or not faces:
             return faces[0] if faces else None
-        best = max(faces, key=lambda face: box_iou(face.box, self._box))
-        return best if box_iou(best.box, self._box) > 0 else faces[0]
+        best = max(faces, key=lambda face: box_iou(face.box, box))
+        return best if box_iou(best.box, box) > 0 else faces[0]
 
 
 def run_live(

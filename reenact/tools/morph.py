@@ -74,7 +74,8 @@ def _plain(path: Path, device: torch.device) -> Reenactor:
 
 def _own(net: Reenactor) -> list[Tensor]:
     """What fine-tuning makes a person's own: the generator's weights and the identity embedding."""
-    return [*net.generator.state_dict().values(), net.identity_embedding.data]
+    embedding = net.identity_embedding
+    return [*net.generator.state_dict().values(), *([] if embedding is None else [embedding.data])]
 
 
 @dataclass(frozen=True)

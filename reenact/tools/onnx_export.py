@@ -34,8 +34,9 @@ class DrivingGraph(nn.Module):
     def forward(self, frames: Tensor, identity: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Frames B x 3 x S x S, identity B x I -> RGB B x 3 x S x S times matte, matte B x 1 x S x S; in [0, 1]."""
         pose = self.pose_encoder(frames)
-        if identity is None:
-            identity = self.identity_embedding.expand(pose.shape[0], -1)
+        own = self.identity_embedding
+        if identity is None and own is not None:
+            identity = own.expand(pose.shape[0], -1)
         rgb, matte = self.generator(identity, pose)
         return rgb.clamp(0, 1), matte
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -24,6 +25,7 @@ from reenact.evaluation.measure import (
     DrivingFrames,
     IdentityReference,
     Measurer,
+    Sequence,
     baselines,
     measure_driver,
 )
@@ -140,7 +142,7 @@ class _Bench:
         identity = (job["path_identity_crops"], job["path_identity_mattes"])
         pairs = {"self": identity, "cross": (job["path_driver_crops"], job["path_driver_mattes"])}
         reference, mean_image = self._identity(*identity, avatar.image_size)
-        rows = []
+        rows: list[dict[str, Any]] = []
         for protocol, pair in pairs.items():
             if protocol == "self" and job["key_self"] in self.self_driven:
                 continue
@@ -151,16 +153,16 @@ class _Bench:
                 continue  # one photo: there is nothing held out
             reference.driving[protocol] = driving
             output = reference.output(
-                avatar.drive(reference.drivers(protocol, Clip(pair[0])), batch_size=self._plan.batch_size)
+                avatar.drive(reference.drivers(protocol, Clip(Path(pair[0]))), batch_size=self._plan.batch_size)
             )
-            sequences = [("", output), *(baselines(reference, protocol, mean_image) if self._plan.baselines else [])]
+            sequences = [("", output), *(baselines(reference, protocol, mean_image) if mean_image is not None else [])]
             for name, sequence in sequences:
                 values, _ = reference.compare(sequence, protocol)
                 rows.append({"baseline": name, "protocol": protocol, **values, **self._measurer.names(), "error": ""})
         self.self_driven.add(job["key_self"])
         return iter(rows)
 
-    def _prepare(self, crops: str, mattes: str, size: int) -> tuple[IdentityReference, object]:
+    def _prepare(self, crops: str, mattes: str, size: int) -> tuple[IdentityReference, Sequence | None]:
         reference = IdentityReference(
             (Clip(Path(crops)), Clip(Path(mattes))), size, self._measurer, self._references, {}
         )
