@@ -39,7 +39,7 @@ def load_config(values: dict[str, Any], source: str = "the configuration", repea
             rest = _without(rest, places)
     if config:
         problems += problems_of(config)
-    if problems:
+    if config is None or problems:
         raise UserError(report(source, problems))
     return config
 

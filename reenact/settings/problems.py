@@ -46,10 +46,10 @@ def _clip(config: Config, key: str, name: str, clip: ClipSettings) -> Iterator[s
     elif media.is_dir() and not any(media.iterdir()):
         yield f"{key}.media: folder {clip.media!r} is empty; put photos into it"
     ends = {end: read_time(value) for end in ("start", "end") if (value := getattr(clip, end)) is not None}
-    for end, known in ends.items():
+    for which, known in ends.items():
         if known is None:
             yield (
-                f"{key}.{end}: {getattr(clip, end)!r} must be seconds, or a percentage of the duration such as "
+                f"{key}.{which}: {getattr(clip, which)!r} must be seconds, or a percentage of the duration such as "
                 '"60%", or such as "1:30"'
             )
     start, end = ends.get("start"), ends.get("end")

@@ -29,7 +29,7 @@ KINDS = {
     "object": "mapping",
     "string": "text",
 }
-CLIPS = {"identities": IdentitySettings, "drivers": DriverSettings}
+CLIPS: dict[str, type[Section]] = {"identities": IdentitySettings, "drivers": DriverSettings}
 
 
 def schema_text() -> str:
