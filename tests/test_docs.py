@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "decisions").glob("*.md")]
 DECISIONS = sorted(path for path in (ROOT / "docs" / "decisions").glob("*.md") if path.name != "index.md")
 
 
@@ -49,3 +50,10 @@ def test_the_picture_of_the_readme_is_small_and_the_citation_is_yaml():
     assert (ROOT / "docs" / "demo.gif").stat().st_size < 3_000_000
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["cff-version"] == "1.2.0" and len(citation["preferred-citation"]["authors"]) == 4
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_that_are_named_are_there(path):
+    named = re.findall(r"(?<![\w/.])((?:reenact|tests|benchmarks|rules|envs|profiles)/[\w/.-]*\w)", path.read_text())
+    examples = ("relight", "edges", "scrfd")
+    assert [n for n in named if not (ROOT / n).exists() and not any(e in n for e in examples)] == []
