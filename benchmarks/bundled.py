@@ -123,7 +123,7 @@ def avatar_of(project: Project, name: str, count: int, meta: Path, kind: str) ->
 
     They are made unless they are there, with these weights and settings.
     """
-    steps = guided_sweep(count)[3]
+    steps = guided_sweep(count)[2]  # the whole guide
     made_by = fingerprint({"settings": project.settings.model_dump(mode="json"), "weights": weights_hash(meta)}, [])
     before, after = (project.work / f"{name}-{count}-{kind}-{made_by}-{step}.safetensors" for step in (0, steps))
     if not after.exists():
