@@ -191,8 +191,9 @@ def compared(project: Project, name: str, driver: str, measurer: Measurer) -> It
         before, after = avatar_of(project, name, count, BUNDLED_MODEL, "bundled")
         _, blank = avatar_of(project, name, count, random_meta(project), "random")
         person = project.person(name, count)
-        masked = np.rint(person.frames * (person.mattes[..., None] / 255)).astype(np.uint8)
-        seen = measurer.sequence(masked, person.mattes)
+        mattes = np.asarray(person.mattes)
+        masked = np.rint(person.frames * (mattes[..., None] / 255)).astype(np.uint8)
+        seen = measurer.sequence(masked, mattes)
         for protocol in driving:
             crops = (identity if protocol == "self" else other)[0]
             made = {

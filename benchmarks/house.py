@@ -80,7 +80,7 @@ def is_typed(function: Function) -> bool:
 
 def sizes(package: Path) -> dict[str, int]:
     """Lines of a package, and functions with too many of them."""
-    long = [f for f in functions(package) if f.end_lineno - f.lineno + 1 > MOST_LINES]
+    long = [f for f in functions(package) if (f.end_lineno or f.lineno) - f.lineno + 1 > MOST_LINES]
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in modules(package))
     return {"lines": lines, "long": len(long)}
 

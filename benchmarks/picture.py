@@ -78,8 +78,8 @@ def write_gif(pictures: list[np.ndarray], path: Path) -> None:
     palette = sample.quantize(COLOURS, method=Image.Quantize.MEDIANCUT)
     frames = [Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     with atomic_write(path) as temporary:
-        options = {"save_all": True, "append_images": frames[1:], "duration": 1000 // FRAMES_A_SECOND, "loop": 0}
-        frames[0].save(temporary, optimize=True, **options)
+        duration = 1000 // FRAMES_A_SECOND
+        frames[0].save(temporary, optimize=True, save_all=True, append_images=frames[1:], duration=duration, loop=0)
 
 
 def main() -> None:

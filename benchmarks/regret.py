@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +42,12 @@ def read_sweep(folder: Path, identity_weight: float) -> Sweep:
 
 def regrets(sweeps: list[Sweep], rule: Callable[[Sweep], int]) -> pd.DataFrame:
     """What a rule chooses: person, iteration, and the regrets on the check's frames."""
-    return pd.DataFrame([{"person": s.name, "iteration": rule(s), **check(s.rows, rule(s))} for s in sweeps])
+    return pd.DataFrame([{"person": s.name, "iteration": rule(s), **(check(s.rows, rule(s)) or {})} for s in sweeps])
+
+
+def iteration_at(sweep: Sweep, place: int) -> int:
+    """The iteration at a place of the sweep."""
+    return int(sweep.rows["iteration"][place])
 
 
 def summary(rules: dict[str, pd.DataFrame]) -> str:
@@ -86,8 +92,7 @@ def main() -> None:
     }
     places = range(min(len(sweep.rows) for sweep in sweeps))
     always = {
-        f"always number {place} of the sweep": regrets(sweeps, lambda s, place=place: int(s.rows["iteration"][place]))
-        for place in places
+        f"always number {place} of the sweep": regrets(sweeps, partial(iteration_at, place=place)) for place in places
     }
     print(f"{len(sweeps)} avatars{f', without check: {unchecked}' if unchecked else ''}\n")
     print(summary(compared | always), "", by_person(sweeps, compared), sep="\n")

@@ -30,7 +30,7 @@ from reenact.models.model_file import save_model
 from reenact.models.reenactor import Reenactor
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
-from reenact.settings.render import RenderSettings
+from reenact.settings.render import PoseFilterSettings, RenderSettings
 from reenact.stages.crop import crop_clip
 from reenact.stages.decode import decode_clip
 from reenact.stages.render import DriverFiles, render_pair
@@ -39,7 +39,7 @@ CLIP = Path("resources/media/single_face.mp4")
 MOST_GROWTH = 0.10
 
 
-def make_driver(folder: Path, clip: Path, minutes: float) -> dict[str, DriverFiles]:
+def make_driver(folder: Path, clip: Path, minutes: float) -> DriverFiles:
     """Media, crops and source.json of a driver that repeats `clip` for this long."""
     frames, source, short = folder / "frames.csv", folder / "source.json", folder / "short.zip"
     decode_clip(media=clip, frames=frames, source=source, role="driver", stretch=Stretch(), settings=DecodeSettings())
@@ -63,7 +63,7 @@ def make_driver(folder: Path, clip: Path, minutes: float) -> dict[str, DriverFil
         for name in table["image"]:
             writer.add(name, once.image(name))
         writer.finish(long)
-    return {"driver": DriverFiles(folder / "crops.zip", media, source)}
+    return DriverFiles(folder / "crops.zip", media, source)
 
 
 class Watch:
@@ -106,18 +106,17 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.clip.is_file():
         sys.exit(f"error: {arguments.clip} does not exist; run `make demo` first, or give --clip")
-    settings = RenderSettings(
-        outputs=arguments.outputs.split(","), height=64, preset="ultrafast", pose={"smoothing": "savgol"}
-    )
+    pose = PoseFilterSettings(smoothing="savgol")
+    settings = RenderSettings(outputs=arguments.outputs.split(","), height=64, preset="ultrafast", pose=pose)
     with tempfile.TemporaryDirectory(prefix="reenact-memory-") as name:
         folder = Path(name)
-        paths = make_driver(folder, arguments.clip, arguments.minutes)
+        driver = make_driver(folder, arguments.clip, arguments.minutes)
         torch.manual_seed(0)
         save_model(folder / "model.safetensors", Reenactor(PRESETS["small"], personal=True), {})
-        frames = Clip(paths["driver"].crops).table
+        frames = Clip(driver.crops).table
         with Watch() as watch:
             render_pair(
-                **paths,
+                driver=driver,
                 model=folder / "model.safetensors",
                 stem=folder / "out",
                 device="cpu",

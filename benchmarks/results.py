@@ -160,7 +160,7 @@ def people(project: Path) -> str:
 
 def training(runs: list[Path]) -> str:
     """The part about a training: validation by step, from the statistics of its run folders."""
-    rows = {}
+    rows: dict[int, dict[str, float]] = {}
     for run in runs:
         lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
         rows |= {line["step"]: line for line in lines if "validation_pose_error" in line}

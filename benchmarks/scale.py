@@ -72,7 +72,7 @@ def measure_clips(source: Path) -> tuple[float, float]:
 
 def measure_step() -> tuple[float, float]:
     """Core seconds and floating-point operations of one training step with one sample."""
-    settings, architecture = MetaSettings(losses={"form": "published"}), PRESETS["published"]
+    settings, architecture = MetaSettings.model_validate({"losses": {"form": "published"}}), PRESETS["published"]
     learner = Learner(Reenactor(architecture), build_discriminator(architecture, 100), settings)
     losses, size = ImageLosses(settings), architecture.image_size
     frames = torch.rand(2, settings.identity_frames, 3, size, size)
