@@ -8,6 +8,8 @@ BIN := $(CURDIR)/.venv/bin
 READY := .venv/ready
 TESTS := .venv/ready-for-tests
 DRIVER := .venv-driver/ready
+# `make test COVERAGE=` takes a fifth less time, and prints no coverage.
+COVERAGE ?= --cov
 # The rules call `python`: the environment's has to come first.
 export PATH := $(BIN):$(PATH)
 
@@ -43,7 +45,7 @@ demo: $(READY)
 test-environment: $(TESTS)
 
 test: lint docs
-	pytest --cov
+	pytest $(COVERAGE)
 
 lint: $(TESTS)
 	ruff check .
