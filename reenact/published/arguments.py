@@ -85,6 +85,8 @@ def convert_arguments(arguments: dict[str, Any], personal: bool) -> tuple[dict[s
         used.add("n_frames_for_encoder")
     settings["ema"] = _EMA["finetuned" if personal else "meta"]
     settings["losses"] = _losses(arguments)
+    if personal:  # nothing of it is left in fine-tuning: the embedding is learned
+        settings["losses"].pop("embedding_match", None)
     ignored: dict[str, list[str]] = {reason: [] for reason in _REASONS}
     for name in arguments:
         if name not in used:

@@ -5,7 +5,16 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from reenact.settings.base import Values
-from reenact.settings.training import TrainingSettings
+from reenact.settings.training import LossWeights, TrainingSettings
+
+
+class FinetuneLossWeights(LossWeights):
+    """Weight of each loss term; 0 switches it off and saves its cost."""
+
+    former: ClassVar[dict[str, str]] = {
+        **LossWeights.former,
+        "embedding_match": "is of meta-learning alone: in fine-tuning, the embedding is learned",
+    }
 
 
 class FinetuneSettings(TrainingSettings):
@@ -14,6 +23,7 @@ class FinetuneSettings(TrainingSettings):
     section: ClassVar[str] = "finetune"
     former: ClassVar[dict[str, str]] = {
         "extremes": "is now hard_pose_fraction",
+        "encoder_rate": "is of meta-learning alone: in fine-tuning, encoders stay as they are",
         "stop_early": "is gone: the whole sweep is trained, and judged afterwards",
         "extend": "is gone: finetune.sweep says how far to train",
     }
@@ -28,17 +38,12 @@ class FinetuneSettings(TrainingSettings):
             "perceptual_width": 0.25,
             "mirror": 0.1,
             "hard_pose_fraction": 0.5,
-            "losses": {
-                "adversarial": 0.1,
-                "feature_matching": 15.0,
-                "embedding_match": 0.0,
-                "pixel": 10.0,
-                "eyes_mouth": 3.0,
-            },
+            "losses": {"adversarial": 0.1, "feature_matching": 15.0, "pixel": 10.0, "eyes_mouth": 3.0},
             "augment": {"pose": 0.1, "joint": 0.3, "rotation": 12.0, "scale": 0.06, "shift": 0.04},
         }
     }
 
+    losses: FinetuneLossWeights = Field(default=FinetuneLossWeights(), description="Loss weights.")
     sweep: list[int] | None = Field(
         default=None,
         description="Iterations whose models are kept. null = a quarter, half, all, and one and a half times the "

@@ -7,10 +7,18 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from reenact.settings.base import Values
-from reenact.settings.training import TrainingSettings
+from reenact.settings.training import LossWeights, TrainingSettings
 
 BUNDLED_MODEL = Path(__file__).parents[1] / "bundled" / "mini.safetensors"
 """The meta-model that comes with the package (docs/bundled.md)."""
+
+
+class MetaLossWeights(LossWeights):
+    """Weight of each loss term; 0 switches it off and saves its cost."""
+
+    embedding_match: float = Field(
+        default=1e-2, ge=0, description="L1 between identity embedding and the discriminator's row of the person."
+    )
 
 
 class MetaSettings(TrainingSettings):
@@ -48,6 +56,10 @@ class MetaSettings(TrainingSettings):
         }
     }
 
+    losses: MetaLossWeights = Field(default=MetaLossWeights(), description="Loss weights.")
+    encoder_rate: float = Field(
+        default=1.0, gt=0, description="Learning rate of the encoders as a fraction of learning_rate (published: 1)."
+    )
     name: str = Field(default="meta", pattern=r"^[A-Za-z0-9_-]+$", description="Folder under results/meta/.")
     source: str = Field(
         default="train",
@@ -146,6 +158,11 @@ class MetaSettings(TrainingSettings):
     identity_frames: int = Field(
         default=8, ge=1, description="Frames of the same clip that the identity embedding is averaged over."
     )
+
+    @property
+    def encoder_learning_rate(self) -> float:
+        """Learning rate of the encoders."""
+        return self.learning_rate * self.encoder_rate
 
     def rate(self, step: int) -> float:
         """Share of the learning rates that a step, from 1, is made with (`decay`); 1 before they fall, above 0 at the last one."""

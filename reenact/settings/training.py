@@ -30,9 +30,6 @@ class LossWeights(Section):
         description="L1 between VGGFace (VGG-16) features of the middle of output and target, where the face is.",
     )
     dice: float = Field(default=1.0, ge=0, description="Dice loss of the matte.")
-    embedding_match: float = Field(
-        default=1e-2, ge=0, description="L1 between identity embedding and the discriminator's row; meta only."
-    )
     pixel: float = Field(default=0.0, ge=0, description="L1 between output and target (published: 0).")
     eyes_mouth: float = Field(
         default=0.0, ge=0, description="L1 between output and target around eyes and mouth alone (published: 0)."
@@ -108,9 +105,6 @@ class TrainingSettings(Section):
     )
     beta1: float = Field(default=0.0, ge=0, lt=1, description="Momentum of the optimizers (published: 0).")
     learning_rate: float = Field(default=5e-5, gt=0, description="Learning rate of encoders and generator.")
-    encoder_rate: float = Field(
-        default=1.0, gt=0, description="Learning rate of the encoders as a share of learning_rate (published: 1)."
-    )
     discriminator_learning_rate: float = Field(default=2e-4, gt=0, description="Learning rate of the discriminator.")
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
     precision: Literal["fp32", "bf16"] = Field(
@@ -170,6 +164,11 @@ class TrainingSettings(Section):
     )
     losses: LossWeights = Field(default=LossWeights(), description="Loss weights.")
     augment: AugmentSettings = Field(default=AugmentSettings(), description="Augmentation.")
+
+    @property
+    def encoder_learning_rate(self) -> float:
+        """Learning rate of encoders, where any learn."""
+        return self.learning_rate
 
     def rate(self, step: int) -> float:
         """Share of the learning rates that a step, from 1, is made with."""

@@ -21,7 +21,7 @@ def _groups(net: nn.Module, rate: float, encoder_rate: float) -> list[dict[str, 
     """Parameters that learn, those of encoders with a learning rate of their own."""
     named = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
     parts = [[p for name, p in named if ("_encoder." in name) == encoders] for encoders in (False, True)]
-    return [{"params": part, "lr": lr, "full_rate": lr} for part, lr in zip(parts, (rate, rate * encoder_rate)) if part]
+    return [{"params": part, "lr": lr, "full_rate": lr} for part, lr in zip(parts, (rate, encoder_rate)) if part]
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Learner:
         kind = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}[s.optimizer]
         rates = (s.learning_rate, s.discriminator_learning_rate)
         self.optimizers = tuple(
-            kind(_groups(net, rate, s.encoder_rate), betas=(s.beta1, 0.999), eps=1e-5)
+            kind(_groups(net, rate, s.encoder_learning_rate), betas=(s.beta1, 0.999), eps=1e-5)
             for net, rate in zip((self.reenactor, self.discriminator), rates)
         )
 

@@ -72,7 +72,7 @@ def weighted_losses(
         terms["adversarial"] = hinge_generator(verdict.fake_score)
         terms["feature_matching"] = feature_distance(verdict.fake_maps, verdict.real_maps)
         loss = verdict.loss
-    if weights.embedding_match and not personal:
+    if not personal and weights.embedding_match:
         matched = embeddings[:, 0] if weights.form == "published" else identity
         terms["embedding_match"] = functional.l1_loss(matched, rows.detach())
     return {name: value * getattr(weights, name) for name, value in terms.items()}, loss

@@ -20,7 +20,6 @@ from reenact.published.weights import convert, convert_back
 from reenact.runtime.errors import UserError
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import MetaSettings
-from reenact.settings.training import LossWeights
 from reenact.training.learner import Learner
 from reenact.training.losses import ImageLosses, hinge_discriminator, hinge_generator
 from reenact.training.steps import find_gradients, weighted_losses
@@ -61,7 +60,7 @@ class Case:
         self.averages, self.vggs, self.inputs = averages, vggs, batch
         self.batch = Batch(*(batch[k] for k in ("enc_rgbs", "pose_rgbs", "target_rgbs", "mask", "label")))
         kind = MetaSettings if form == "meta" else FinetuneSettings
-        self.settings = kind(losses=LossWeights(form="published"), perceptual_width=vggs["vgg19"][0][0].shape[0] / 64)
+        self.settings = kind(losses={"form": "published"}, perceptual_width=vggs["vgg19"][0][0].shape[0] / 64)
 
     def networks(self, states):
         """Our networks with the authors' weights."""

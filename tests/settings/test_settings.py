@@ -153,6 +153,8 @@ def test_files_of_the_demo_are_known_and_fetched_where_they_are_needed():
         (changed(finetune__stop_early=True), "finetune.stop_early is gone: the whole sweep is trained"),
         (changed(finetune__extend=True), "finetune.extend is gone: finetune.sweep says how far"),
         (changed(meta__extremes=0.5), "meta.extremes is now hard_pose_fraction"),
+        (changed(finetune__encoder_rate=0.2), "finetune.encoder_rate is of meta-learning alone"),
+        (changed(finetune__losses__embedding_match=0), "finetune.losses.embedding_match is of meta-learning alone"),
     ],
 )
 def test_each_mistake_is_named(values, expected):

@@ -16,8 +16,8 @@ from reenact.data.samples import PeopleInMemory, load_person, sample
 from reenact.models.architecture import Architecture
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.runtime.errors import UserError
-from reenact.settings.meta import MetaSettings
-from reenact.settings.training import AugmentSettings, LossWeights
+from reenact.settings.meta import MetaLossWeights, MetaSettings
+from reenact.settings.training import AugmentSettings
 from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import Learner
@@ -45,7 +45,7 @@ SETTINGS = MetaSettings(
     ema=0.9,
     perceptual_width=0.1,
     checkpoint_every=2,
-    losses=LossWeights(pixel=10, eyes_mouth=3),
+    losses=MetaLossWeights(pixel=10, eyes_mouth=3),
     augment=AugmentSettings(colour=0.5),
     identity_frames=2,
     batch_size=8,
@@ -109,7 +109,7 @@ def room(tmp_path_factory):
 
 
 def rows(run):
-    kept = ("step", "gradient_norm", "discriminator_gradient_norm", "discriminator", *LossWeights.model_fields)
+    kept = ("step", "gradient_norm", "discriminator_gradient_norm", "discriminator", *MetaLossWeights.model_fields)
     return [{name: value for name, value in row.items() if name in kept} for row in RunFolder(run).stats()]
 
 

@@ -19,8 +19,8 @@ from reenact.models.architecture import Architecture
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.runtime.errors import InterruptedRun, UserError
 from reenact.runtime.interruption import SIGNALS
-from reenact.settings.meta import MetaSettings
-from reenact.settings.training import AugmentSettings, LossWeights
+from reenact.settings.meta import MetaLossWeights, MetaSettings
+from reenact.settings.training import AugmentSettings
 from reenact.training.checkpoint import RunFolder, fingerprint
 from reenact.training.learner import Learner
 from reenact.training.loop import ValidationResult, train
@@ -46,7 +46,7 @@ SETTINGS = MetaSettings(
     ema=0.9,
     perceptual_width=0.1,
     checkpoint_every=5,
-    losses=LossWeights(pixel=10),
+    losses=MetaLossWeights(pixel=10),
     identity_frames=1,
     batch_size=4,
 )
@@ -312,7 +312,7 @@ def test_pieces_are_one_batch_where_nothing_looks_at_several_samples(people, tmp
     """The encoders' batch norms do, so they are off: then gradients of two pieces are those of the whole."""
     norms = []
     for pieces in (1, 2):
-        settings = SETTINGS.model_copy(update={"losses": LossWeights(pixel=10, dice=0), "accumulate": pieces})
+        settings = SETTINGS.model_copy(update={"losses": MetaLossWeights(pixel=10, dice=0), "accumulate": pieces})
         learner = new_learner(settings)
         learner.reenactor.identity_encoder.eval()
         learner.reenactor.pose_encoder.eval()
@@ -333,7 +333,7 @@ def test_it_learns_identity_and_pose(people, tmp_path):
         checkpoint_every=1000,
         batch_size=16,
         augment=AugmentSettings(pose=0, joint=0),
-        losses=LossWeights(pixel=10, adversarial=0, feature_matching=0, perceptual=0, embedding_match=0),
+        losses=MetaLossWeights(pixel=10, adversarial=0, feature_matching=0, perceptual=0, embedding_match=0),
     )
     learner = new_learner(settings)
     scale_descriptors(
