@@ -22,7 +22,7 @@ def descriptor_weights(demo_media: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder beside the tree with material that is too large, or not ours, to ship; tests that need it are skipped elsewhere."""
+    """The folder beside the tree with material that cannot be shipped; tests that need it are skipped elsewhere."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
         pytest.skip("needs ../shared")

@@ -1,4 +1,4 @@
-"""Pages for people: links of those outside docs/ (mkdocs checks the others), the form of decisions, the size of the picture."""
+"""Pages for people: links of those outside docs/ (mkdocs checks the others), the form of decisions, the picture."""
 
 import re
 from pathlib import Path

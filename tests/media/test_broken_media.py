@@ -209,7 +209,7 @@ def test_full_disk(plain, tmp_path):
 
 
 def test_folder_that_is_a_file(plain, tmp_path):
-    """Without the right to mount: a path below a file cannot be written by anybody, and a limit on file sizes fills up like a disk."""
+    """Without the right to mount: nobody can write a path below a file, a limit on file sizes is like a full disk."""
     (tmp_path / "file").write_text("x")
     result = run_stage(plain, tmp_path / "file")
     assert (

@@ -21,7 +21,7 @@ def disc(colour: tuple[int, int, int], x: float, y: float, size: int) -> tuple[n
 def write_person(
     folder: Path, name: str, frames: int, size: int = 64, holdout: int = 0, landmarks: bool = False
 ) -> tuple[Path, Path]:
-    """Crops and mattes of one synthetic person as stages crop and segment write them; landmarks, if wanted, are points inside the disc."""
+    """Crops and mattes of one synthetic person, as the stages write them; landmarks, if wanted, lie inside the disc."""
     crops, mattes = folder / name / "crops.zip", folder / name / "mattes.zip"
     rows, points = [], []
     face = np.random.default_rng(0).uniform(-0.15, 0.15, (68, 2))

@@ -47,7 +47,7 @@ def write_person(folder: Path, frames: list[np.ndarray], roles: list[str], fps: 
     )
     folder.mkdir(parents=True, exist_ok=True)
     with write_clip(folder / "crops.zip") as crops, write_clip(folder / "mattes.zip") as mattes:
-        for name, frame in zip(names, frames):
+        for name, frame in zip(names, frames, strict=True):
             crops.add(name, frame)
             mattes.add(name, oval(frame.shape[0]))
         crops.finish(table)

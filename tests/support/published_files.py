@@ -1,4 +1,4 @@
-"""Checkpoints as the authors' code writes them: narrow networks (their encoders have one size only), or hardly any at all."""
+"""Checkpoints as the authors' code writes them: of narrow networks (their encoders have one size), or of hardly any."""
 
 from argparse import Namespace
 from pathlib import Path

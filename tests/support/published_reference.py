@@ -1,4 +1,4 @@
-"""The published networks, losses and training step a second time: plain functions on state dicts with the authors' names.
+"""The published networks, losses and training step again: plain functions on state dicts with the authors' names.
 
 Written from DESIGN.md's facts, not from `reenact`: nothing is shared with it but torch. `test_parity` checks it against
 the authors' own numbers where they are at hand, and it made `fixtures/parity_small.npz`, so that a clone without them
@@ -196,7 +196,8 @@ def forward(nets, vggs, batch):
     mask = batch["mask"].expand(-1, 3, -1, -1)
     losses = {
         "adversarial_G": -score.mean(),
-        "feature_matching": sum(l1_loss(a, b.detach()) for a, b in zip(fake_maps, real_maps)) / len(fake_maps),
+        "feature_matching": sum(l1_loss(a, b.detach()) for a, b in zip(fake_maps, real_maps, strict=True))
+        / len(fake_maps),
         "VGG": vgg_loss(vggs["vgg19"], "vgg19", fake, real),
         "VGGFace": vgg_loss(vggs["vgg16"], "vgg16", centre(fake), centre(real)),
         "segmentation_dice": -torch.log((2 * matte * mask).sum() / ((matte**2).sum() + (mask**2).sum())),
@@ -236,10 +237,10 @@ class Training:
         totals = (sum(out["losses"].values()), out["loss_D"])
         gradients = [
             torch.autograd.grad(total, [self.nets[n].state[k] for n, k in side], retain_graph=True, allow_unused=True)
-            for total, side in zip(totals, leaves)
+            for total, side in zip(totals, leaves, strict=True)
         ]
-        for side, grads, rate in zip(leaves, gradients, self.rates):
-            for place, gradient in zip(side, grads):
+        for side, grads, rate in zip(leaves, gradients, self.rates, strict=True):
+            for place, gradient in zip(side, grads, strict=True):
                 if gradient is not None:
                     self._update(place, gradient, rate)
         for name, average in self.averages.items():
@@ -261,7 +262,7 @@ class Training:
 
 
 def fill(shapes, seed):
-    """Repeatable weights {name: shape} -> {name: tensor}; singular vectors after 3 power iterations, not at their limit."""
+    """Repeatable weights {name: shape} -> {name: tensor}; singular vectors after 3 power iterations, not converged."""
     state = {}
     for name, shape in shapes.items():
         x = np.random.RandomState(zlib.crc32(f"{seed}:{name}".encode())).standard_normal(tuple(shape))
@@ -300,8 +301,8 @@ def small_case(shapes, seed):
     }
     widths = [6, 6, 12, 12, 24, 24, 24, 24, 48, 48, 48, 48, 48], [6, 6, 12, 12, 24, 24, 24, 48, 48, 48, 48, 48, 48]
     vggs = {}
-    for layout, counts in zip(("vgg19", "vgg16"), widths):
-        names = {f"{i}.weight": (n, m, 3, 3) for i, (n, m) in enumerate(zip(counts, (3, *counts)))}
+    for layout, counts in zip(("vgg19", "vgg16"), widths, strict=True):
+        names = {f"{i}.weight": (n, m, 3, 3) for i, (n, m) in enumerate(zip(counts, (3, *counts[:-1]), strict=True))}
         names |= {f"{i}.bias": (n,) for i, n in enumerate(counts)}
         filled = fill(names, f"{seed}:{layout}")
         vggs[layout] = [(filled[f"{i}.weight"], filled[f"{i}.bias"]) for i in range(13)]

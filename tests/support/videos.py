@@ -68,7 +68,7 @@ def moving(count: int, height: int = 96, width: int = 128) -> list[np.ndarray]:
 
 
 def plain_video(folder: Path) -> Path:
-    """Two seconds of a moving pattern, 25 frames/s, H.264 with B-frames, a key frame every half second, and its index in front."""
+    """Two seconds of a moving pattern: 25 frames/s, H.264, B-frames, a key frame each half second, index in front."""
     whole = write_video(folder / "whole.mp4", moving(50))
     ffmpeg("-i", whole, "-c:v", "libx264", "-g", 12, "-bf", 2, "-movflags", "faststart", folder / "plain.mp4")
     return folder / "plain.mp4"
