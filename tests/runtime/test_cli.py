@@ -100,7 +100,7 @@ def test_several_files_follow_one_flag_and_none_may():
 
 def test_a_whole_configuration_file_can_be_given():
     (settings,), _ = parse(FinetuneSettings, arguments=["--settings", str(ROOT / "config.yaml")])
-    assert (settings.learning_rate, settings.sweep) == (1e-3, None)
+    assert (settings.preset, settings.learning_rate) == ("mini", 1e-3)
 
 
 def test_wrong_settings_are_named():
