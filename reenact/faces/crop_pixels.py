@@ -31,9 +31,9 @@ def crop_square(image: np.ndarray, square: Square, size: int, reduced: bool = Fa
     finer = max(1, math.ceil(shrink - 0.5 if reduced else shrink))
     fine = size * finer
     step = square.side / fine
-    # To reduce, the square is first sampled at least as finely as the frame itself, where linear interpolation will do, at
-    # a third of the cost of cubic. A frame that was reduced before, and is at most half as large again as the result,
-    # needs no second averaging: without it, in half of the time, the crop is a decibel nearer to the truth.
+    # To reduce, the square is first sampled at least as finely as the frame itself, where linear interpolation will
+    # do, at a third of the cost of cubic. A frame that was reduced before, and is at most half as large again as the
+    # result, needs no second averaging: without it, in half of the time, the crop is a decibel nearer to the truth.
     # warpAffine has pixel centres at whole numbers.
     corner = square.to_frame(np.array([step / 2, step / 2]), square.side) - 0.5
     part, left, top = _padded(image, square)
@@ -82,8 +82,8 @@ def outside_depths(square: Square, size: int, width: int, height: int) -> tuple[
         width, height: of the frame, px.
 
     Returns:
-        Two float32 arrays that broadcast to size x size, 0 inside the frame; of a square that is not turned, the first is
-        one row and the second one column. None if all of the crop lies inside.
+        Two float32 arrays that broadcast to size x size, 0 inside the frame; of a square that is not turned, the first
+        is one row and the second one column. None if all of the crop lies inside.
     """
     corners = square.corners()
     if (corners >= 0).all() and (corners <= (width, height)).all():
@@ -110,7 +110,8 @@ def _fade_outside(crop: np.ndarray, across: np.ndarray, down: np.ndarray) -> np.
         across, down: how far outside each pixel lies, as `outside_depths` gives it; 1 where only the colour is left.
     """
     size = crop.shape[0]
-    # What remains of the crop falls with the depth, so it is that of the direction in which a pixel lies further outside.
+    # What remains of the crop falls with the depth, so it is that of the direction in which a pixel lies further
+    # outside.
     remains = np.minimum(*(np.maximum(1 - 3 * depth, 0) * np.maximum(1 - depth, 0) for depth in (across, down)))
     inside = cv2.compare(remains, 1, cv2.CMP_EQ)
     colour = cv2.mean(crop, inside if inside.any() else None)[:3]

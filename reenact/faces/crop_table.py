@@ -15,6 +15,7 @@ scene: number of the scene, from 0.
 sharpness; yaw, pitch, roll (degrees); cut_off (fraction of the face box outside of the frame): see `write_quality`.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ import pandas as pd
 
 from reenact.faces.detection import ClipFaces, Detection
 from reenact.faces.landmarks import head_angles
-from reenact.faces.square import Square, box_square, ffhq_square, square_columns, squares_of
+from reenact.faces.square import square_columns, squares_of
+from reenact.faces.square_path import fill_gaps, smooth, to_squares, to_states
 from reenact.runtime.errors import UserError
 from reenact.settings.crop import CropSettings
 
@@ -76,39 +78,34 @@ def place_squares(
     table = table.copy()
     driver = bool((table["role"] == "drive").any())
     policy = settings.no_face.drivers if driver else settings.no_face.identities
+    if policy == "fail" or (video and policy != "drop"):
+        _check_gaps(media, table, seen, chosen, 0.0 if policy == "fail" else settings.max_gap)
     table["status"] = ["tracked" if row in chosen else "dropped" for row in range(len(table))]
     table["reason"] = ["" if row in chosen else _reason(seen, row) for row in range(len(table))]
     table["scene"] = seen.scene
     table[["frame_width", "frame_height"]] = seen.size.astype(int)
     rows = np.array(sorted(chosen))
-    raw = _states([chosen[int(row)] for row in rows], settings)
-    if policy == "fail" or (video and policy != "drop"):
-        _check_gaps(media, table, seen, chosen, 0.0 if policy == "fail" else settings.max_gap)
-    states, filled = raw, rows
-    times = table["source_time"].to_numpy(float)
-    if video and policy in ("hold", "interpolate"):
-        states, table["status"] = fill_gaps(
-            times, rows, raw, seen.cuts, settings.short_gap if policy == "interpolate" else 0.0
-        )
-        filled = np.arange(len(table))
-    paths = states.copy()
-    for scene in np.unique(seen.scene[filled]) if video else []:
-        inside = seen.scene[filled] == scene
-        paths[inside, :4] = smooth(times[filled[inside]], states[inside, :4], settings.smoothing)
-    _write_squares(table, filled, paths, settings.geometry == "published")
-    table.loc[rows, ["raw_x", "raw_y", "raw_side"]] = square_columns(map(_square, raw))[:, :3]
+    raw = states = to_states([chosen[int(row)] for row in rows], settings)
+    table.loc[rows, ["raw_x", "raw_y", "raw_side"]] = square_columns(to_squares(raw))[:, :3]
+    if video:
+        times = table["source_time"].to_numpy(float)
+        if policy in ("hold", "interpolate"):
+            short = settings.short_gap if policy == "interpolate" else 0.0
+            states, table["status"] = fill_gaps(times, rows, raw, seen.scene, short)
+            rows = np.arange(len(table))
+        states = _smooth_in_scenes(times[rows], states, seen.scene[rows], settings.smoothing)
+    _write_squares(table, rows, states, whole=settings.geometry == "published")
     write_quality(table, seen, chosen)
     if not driver:
         _drop_poor(table, settings)
     table["matte"] = ""
     kept = table["status"] != "dropped"
-    table["image"] = [f"{index:06d}.png" if keep else "" for index, keep in zip(table["index"], kept)]
+    table["image"] = [f"{index:06d}.png" if keep else "" for index, keep in zip(table["index"], kept, strict=True)]
     table = table[(table["role"] != "unused").to_numpy()].reset_index(drop=True)
     if not (table["image"] != "").any():
         counts = ", ".join(f"{reason} in {count}" for reason, count in table["reason"].value_counts().items())
-        raise UserError(
-            f"{media}: {describe_rows(table, range(len(table)))}: no frame with a usable face ({counts}). {hint(settings)}"
-        )
+        where = describe_rows(table, range(len(table)))
+        raise UserError(f"{media}: {where}: no frame with a usable face ({counts}). {hint(settings)}")
     return table[COLUMNS]
 
 
@@ -162,14 +159,14 @@ def write_quality(table: pd.DataFrame, seen: ClipFaces, chosen: dict[int, Detect
 
 
 def jitter(table: pd.DataFrame) -> dict[str, float]:
-    """How restless the squares are: the spread (root mean square) of the second difference from frame to frame.
+    """How restless the squares are: the root mean square of the second difference from frame to frame.
 
     Args:
         table: of stage `crop`.
 
     Returns:
-        centre_before, centre_after: of the squares' middles, shares of the face height; scale_before, scale_after: of the
-        logarithm of their sides. "Before" is before smoothing. NaN without three tracked frames in a row.
+        centre_before, centre_after: of the squares' centres, relative to the face height; scale_before, scale_after: of
+        the logarithm of their sides. "Before" is before smoothing. NaN without three tracked frames in a row.
     """
     tracked = (table["status"] == "tracked").to_numpy()
     index, scene = table["index"].to_numpy(), table["scene"].to_numpy()
@@ -216,136 +213,71 @@ def hint(settings: CropSettings) -> str:
     )
 
 
-# ---- over time ----------------------------------------------------------------------------------------------
-
-
-def smooth(times: np.ndarray, values: np.ndarray, sigma: float) -> np.ndarray:
-    """Zero-phase Gaussian smoothing at uneven times: a weighted straight line is fitted around each of them.
-
-    A line rather than a mean, because a mean is biased at both ends of a clip, where one side is missing.
-
-    Args:
-        times: N, ascending, s.
-        values: N x C.
-        sigma: standard deviation of the weights, s; 0 returns the values.
-    """
-    if sigma <= 0 or len(times) < 2:
-        return np.array(values, float)
-    result = np.empty(np.shape(values))
-    first = np.searchsorted(times, times - 4 * sigma)
-    last = np.searchsorted(times, times + 4 * sigma, side="right")
-    for i in range(len(times)):
-        away = times[first[i] : last[i]] - times[i]
-        near = values[first[i] : last[i]]
-        weight = np.exp(-0.5 * (away / sigma) ** 2)
-        total, lean, spread = weight.sum(), (weight * away).sum(), (weight * away**2).sum()
-        determinant = total * spread - lean**2
-        # Nearly alone in time: no slope can be told.
-        if determinant > 1e-3 * (total * sigma) ** 2:
-            weight = weight * (spread - lean * away) / determinant
-        else:
-            weight = weight / total
-        result[i] = weight @ near
-    return result
-
-
-def fill_gaps(
-    times: np.ndarray, rows: np.ndarray, states: np.ndarray, cuts: list[int], short: float = np.inf
-) -> tuple[np.ndarray, list[str]]:
-    """Values for every row from those of some: straight lines in short gaps; held in long ones, at the ends and at scene cuts.
-
-    Args:
-        times: of all rows, s.
-        rows: the K rows that have values, ascending.
-        states: their values, K x C.
-        cuts: rows that begin a new scene.
-        short: longest gap, from a row with values to the next, that is bridged by a straight line, s.
-
-    Returns:
-        The values of all rows, N x C, and for each row "tracked", "interpolated" or "held" (at the value nearest in time).
-    """
-    scene = np.searchsorted(cuts, np.arange(len(times)), side="right")
-    filled = np.empty((len(times), states.shape[1]))
-    status = ["tracked"] * len(times)
-    for row in range(len(times)):
-        position = int(np.searchsorted(rows, row))
-        if position < len(rows) and rows[position] == row:
-            filled[row] = states[position]
-            continue
-        sides = [p for p in (position - 1, position) if 0 <= p < len(rows)]
-        near = [p for p in sides if scene[rows[p]] == scene[row]] or sides
-        start, end = times[rows[near[0]]], times[rows[near[-1]]]
-        if len(near) == 2 and scene[rows[near[0]]] == scene[rows[near[1]]] and end - start <= short + 1e-9:
-            share = (times[row] - start) / (end - start)
-            filled[row] = (1 - share) * states[near[0]] + share * states[near[1]]
-            status[row] = "interpolated"
-        else:
-            filled[row] = states[min(near, key=lambda p: abs(times[rows[p]] - times[row]))]
-            status[row] = "held"
-    return filled, status
-
-
-def _check_gaps(
-    media: Path, table: pd.DataFrame, seen: ClipFaces, chosen: dict[int, Detection], longest: float
-) -> None:
-    """Stop if the person is away for longer than `longest` s (0: from any used frame)."""
-    gap: list[int] = []
-    problems = []
-    for row in range(len(table) + 1):
-        if row < len(table) and row not in chosen:
-            if seen.faces[row] is not None:  # else nobody has looked
-                gap.append(row)
-            continue
-        if gap:
-            last = table.iloc[gap[-1]]
-            used = (table["role"].iloc[gap] != "unused").any()
-            if used and last["time"] + last["duration"] - table["time"].iloc[gap[0]] > longest - (longest == 0):
-                others = sum(bool(seen.faces[r]) for r in gap)
-                cut = [f"a scene cut at {table['time'].iloc[c]:.2f} s" for c in seen.cuts if gap[0] <= c <= gap[-1] + 1]
-                notes = cut + ([f"another person in {others} of them"] if others else [])
-                problems.append(describe_rows(table, gap) + (f" [{', '.join(notes)}]" if notes else ""))
-        gap = []
-    if problems and longest:
-        raise UserError(
-            f"{media}: the face is missing for longer than crop.max_gap = {longest} s: {'; '.join(problems)}. "
-            "Choose a stretch with start and end, or raise crop.max_gap."
-        )
-    if problems:
-        raise UserError(
-            f"{media}: the face is missing, and crop.no_face is 'fail': {'; '.join(problems)}. "
-            "Choose a stretch with start and end, or another crop.no_face."
-        )
-
-
 # ---- parts of the table -------------------------------------------------------------------------------------
 
 
-def _states(detections: list[Detection], settings: CropSettings) -> np.ndarray:
-    """What is smoothed over time, N x 5: the square's centre (x, y), the logarithm of its side, its angle; the face's height.
-
-    The logarithm, because sizes change by factors.
-    """
-    if settings.geometry == "ffhq":
-        squares = [ffhq_square(np.asarray(s.landmarks, float), settings.scale) for s in detections]
-    else:
-        squares = [box_square(s.box, settings.scale) for s in detections]
-    centres = [(square.centre_x, square.centre_y) for square in squares]
-    sides = np.log([square.side for square in squares])
-    angles = np.unwrap([square.angle for square in squares], period=360)
-    return np.column_stack([centres, sides, angles, [s.box[3] - s.box[1] for s in detections]])
-
-
-def _square(state: np.ndarray) -> Square:
-    x, y, log_side, angle = state[:4].tolist()
-    return Square(centre_x=x, centre_y=y, side=float(np.exp(log_side)), angle=angle)
+def _smooth_in_scenes(times: np.ndarray, states: np.ndarray, scenes: np.ndarray, sigma: float) -> np.ndarray:
+    """Centres, sides and angles smoothed within each scene; the heights of faces are left as they are."""
+    smoothed = states.copy()
+    for scene in np.unique(scenes):
+        inside = scenes == scene
+        smoothed[inside, :4] = smooth(times[inside], states[inside, :4], sigma)
+    return smoothed
 
 
 def _write_squares(table: pd.DataFrame, rows: np.ndarray, states: np.ndarray, whole: bool) -> None:
     """Add the squares (of whole pixels, if `whole`) and the heights of faces to these rows of a table."""
-    squares = [_square(state).whole_pixels() if whole else _square(state) for state in states]
+    squares = [square.whole_pixels() if whole else square for square in to_squares(states)]
     values = np.full((len(table), 5), np.nan)
     values[rows] = np.column_stack([square_columns(squares), states[:, 4]])
     table[["x", "y", "side", "angle", "face_height"]] = values
+
+
+def _gaps(seen: ClipFaces, chosen: dict[int, Detection]) -> Iterator[list[int]]:
+    """The rows of each pause of the person; frames at which nobody looked do not count."""
+    gap: list[int] = []
+    for row, faces in enumerate(seen.faces):
+        if row in chosen:
+            if gap:
+                yield gap
+            gap = []
+        elif faces is not None:
+            gap.append(row)
+    if gap:
+        yield gap
+
+
+def _check_gaps(
+    media: Path, table: pd.DataFrame, seen: ClipFaces, chosen: dict[int, Detection], max_gap: float
+) -> None:
+    """Stop if the person is away for longer than `max_gap` s (0: from any used frame)."""
+    problems = []
+    for gap in _gaps(seen, chosen):
+        first, last = table.iloc[gap[0]], table.iloc[gap[-1]]
+        length = last["time"] + last["duration"] - first["time"]
+        if (length > max_gap or not max_gap) and (table["role"].iloc[gap] != "unused").any():
+            problems.append(_describe_gap(table, seen, gap))
+    if not problems:
+        return
+    listed = "; ".join(problems)
+    if max_gap:
+        raise UserError(
+            f"{media}: the face is missing for longer than crop.max_gap = {max_gap} s: {listed}. "
+            "Choose a stretch with start and end, or raise crop.max_gap."
+        )
+    raise UserError(
+        f"{media}: the face is missing, and crop.no_face is 'fail': {listed}. "
+        "Choose a stretch with start and end, or another crop.no_face."
+    )
+
+
+def _describe_gap(table: pd.DataFrame, seen: ClipFaces, gap: list[int]) -> str:
+    """A pause of the person in words, with what else was seen meanwhile."""
+    notes = [f"a scene cut at {table['time'].iloc[c]:.2f} s" for c in seen.cuts if gap[0] <= c <= gap[-1] + 1]
+    others = sum(bool(seen.faces[row]) for row in gap)
+    if others:
+        notes.append(f"another person in {others} of them")
+    return describe_rows(table, gap) + (f" [{', '.join(notes)}]" if notes else "")
 
 
 def _reason(seen: ClipFaces, row: int) -> str:

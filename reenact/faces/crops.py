@@ -1,8 +1,8 @@
 """The crops of one person in a clip: the face is followed through all frames, then the squares around it are cut out.
 
-The media are read twice (short ones stay decoded in between): once to find faces, of which no pictures are kept, and once
-more, when the whole way of the face is known, to cut. Both passes decode in one thread and work in others, on a few
-frames at a time; the results are those of a plain loop.
+The media are read twice (short ones stay decoded in between): once to find faces, of which no pictures are kept, and
+once more, when the whole way of the face is known, to cut. Both passes decode in one thread and work in others, on a
+few frames at a time; the results are those of a plain loop.
 """
 
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ class FollowedFace:
 def follow_face(
     passes: Passes, table: pd.DataFrame, detectors: list[Detector], settings: CropSettings, threads: int = 1
 ) -> FollowedFace:
-    """Find and follow the face of the person whom the settings choose; of crops of the published layout: the table as they are.
+    """Find the faces, choose the person by the settings, and follow it; published crops are taken as they are.
 
     Args:
         passes: over the media; this is the first.
@@ -90,7 +90,8 @@ def cut_crops(
         table: of `follow_face`.
         settings: size and geometry.
         threads: how many frames are worked on at a time.
-        encode: what becomes of a crop (uint8 RGB, size x size x 3) and of a matte (uint8, size x size), in these threads.
+        encode: what becomes of a crop (uint8 RGB, size x size x 3) and of a matte (uint8, size x size), in these
+            threads.
 
     Returns:
         Yields the number of the row, its crop, and the matte that came with it, or None.

@@ -1,4 +1,4 @@
-"""Faces by the package face-alignment (Bulat and Tzimiropoulos, ICCV 2017): S3FD or another detector, and 3DFAN landmarks.
+"""Faces by the package face-alignment (Bulat and Tzimiropoulos, ICCV 2017): S3FD or another detector, 3DFAN landmarks.
 
 This is what the published code uses. The package loads its own networks; pictures are given to them in batches, and
 landmarks are read off their heatmaps at fractions of a pixel (the package itself rounds them to whole pixels).
@@ -80,8 +80,9 @@ class FaceAlignmentFinder:
         faces: list[list[Face]] = [[] for _ in images]
         for start in range(0, len(places), self.batch):
             part = places[start : start + self.batch]
-            for (number, box), points in zip(part, self._find_landmarks([(images[n], box) for n, box in part])):
-                faces[number].append(Face(points, float(box[4]), box[:4]))
+            points = self._find_landmarks([(images[number], box) for number, box in part])
+            for (number, box), marks in zip(part, points, strict=True):
+                faces[number].append(Face(marks, float(box[4]), box[:4]))
         return [sorted(found, key=lambda f: -(f.box[2] - f.box[0]) * (f.box[3] - f.box[1])) for found in faces]
 
     def _find_boxes(self, images: list[np.ndarray]) -> list[np.ndarray]:
@@ -104,7 +105,7 @@ class FaceAlignmentFinder:
 
         windows = [_window(box, self._boxes.reference_scale) for _, box in faces]
         pixels = []
-        for (image, _), (x, y, side) in zip(faces, windows):
+        for (image, _), (x, y, side) in zip(faces, windows, strict=True):
             step = side / _PIXELS
             back = np.array([[step, 0, x + step / 2 - 0.5], [0, step, y + step / 2 - 0.5]])
             pixels.append(
@@ -116,12 +117,13 @@ class FaceAlignmentFinder:
         heatmaps = heatmaps[-1] if isinstance(heatmaps, list) else heatmaps
         peaks = read_peaks(heatmaps.float().cpu().numpy())
         return [
-            (np.array([x, y]) + peak * (side / _CELLS)).astype(np.float32) for peak, (x, y, side) in zip(peaks, windows)
+            (np.array([x, y]) + peak * (side / _CELLS)).astype(np.float32)
+            for peak, (x, y, side) in zip(peaks, windows, strict=True)
         ]
 
 
 def read_peaks(heatmaps: np.ndarray) -> np.ndarray:
-    """Where heatmaps (B x 68 x H x W) peak: B x 68 x 2 (x, y) in cells, moved a quarter towards the higher neighbour."""
+    """Where heatmaps (B x 68 x H x W) peak: B x 68 x 2 (x, y) in cells, a quarter towards the higher neighbour."""
     count, marks, _, width = heatmaps.shape
     best = heatmaps.reshape(count, marks, -1).argmax(axis=-1)
     rows, columns = best // width, best % width
@@ -162,7 +164,7 @@ def _load_boxes(settings: FaceAlignmentSettings, min_confidence: float, device: 
     given: dict[str, Any] = {kind.threshold: min_confidence} if kind.threshold else {}
     if settings.weights and kind.files:
         paths = [str(_local(settings.weights, name)) for name in kind.files]
-        given |= dict(zip(("path_to_detector", "path_to_anchor"), paths))
+        given |= dict(zip(("path_to_detector", "path_to_anchor"), paths, strict=False))
     with _Loading(settings, kind.files, _addresses(module)):
         return module.FaceDetector(device=device, **given)
 
@@ -200,7 +202,8 @@ def _detector_module(name: str) -> ModuleType:
     except ImportError as error:
         version = importlib.metadata.version("face-alignment")
         raise UserError(
-            f"crop.face_alignment.boxes: {name!r} cannot be used with face-alignment {version} as it is installed ({error})"
+            f"crop.face_alignment.boxes: {name!r} cannot be used with face-alignment {version} "
+            f"as it is installed ({error})"
         ) from error
     return module
 
@@ -226,7 +229,7 @@ def _local(folder: str, name: str) -> Path:
 
 
 class _Loading:
-    """Turns what goes wrong while weights are loaded into a message that names the file, its address and the setting."""
+    """Turns what goes wrong while weights are loaded into a message that names file, address and setting."""
 
     def __init__(self, settings: FaceAlignmentSettings, files: tuple[str, ...], addresses: list[str]) -> None:
         self._settings, self._files, self._addresses = settings, files, addresses
@@ -251,6 +254,7 @@ class _Loading:
             # Of several addresses those of the files that are asked for.
             wanted = [a for a in self._addresses if any(f"/{name}" in a for name in self._files)] or self._addresses
             raise UserError(
-                f"{' and '.join(wanted) or names} cannot be downloaded ({error}); fetch it where there is internet, put it "
-                f"as {names} into a folder, and name the folder in crop.face_alignment.weights (or use crop.detector: mediapipe)"
+                f"{' and '.join(wanted) or names} cannot be downloaded ({error}); fetch it where there is internet, "
+                f"put it as {names} into a folder, and name the folder in crop.face_alignment.weights "
+                "(or use crop.detector: mediapipe)"
             ) from error

@@ -73,7 +73,8 @@ class FacePatch:
         )
         shift = goal - turn * middle
         matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
-        # Taken from the patch, where a pixel of the thumbnail is about two: samples of a large face itself would be noise.
+        # Taken from the patch, where a pixel of the thumbnail is about two: samples of a large face itself would be
+        # noise.
         matrix[:, 2] += matrix[:, :2] @ self.corner
         matrix[:, :2] *= self.step
         square = cv2.warpAffine(self.pixels, matrix, (_THUMBNAIL, _THUMBNAIL), borderMode=cv2.BORDER_REPLICATE)

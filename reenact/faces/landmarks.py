@@ -49,11 +49,11 @@ def mouth_opening(landmarks: np.ndarray) -> np.ndarray:
 
 # ---- which way a head is turned ------------------------------------------------------------------------------
 
-# Rigid ones of the 68 landmarks, and where they lie in a head that looks straight ahead: x to the picture's right, y down,
-# z away from the camera, in units of the landmarks' spread. The mean, mirrored and aligned, of 111 meshes of mediapipe
-# from the demo's three people.
+# Rigid ones of the 68 landmarks, and where they lie in a head seen from the front: x to the picture's right, y
+# down, z away from the camera, in units of the landmarks' spread. The mean, mirrored and aligned, of 111 meshes of
+# mediapipe from the demo's three people.
 _RIGID = (27, 28, 29, 30, 31, 33, 35, 36, 39, 42, 45, 48, 54, 0, 16, 8)
-_STRAIGHT_HEAD = np.array(
+_FRONTAL_HEAD = np.array(
     [
         (0.0, -0.715, -0.202),
         (0.0, -0.492, -0.401),
@@ -73,14 +73,14 @@ _STRAIGHT_HEAD = np.array(
         (0.0, 1.291, -0.202),
     ]
 )
-_STRAIGHT_HEAD -= _STRAIGHT_HEAD.mean(axis=0)
-_FIT = np.linalg.pinv(_STRAIGHT_HEAD)
+_FRONTAL_HEAD -= _FRONTAL_HEAD.mean(axis=0)
+_FIT = np.linalg.pinv(_FRONTAL_HEAD)
 
 
 def head_angles(landmarks: np.ndarray) -> np.ndarray:
     """Which way a head is turned: yaw, pitch and roll in degrees, float64.
 
-    The rigid landmarks are fitted by a straight head, rotated and scaled, in parallel projection: the least squares
+    The rigid landmarks are fitted by a frontal head, rotated and scaled, in parallel projection: the least squares
     solution, and the rotation nearest to it. On the demo's clips it differs by 0.8, 1.2 and 0.1 degrees in the
     mean from the rotation of mediapipe's three-dimensional mesh.
 
@@ -88,8 +88,8 @@ def head_angles(landmarks: np.ndarray) -> np.ndarray:
         landmarks: ... x 68 x 2.
 
     Returns:
-        ... x 3. yaw: positive where the nose points to the picture's right; pitch: positive where it points up; roll: positive
-        where the head leans to the picture's right, clockwise.
+        ... x 3. yaw: positive where the nose points to the picture's right; pitch: positive where it points up;
+        roll: positive where the head leans to the picture's right, clockwise.
     """
     points = np.asarray(landmarks, np.float64)[..., list(_RIGID), :]
     projection = np.swapaxes(_FIT @ (points - points.mean(axis=-2, keepdims=True)), -1, -2)

@@ -131,8 +131,8 @@ class FaceFinder:
 class Graph(SolutionBase):
     """A graph of mediapipe that takes one picture at a time, and works in the thread that asks.
 
-    mediapipe's own threads hand the parts of a graph to each other, from one core's cache to another's: the same results,
-    a tenth later.
+    mediapipe's own threads hand the parts of a graph to each other, from one core's cache to another's: the same
+    results, a tenth later.
     """
 
     def __init__(self, binary_graph_path: str, **more: Any) -> None:
@@ -143,7 +143,7 @@ class Graph(SolutionBase):
         super().__init__(graph_config=config, **more)
 
     def run(self, image: np.ndarray) -> dict[str, Any]:
-        """What the graph says about a picture (uint8 RGB, H x W x 3): packets by name; those that are missing say nothing.
+        """What the graph finds in a picture (uint8 RGB, H x W x 3): packets by name, empty ones left out.
 
         As `process` does, without making a new class for every result, and objects of everything in it.
         """
@@ -182,7 +182,8 @@ class _Mesh(Graph):
 
 def _points(mesh: bytes) -> np.ndarray:
     """x and y of a mesh's landmarks (shares of the picture), float32, 478 x 2."""
-    # Of each landmark there is a tag and a length, and x, y, z with a tag each. Reading them one by one takes ten times as long.
+    # Of each landmark there is a tag and a length, and x, y, z with a tag each. Reading them one by one takes ten
+    # times as long.
     data = np.frombuffer(mesh, np.uint8)
     if len(data) == 17 * MESH_POINTS:
         rows = data.reshape(MESH_POINTS, 17)

@@ -7,7 +7,8 @@ from reenact.faces.tracking import Track, similarity, track_people
 from reenact.runtime.errors import UserError
 from reenact.settings.crop import face_point
 
-# Who is seen in less than this fraction of the frames of the person seen most is not counted among the people of a clip.
+# Who is seen in less than this fraction of the frames of the person seen most is not counted among the people of a
+# clip.
 _COUNTS = 0.1
 # Detectors see a face in clouds and letters for a frame or two; a person stays for this many.
 _SPURIOUS = 3
@@ -136,7 +137,7 @@ def _median_x(person: Track, size: np.ndarray) -> float:
 
 
 def _rank(person: Track, size: np.ndarray, face: str, longest: int) -> float:
-    """How well a person fits the setting `face`; -inf for those who are hardly there beside the longest track (frames)."""
+    """How well a person fits the setting `face`; -inf for one who is hardly there, compared with `longest` frames."""
     if face == "most_central":
         if len(person.detections) < longest * _STAYS:
             return -np.inf

@@ -1,7 +1,7 @@
 """Linking the faces of a clip to people: by place from frame to frame, by looks across gaps and cuts.
 
-Within a scene faces are matched by the overlap of their boxes (as SORT does; Bewley et al., ICIP 2016). What overlaps in
-consecutive frames is one person; a pause or a cut ends the track. Then tracks that look alike are joined.
+Within a scene faces are matched by the overlap of their boxes (as SORT does; Bewley et al., ICIP 2016). What overlaps
+in consecutive frames is one person; a pause or a cut ends the track. Then tracks that look alike are joined.
 """
 
 from dataclasses import dataclass, field

@@ -1,11 +1,9 @@
-"""What is done to mattes after a network made them: contrast, other people, holes, padding, steadiness over time.
+"""What is done to a matte after a network made it: contrast, other people, holes, padding.
 
 A matte is float32, S x S, 0 background to 1 person.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
@@ -14,39 +12,16 @@ import numpy as np
 from reenact.faces.crop_pixels import outside_depths
 from reenact.faces.square import Square
 
-# Outside of the frame a matte falls to 0 over this share of the crop.
-_FALL = 0.1
-# Frames further apart than this many standard deviations of the smoothing do not see each other.
-_REACH = 2.5
-# Pixels that change by about this much (of 255) show something else, and are not smoothed over.
-_SAME_COLOUR = 20.0
-# Where landmarks are unknown: the face lies in this ellipse around the middle (shares of the side), as crops are made.
+# Outside of the frame a matte fades to 0 over this fraction of the crop.
+_FADE = 0.1
+# Where landmarks are unknown: the face lies in this ellipse around the middle (fractions of the side), as crops are
+# made.
 _FACE_WIDTH, _FACE_HEIGHT = 0.16, 0.2
-# Of what covers the face, only what covers at least this share of it is the person (a neighbour's hair is not).
+# Whatever covers at least this fraction of what the largest part covers of the face is the person, too: a neighbour's
+# hair does not.
 _COVERS = 0.2
-# Holes up to this share of the crop are filled, and larger ones in the face.
+# Holes up to this fraction of the crop are filled, and larger ones in the face.
 _SMALL_HOLE = 0.004
-
-
-@dataclass(frozen=True)
-class MatteFrame:
-    """One frame on its way through the smoothing.
-
-    Attributes:
-        row: in the frame table.
-        time: s.
-        scene: number of its scene; frames of two scenes do not see each other.
-        matte: float32, S x S.
-        small: the crop at 64 x 64 px, uint8 RGB.
-        given: the matte came with the media: it is neither changed nor used for other frames.
-    """
-
-    row: int
-    time: float
-    scene: int
-    matte: np.ndarray
-    small: np.ndarray
-    given: bool = False
 
 
 def sharpen_matte(matte: np.ndarray, contrast: float) -> np.ndarray:
@@ -61,14 +36,14 @@ def face_region(size: int, landmarks: np.ndarray | None = None) -> np.ndarray:
 
     Args:
         size: side of the crop, px.
-        landmarks: 68 x 2, shares of the side; None, or NaN, takes the place where crops have their faces.
+        landmarks: 68 x 2, fractions of the side; None, or NaN, takes the place where crops have their faces.
     """
     if landmarks is None or not np.isfinite(landmarks).all():
-        return _usual_face(size)
+        return _default_face(size)
     region = np.zeros((size, size), np.uint8)
     hull = cv2.convexHull(np.rint(landmarks * size).astype(np.int32))
     cv2.fillConvexPoly(region, hull, 1)
-    return region if region.any() else _usual_face(size)
+    return region if region.any() else _default_face(size)
 
 
 def keep_person(matte: np.ndarray, face: np.ndarray | None = None) -> np.ndarray:
@@ -81,26 +56,26 @@ def keep_person(matte: np.ndarray, face: np.ndarray | None = None) -> np.ndarray
     Returns:
         A new matte. Without anything solid in the face it is `matte` itself.
     """
-    face = _usual_face(matte.shape[0]) if face is None else face
+    face = _default_face(matte.shape[0]) if face is None else face
     solid = cv2.compare(matte, 0.5, cv2.CMP_GT)
     if not cv2.countNonZero(cv2.bitwise_and(solid, face)):
         return matte
     # Outlines and what they enclose, a tenth of the time of labelling every pixel.
     outlines, tree = cv2.findContours(solid, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    outer = [number for number in range(len(outlines)) if tree[0][number][3] < 0]
+    outer = [outline for outline, (*_, parent) in zip(outlines, tree[0], strict=True) if parent < 0]
+    holes = [outline for outline, (*_, parent) in zip(outlines, tree[0], strict=True) if parent >= 0]
     if len(outer) > 1:
-        person = _most_of(face, solid, [outlines[number] for number in outer])
+        person = _on_face(face, solid, outer)
         if cv2.countNonZero(person) < cv2.countNonZero(solid):
             matte = _without_others(matte, person, solid)
             solid = person
-    holes = [outlines[number] for number in range(len(outlines)) if tree[0][number][3] >= 0]
     return _fill_holes(matte, solid, face, holes) if holes else matte
 
 
 def inside_frame(square: Square, width: int, height: int, size: int) -> np.ndarray | None:
-    """1 where a crop shows its frame, falling to 0 in the padding around: a mirrored head is nobody's.
+    """1 where a crop shows its frame, fading to 0 in the padding around: a mirrored head is nobody's.
 
-    The fall is soft, over a tenth of the crop, so that a head that touches the border is not cut by a hard line.
+    It fades over a tenth of the crop, so that a head that touches the border is not cut by a hard line.
 
     Args:
         square: of the crop.
@@ -113,77 +88,14 @@ def inside_frame(square: Square, width: int, height: int, size: int) -> np.ndarr
     depths = outside_depths(square, size, width, height)
     if depths is None:
         return None
-    return np.minimum(*(np.maximum(1 - depth * np.float32(1 / (_FALL * square.side)), 0) for depth in depths))
+    return np.minimum(*(np.maximum(1 - depth * np.float32(1 / (_FADE * square.side)), 0) for depth in depths))
 
 
-# ---- over time ----------------------------------------------------------------------------------------------
-
-
-def neighbourhoods(moments: Iterable[MatteFrame], sigma: float) -> Iterator[tuple[MatteFrame, list[MatteFrame]]]:
-    """Each moment with those that its smoothing sees, itself left out; at most as many as that are held in memory.
-
-    Args:
-        moments: in order of time.
-        sigma: standard deviation of the smoothing, s; 0 sees nothing.
-    """
-    reach = _REACH * sigma
-    window: deque[MatteFrame] = deque()
-    waiting: deque[MatteFrame] = deque()
-    for moment in moments:
-        if sigma <= 0:
-            yield moment, []
-            continue
-        while waiting and moment.time - waiting[0].time > reach:
-            yield waiting[0], _near(waiting.popleft(), window, reach)
-            # What no waiting frame can see any more is let go.
-            oldest = waiting[0].time if waiting else moment.time
-            while window and window[0].time < oldest - reach:
-                window.popleft()
-        window.append(moment)
-        waiting.append(moment)
-    while waiting:
-        yield waiting[0], _near(waiting.popleft(), window, reach)
-
-
-def smoothed(moment: MatteFrame, near: Sequence[MatteFrame], sigma: float) -> np.ndarray:
-    """The mean matte of a moment and those near it, weighted by nearness in time, where the picture did not change.
-
-    Args:
-        moment: whose matte is wanted.
-        near: from `neighbourhoods`.
-        sigma: standard deviation of the weights, s.
-    """
-    if not near:
-        return moment.matte
-    size = moment.matte.shape[::-1]
-    total, weights = moment.matte.copy(), np.ones_like(moment.matte)
-    for other in near:
-        red, green, blue = cv2.split(cv2.absdiff(moment.small, other.small))
-        change = cv2.max(cv2.max(red, green), blue).astype(np.float32)
-        change = cv2.GaussianBlur(change, (0, 0), 1.0) / _SAME_COLOUR
-        weight = cv2.exp(-0.5 * ((other.time - moment.time) / sigma) ** 2 - change * change)
-        weight = cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR)
-        cv2.accumulateProduct(weight, other.matte, total)
-        cv2.accumulate(weight, weights)
-    return cv2.divide(total, weights)
-
-
-def _near(moment: MatteFrame, window: Iterable[MatteFrame], reach: float) -> list[MatteFrame]:
-    return [
-        other
-        for other in window
-        if not (moment.given or other.given)
-        and other.row != moment.row
-        and other.scene == moment.scene
-        and abs(other.time - moment.time) <= reach
-    ]
-
-
-# ---- one matte ----------------------------------------------------------------------------------------------
+# ---- parts --------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=8)
-def _usual_face(size: int) -> np.ndarray:
+def _default_face(size: int) -> np.ndarray:
     region = np.zeros((size, size), np.uint8)
     axes = max(1, round(_FACE_WIDTH * size)), max(1, round(_FACE_HEIGHT * size))
     cv2.ellipse(region, (size // 2, size // 2), axes, 0, 0, 360, 1, -1)
@@ -211,17 +123,20 @@ def _halved(mask: np.ndarray) -> np.ndarray:
     return cv2.resize(mask, (mask.shape[1] + 1 >> 1, mask.shape[0] + 1 >> 1), interpolation=cv2.INTER_AREA)
 
 
-def _most_of(face: np.ndarray, solid: np.ndarray, outlines: list[np.ndarray]) -> np.ndarray:
-    """Of the solid things (uint8, S x S, 255 inside; their outer outlines), those that cover most of the face: likewise."""
+def _on_face(face: np.ndarray, solid: np.ndarray, outlines: list[np.ndarray]) -> np.ndarray:
+    """The solid parts that cover the face: uint8, S x S, 255 inside.
+
+    Args:
+        face: uint8, S x S, 1 inside.
+        solid: all parts, uint8, S x S, 255 inside.
+        outlines: of the parts, at least one of which covers some of the face.
+    """
     # Larger ones first: what lies in the hole of another is drawn over it.
     outlines = sorted(outlines, key=cv2.contourArea, reverse=True)
     left, top, width, height = cv2.boundingRect(face)
     covering = np.zeros(len(outlines) + 1, int)
-    near = [
-        number
-        for number, outline in enumerate(outlines, 1)
-        if _meets(cv2.boundingRect(outline), (left, top, width, height))
-    ]
+    numbered = list(enumerate(outlines, 1))
+    near = [number for number, outline in numbered if _meets(cv2.boundingRect(outline), (left, top, width, height))]
     if len(near) > 1:
         labels = np.zeros((height, width), np.uint16)
         part = slice(top, top + height), slice(left, left + width)
@@ -244,12 +159,13 @@ def _meets(a: Sequence[int], b: Sequence[int]) -> bool:
 
 
 def _fill_holes(matte: np.ndarray, person: np.ndarray, face: np.ndarray, outlines: list[np.ndarray]) -> np.ndarray:
-    """Fill holes (their outlines, which run over what is around them) of the person that are small or lie in the face.
+    """Fill holes of the person that are small or lie in the face.
 
     Args:
         matte: float32, S x S.
         person: uint8, S x S, 255 inside; holes of other things are left alone.
         face: uint8, S x S, 1 inside.
+        outlines: of the holes; they run over what is around them.
     """
     filled = matte.copy()
     for outline in outlines:
@@ -258,14 +174,14 @@ def _fill_holes(matte: np.ndarray, person: np.ndarray, face: np.ndarray, outline
             continue
         left, top, width, height = cv2.boundingRect(outline)
         part = slice(top, top + height), slice(left, left + width)
-        hole = cv2.drawContours(
-            np.zeros((height, width), np.uint8), [outline], 0, 255, cv2.FILLED, offset=(-left, -top)
-        )
+        hole = np.zeros((height, width), np.uint8)
+        cv2.drawContours(hole, [outline], 0, 255, cv2.FILLED, offset=(-left, -top))
         hole = cv2.bitwise_and(hole, cv2.bitwise_not(person[part]))
-        about = cv2.moments(hole, binaryImage=True)
-        area = about["m00"]
-        if area and (
-            area < _SMALL_HOLE * face.size or face[top + int(about["m01"] / area), left + int(about["m10"] / area)]
-        ):
+        moments = cv2.moments(hole, binaryImage=True)
+        area = moments["m00"]
+        if not area:
+            continue
+        x, y = left + int(moments["m10"] / area), top + int(moments["m01"] / area)
+        if area < _SMALL_HOLE * face.size or face[y, x]:
             filled[part][hole > 0] = 1
     return filled

@@ -1,6 +1,7 @@
 """The networks that make mattes: mediapipe's selfie segmentation, and segmentation models of Hugging Face.
 
-Each has `mattes`, which several threads may call at a time, and `batch_size`, how many pictures it likes to get at once.
+Each has `mattes`, which several threads may call at a time, and `batch_size`, how many pictures it likes to get at
+once.
 """
 
 import json
@@ -25,7 +26,8 @@ with quiet_stderr():
 # The last commit of the default model that was looked at: CelebAMask-HQ's 19 labels, weights as safetensors.
 DEFAULT_MODEL = SegmentSettings.model_fields["model"].default
 PINNED = "13e2694f59bd148d637320c3f6ce37c4b9b6db03"
-# The mean of a good matte over the face. In 97 % of the frames of 50 talking heads it lies above; those below have lost parts.
+# The mean of a good matte over the face. In 97 % of the frames of 50 talking heads it lies above; those below have
+# lost parts.
 COVERED = 0.97
 BACKGROUND = {"background", "bg", "unlabeled", "unlabelled", "void"}
 
@@ -71,8 +73,9 @@ class MediapipeSegmenter:
     """mediapipe's selfie segmentation, with graphs of their own for each thread.
 
     Its "landscape" model (144 x 256) was made for video calls. On 9 talking heads cut out of plain backgrounds and
-    put before others it is closer to the truth than the general one (256 x 256), in half the time (docs/experiments/preprocessing.md).
-    Where it misses the face, as it does in some profiles, the general one is asked too.
+    put before others it is closer to the truth than the general one (256 x 256), in half the time
+    (docs/experiments/preprocessing.md). Where it misses the face, as it does in some profiles, the general one is
+    asked too.
     """
 
     batch_size = 8
@@ -151,8 +154,8 @@ class TransformersSegmenter:
             import transformers
         except ImportError:
             raise UserError(
-                "segment.network: 'transformers' needs the package of that name; install it with pip install 'reenact[transformers]', "
-                "or set segment.network: mediapipe"
+                "segment.network: 'transformers' needs the package of that name; "
+                "install it with pip install 'reenact[transformers]', or set segment.network: mediapipe"
             ) from None
         import torch
 
@@ -256,13 +259,12 @@ def _load(settings: SegmentSettings, transformers: Any) -> Any:
                 return kind.from_pretrained(**source, config=config, use_safetensors=True)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().split("\n")[0]
-        where = (
-            "is it complete?"
-            if "revision" not in source
-            else (
-                "without internet, copy the model's folder here and name it in segment.model, or set segment.network: mediapipe"
+        where = "is it complete?"
+        if "revision" in source:
+            where = (
+                "without internet, copy the model's folder here and name it in segment.model, "
+                "or set segment.network: mediapipe"
             )
-        )
         raise UserError(f"segment.model: {settings.model!r} cannot be loaded ({reason}); {where}") from error
     raise UserError(
         f"segment.model: {settings.model!r} is a {config.model_type} model, which does not segment by labels; "
@@ -271,7 +273,7 @@ def _load(settings: SegmentSettings, transformers: Any) -> Any:
 
 
 def _preprocessing(settings: SegmentSettings) -> tuple[tuple[int, int] | None, list[float], list[float]]:
-    """Height and width (None = as they are), mean and deviation of a model's pictures, for pixels in [0, 1]."""
+    """Height and width (None = as they are), mean and standard deviation of a model's pictures, in [0, 1]."""
     from transformers.image_processing_base import ImageProcessingMixin
 
     try:
@@ -280,7 +282,8 @@ def _preprocessing(settings: SegmentSettings) -> tuple[tuple[int, int] | None, l
         reason = str(error).strip().split("\n")[0]
         raise UserError(
             f"segment.model: {settings.model!r} cannot be loaded ({reason}); a folder needs config.json, "
-            "preprocessor_config.json and model.safetensors; without internet, name such a folder, or set segment.network: mediapipe"
+            "preprocessor_config.json and model.safetensors; without internet, name such a folder, "
+            "or set segment.network: mediapipe"
         ) from error
     mean, std = [0.0] * 3, [1.0] * 3
     if values.get("do_normalize", True):

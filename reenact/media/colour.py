@@ -1,8 +1,9 @@
 """Colours of video: from stored YUV to 8-bit RGB as a BT.709 screen shows it; HDR and wide gamuts are mapped to it.
 
-Transfer functions are those of ITU-R BT.2100-2 (PQ, HLG) and BT.1886; the tone curve is the one of Report ITU-R BT.2390-8,
-section 5.4.1, from 1000 cd/m2 to 203 cd/m2, which is reference white in HDR (Report BT.2408) and white in SDR. Below
-about 87 cd/m2, where skin mostly lies, it changes nothing; above, highlights are compressed instead of clipped.
+Transfer functions are those of ITU-R BT.2100-2 (PQ, HLG) and BT.1886; the tone curve is the one of Report ITU-R
+BT.2390-8, section 5.4.1, from 1000 cd/m2 to 203 cd/m2, which is reference white in HDR (Report BT.2408) and white in
+SDR. Below about 87 cd/m2, where skin mostly lies, it changes nothing; above, highlights are compressed instead of
+clipped.
 """
 
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ class Colours:
         """What the mapping does, in words; empty if there is none."""
         gamut = GAMUTS.get(self.primaries, "BT.709")
         if self.transfer != "sdr":
-            return f"HDR ({self.transfer.upper()}, {gamut}) tone-mapped to SDR BT.709 (BT.2390, {PEAK:g} to {REFERENCE_WHITE:g} cd/m2)"
+            curve = f"BT.2390, {PEAK:g} to {REFERENCE_WHITE:g} cd/m2"
+            return f"HDR ({self.transfer.upper()}, {gamut}) tone-mapped to SDR BT.709 ({curve})"
         return f"colours mapped from {gamut} to BT.709" if self.mapped else ""
 
 
@@ -201,7 +203,10 @@ def _linear_table(transfer: Transfer) -> np.ndarray:
 
 @cache
 def _gain_table(transfer: Transfer) -> np.ndarray:
-    """What light is multiplied by, by the brightest channel: its code in PQ; in HLG the root of its share of the peak."""
+    """What light is multiplied by, by the brightest channel.
+
+    The index is that channel's code in PQ; in HLG the root of the channel relative to the peak.
+    """
     codes = np.arange(LEVELS) / (LEVELS - 1)
     light = pq_to_light(codes) if transfer == "pq" else codes**2 * PEAK
     gain = tone_curve(light) / np.maximum(light, 1e-6)

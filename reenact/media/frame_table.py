@@ -19,8 +19,8 @@ COLUMNS = ["index", "time", "source_time", "duration", "role", "sharpness", "cha
 SHARPNESS_HEIGHT = 256
 # Sharpness is compared with the median over this many seconds.
 NEIGHBOURHOOD = 4.0
-# Frames are compared at this size, in cells of an eighth of their sides: large enough for noise to cancel out, and small
-# enough for a mouth that opens.
+# Frames are compared at this size, in cells of an eighth of their sides: large enough for noise to cancel out, and
+# small enough for a mouth that opens.
 _COMPARED, _CELLS = 64, 8
 
 
@@ -39,9 +39,10 @@ class Stretch:
     """The part of a clip that is used.
 
     Attributes:
-        start, end: seconds from the first frame of the video, or such as "1:30" or "60%" of its duration; None = from the
-            beginning, to the end. Ignored for photos.
-        holdout: fraction of the stretch, at its end, that gets the role holdout, in [0, 1). Ignored for photos and drivers.
+        start, end: seconds from the first frame of the video, or such as "1:30" or "60%" of its duration; None = from
+            the beginning, to the end. Ignored for photos.
+        holdout: fraction of the stretch, at its end, that gets the role holdout, in [0, 1). Ignored for photos and
+            drivers.
     """
 
     start: str | float | None = None
@@ -68,14 +69,14 @@ def frame_table(
         threads: of the decoder.
 
     Returns:
-        The columns COLUMNS: index (of the frame in the file, from 0); time (s, from the first of the rows); source_time (s,
-        as the file states it); duration (s); role (train, holdout, drive or unused); sharpness; change (of 255, against the
-        last frame that differed; 255 for the first); reason (why a frame is unused); notes (what was done to this frame in
-        particular).
+        The columns COLUMNS: index (of the frame in the file, from 0); time (s, from the first of the rows); source_time
+        (s, as the file states it); duration (s); role (train, holdout, drive or unused); sharpness; change (of 255,
+        against the last frame that differed; 255 for the first); reason (why a frame is unused); notes (what was done
+        to this frame in particular).
 
     Raises:
-        UserError: the media cannot be read, a driver is not a video, nothing lies inside the stretch, or no frame is left
-            to train on.
+        UserError: the media cannot be read, a driver is not a video, nothing lies inside the stretch, or no frame is
+            left to train on.
     """
     if role == "driver" and media.kind != "video":
         raise UserError(f"{media.path}: a driver must be a video, and this is not; photos and crops can be identities")
@@ -116,9 +117,9 @@ def parse_time(value: str | float | None, name: str, media: Media) -> float | No
 def identity_roles(table: pd.DataFrame, holdout: float, settings: DecodeSettings) -> tuple[np.ndarray, np.ndarray]:
     """What each frame of an identity is used for, and why the unused ones are not.
 
-    Frames that are blurred, repeat the one before, or may show traces of damage are not trained on. The stretch before the
-    holdout is cut into `settings.max_frames` buckets of equal time (of photos: of equal number), and the sharpest frame of
-    each is trained on: spread over the clip, yet without its blurred frames.
+    Frames that are blurred, repeat the one before, or may show traces of damage are not trained on. The stretch before
+    the holdout is cut into `settings.max_frames` buckets of equal time (of photos: of equal number), and the sharpest
+    frame of each is trained on: spread over the clip, yet without its blurred frames.
 
     Args:
         table: columns time (ascending from 0, s; all 0 for photos), duration, sharpness, change, notes.
@@ -159,7 +160,7 @@ def measure_sharpness(grey: np.ndarray) -> float:
 
 
 def measure_change(before: np.ndarray, after: np.ndarray) -> float:
-    """How much two small pictures of one size differ where they differ most: mean over an eighth by an eighth, of 255."""
+    """How much two small pictures of one size differ where they differ most, of 255: mean of an eighth by an eighth."""
     difference = cv2.absdiff(before, after).astype(np.float32)
     return float(cv2.resize(difference, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA).max())
 

@@ -130,7 +130,8 @@ def _within_cropped(path: Path) -> tuple[Path, Path] | None:
 def _cropped(path: Path, root: Path, identity: Path) -> Media:
     if identity == Path():
         raise UserError(
-            f"{path}: holds the crops of several identities; name the folder of one of them, such as {path / _example(path)}"
+            f"{path}: holds the crops of several identities; "
+            f"name the folder of one of them, such as {path / _example(path)}"
         )
     if path.is_dir():
         files = _images(path, deep=True)
@@ -209,7 +210,7 @@ def _read(file: Path, damage: list[str]) -> _Photo | None:
 
 
 def _from_ffmpeg(file: Path) -> _Photo | None:
-    """Formats that Pillow does not know, such as TIFF with 16 bits a colour; None if ffmpeg does not know them either."""
+    """Formats that Pillow does not know, such as TIFF with 16 bits a colour; None if ffmpeg does not know them."""
     try:
         frame = next(read_video(probe_video(file), []), None)
     except UserError:
@@ -256,7 +257,7 @@ def _to_8_bits(image: Image.Image) -> tuple[Image.Image, str]:
 
 
 def _to_srgb(image: Image.Image, profile: bytes, steps: list[str]) -> Image.Image:
-    """Colours as an sRGB screen shows them, by the image's own profile (Display P3 on phones, print profiles of CMYK)."""
+    """Colours as an sRGB screen shows them, by the image's profile (Display P3 of phones, print profiles of CMYK)."""
     mode = "RGB" if image.mode == "RGBA" else image.mode
     if mode not in ("RGB", "CMYK"):
         return image

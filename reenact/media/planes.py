@@ -16,7 +16,8 @@ from reenact.media.colour import LEVELS, MATRICES, Colours, to_rgb, to_screen
 BEHIND_TRANSPARENCY = 128
 TRANSPARENCY = f"transparency filled with grey ({BEHIND_TRANSPARENCY}, {BEHIND_TRANSPARENCY}, {BEHIND_TRANSPARENCY})"
 
-# Formats whose planes are used as they are; others are repacked without loss where they are YUV, else made RGB by ffmpeg.
+# Formats whose planes are used as they are; others are repacked without loss where they are YUV, else made RGB by
+# ffmpeg.
 _PLANAR = re.compile(r"yuv[aj]?4\d\dp(?:(\d+)le)?")
 _REPACKED = {
     "nv12": "yuv420p",
@@ -234,7 +235,7 @@ class VideoPicture:
 
 
 def resized(image: np.ndarray, width: int, height: int, into: np.ndarray | None = None) -> np.ndarray:
-    """A picture in another size: exact area means where it gets smaller, else linear (chroma, pixels that are not square)."""
+    """A picture in another size: area means where it gets smaller, else linear (chroma, pixels that are not square)."""
     if image.shape[1] == width and image.shape[0] == height:
         return image
     smaller = width <= image.shape[1] and height <= image.shape[0]

@@ -165,7 +165,10 @@ def _why(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         head = file.read(4096)
         if head[4:8] == b"ftyp" and b"moov" not in _boxes(file):
-            return "its index is missing, which cameras write last: the recording or download was cut off; copy it again or have it repaired"
+            return (
+                "its index is missing, which cameras write last: the recording or download was cut off; "
+                "copy it again or have it repaired"
+            )
     if head and not re.search(rb"[^\t\n\r\x20-\x7e\x80-\xff]", head):
         return "it is a text file"
     # What ffmpeg says starts with "[Errno ..]" and ends with the name of the file.
@@ -226,7 +229,8 @@ class _Losses:
             if waiting != pts:
                 lost.append(waiting)
         if not self._reason:
-            # Nothing is wrong: frames that cannot be shown at the beginning, or a codec with frames that are never shown.
+            # Nothing is wrong: frames that cannot be shown at the beginning, or a codec with frames that are never
+            # shown.
             self._hidden = self._hidden or (self._begun and bool(lost))
             lost = []
         self._begun = True
@@ -331,8 +335,8 @@ def _pictures(packets: Iterator[Any], decoder: Any, losses: _Losses) -> Iterator
 def _deinterlaced(pictures: Iterator[tuple[Any, bool]], time_base: Fraction) -> Iterator[tuple[Any, Any, bool]]:
     """Each frame as decoded, as it is to be shown, and its mark; one for one, so that times stay as they are.
 
-    From the first interlaced frame on all go through the filter, which looks at neighbours; progressive ones come out as
-    they are.
+    From the first interlaced frame on all go through the filter, which looks at neighbours; progressive ones come out
+    as they are.
     """
     graph: _Filter | None = None
     for picture, suspect in pictures:

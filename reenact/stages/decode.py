@@ -39,16 +39,16 @@ def decode_clip(
     Args:
         media: a video; for an identity also an image, a folder of images, or a folder of crops (published layout).
         frames: the table to write (.csv).
-        source: the description to write (.json): kind, size, frames, fps, duration, start and end (times in the file, s),
-            audio, number of damaged frames, what was done to the pictures.
+        source: the description to write (.json): kind, size, frames, fps, duration, start and end (times in the file,
+            s), audio, number of damaged frames, what was done to the pictures.
         role: "identity" frames are train, holdout or unused, those of a "driver" all drive.
         stretch: the part of the clip that is used, and which of it is held out.
         settings: see `DecodeSettings`.
         threads: of the decoder.
 
     Raises:
-        UserError: the media cannot be read, a driver is not a video, nothing lies inside the stretch, or the files cannot
-            be written.
+        UserError: the media cannot be read, a driver is not a video, nothing lies inside the stretch, or the files
+            cannot be written.
     """
     known = probe(media)
     damage: list[str] = []

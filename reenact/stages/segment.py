@@ -1,10 +1,10 @@
 """Stage `segment`: mattes, that is, how much of each pixel of a crop belongs to the person in its middle.
 
-Crops are read and segmented, and mattes finished and compressed, in several threads; a matte depends on its own crop and
-on the mattes of the frames around it, never on how many threads there are.
+Crops are read and segmented, and mattes finished and compressed, in several threads; a matte depends on its own crop
+and on the mattes of the frames around it, never on how many threads there are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -17,25 +17,19 @@ import pandas as pd
 from reenact.data.clip import Clip, write_clip
 from reenact.data.png import encode_png
 from reenact.faces.square import squares_of
-from reenact.matting.mattes import (
-    MatteFrame,
-    face_region,
-    inside_frame,
-    keep_person,
-    neighbourhoods,
-    sharpen_matte,
-    smoothed,
-)
+from reenact.matting.mattes import face_region, inside_frame, keep_person, sharpen_matte
 from reenact.matting.segmenters import Segmenter, open_segmenter
+from reenact.matting.smoothing import MatteFrame, smooth_matte, with_neighbours
 from reenact.runtime.parallel import batches, cpu_threads, opencv_in_one_thread, thread_map
 from reenact.settings.segment import SegmentSettings
 
 COLUMNS = ["index", "time", "role", "image", "coverage", "face_coverage", "warning"]
-# A matte that leaves out more than this share of the face has lost the person.
-LEAST_FACE = 0.5
+# A matte that covers less than this fraction of the face has lost the person.
+MIN_FACE_COVERAGE = 0.5
 # Frames further apart than this, s, may differ; so may two scenes.
-NEIGHBOURS = 0.5
-_SMALL = 64
+MAX_PAUSE = 0.5
+# Side of the copies of crops that show where the picture changes, px.
+_THUMBNAIL = 64
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ def segment_clip(
     rows = [row for row, name in enumerate(names) if name]
     opened = open_segmenter(settings, device=device, threads=workers) if segmenter is None else nullcontext(segmenter)
     with opened as network, write_clip(mattes) as writer:
-        for matte in _mattes(clip, rows, network, workers, settings):
+        for matte in _MatteMaker(clip, network, settings).make(rows, workers):
             writer.add_encoded(names[matte.row], matte.data)
             coverage[matte.row] = matte.coverage, matte.face_coverage
         table[["coverage", "face_coverage"]] = coverage.round(4)
@@ -103,64 +97,77 @@ def find_warnings(table: pd.DataFrame, scenes: np.ndarray, video: bool, max_jump
     """
     warnings = []
     last = None
-    for scene, frame in zip(scenes, table.itertuples(index=False)):
+    for scene, frame in zip(scenes, table.itertuples(index=False), strict=True):
         text = ""
         if frame.image:
-            near = video and last is not None and last[0] == scene and frame.time - last[1].time <= NEIGHBOURS
-            if frame.face_coverage < LEAST_FACE:
+            follows = video and last is not None and last[0] == scene and frame.time - last[1].time <= MAX_PAUSE
+            if frame.face_coverage < MIN_FACE_COVERAGE:
                 text = f"only {frame.face_coverage:.0%} of the face is covered"
-            elif near and abs(frame.coverage - last[1].coverage) > max_jump:
+            elif follows and abs(frame.coverage - last[1].coverage) > max_jump:
                 text = f"coverage jumps from {last[1].coverage:.0%} to {frame.coverage:.0%}"
             last = scene, frame
         warnings.append(text)
     return warnings
 
 
-def _mattes(
-    clip: Clip, rows: list[int], segmenter: Segmenter, workers: int, settings: SegmentSettings
-) -> Iterator[_Matte]:
-    """The finished mattes of some rows, in their order."""
-    table, landmarks, scenes = clip.table, clip.landmarks(), _scenes(clip.table)
-    # Plain lists: looking into a table frame by frame takes longer than a network.
-    names, times = table["image"].tolist(), table["time"].tolist()
-    given = table["matte"].astype(str).tolist() if "matte" in table else [""] * len(table)
-    squares, sizes = squares_of(table), table[["frame_width", "frame_height"]].to_numpy().tolist()
-    sigma = settings.smoothing if _is_video(table) else 0.0
+class _MatteMaker:
+    """Makes the mattes of one clip's crops; several threads may call its methods at once."""
 
-    def look(batch: list[int]) -> list[MatteFrame]:
-        images = clip.images([names[row] for row in batch])
-        found: Sequence[np.ndarray | None] = [_given(clip, given[row], images.shape[1]) for row in batch]
-        if any(matte is None for matte in found):
-            made = segmenter.mattes(images, [face_region(images.shape[1], landmarks[row]) for row in batch])
-            found = [made[i] if matte is None else matte for i, matte in enumerate(found)]
-        small = [cv2.resize(image, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA) for image in images]
+    def __init__(self, clip: Clip, segmenter: Segmenter, settings: SegmentSettings) -> None:
+        self._clip, self._segmenter, self._contrast = clip, segmenter, settings.sharpen
+        table = clip.table
+        self._sigma = settings.smoothing if _is_video(table) else 0.0
+        self._landmarks = clip.landmarks()
+        # Plain lists: looking into a table frame by frame takes longer than a network.
+        self._names, self._times, self._scenes = (
+            table["image"].tolist(),
+            table["time"].tolist(),
+            _scenes(table).tolist(),
+        )
+        self._supplied = table["matte"].astype(str).tolist() if "matte" in table else [""] * len(table)
+        self._squares = squares_of(table)
+        self._frame_sizes = table[["frame_width", "frame_height"]].to_numpy().tolist()
+
+    def make(self, rows: list[int], threads: int) -> Iterator[_Matte]:
+        """The finished mattes of some rows, in their order."""
+        frames = chain.from_iterable(thread_map(self._segment, batches(rows, self._segmenter.batch_size), threads))
+        # Half as many: finishing takes half as long, and its many small steps wait for each other's interpreter lock.
+        finishing = max(1, threads // 2)
+        yield from thread_map(self._finish, with_neighbours(frames, self._sigma), finishing, chunk_size=8)
+
+    def _segment(self, rows: list[int]) -> list[MatteFrame]:
+        """The mattes of some rows as the network makes them, or as they came with the media."""
+        images = self._clip.images([self._names[row] for row in rows])
+        size = images.shape[1]
+        mattes = [self._supplied_matte(row, size) for row in rows]
+        if any(matte is None for matte in mattes):
+            made = self._segmenter.mattes(images, [face_region(size, self._landmarks[row]) for row in rows])
+            mattes = [made[i] if matte is None else matte for i, matte in enumerate(mattes)]
+        thumbnails = [cv2.resize(image, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA) for image in images]
         return [
-            MatteFrame(row, times[row], int(scenes[row]), matte, tiny, bool(given[row]))
-            for row, matte, tiny in zip(batch, found, small)
+            MatteFrame(row, self._times[row], self._scenes[row], matte, thumbnail, bool(self._supplied[row]))
+            for row, matte, thumbnail in zip(rows, mattes, thumbnails, strict=True)
         ]
 
-    def finish(seen: tuple[MatteFrame, list[MatteFrame]]) -> _Matte:
-        moment, near = seen
-        matte, size = moment.matte, len(moment.matte)
-        face = face_region(size, landmarks[moment.row])
-        if not moment.given:
-            matte = keep_person(sharpen_matte(smoothed(moment, near, sigma), settings.sharpen), face)
-            shown = inside_frame(squares[moment.row], *sizes[moment.row], size)
-            matte = matte if shown is None else matte * shown
+    def _finish(self, item: tuple[MatteFrame, list[MatteFrame]]) -> _Matte:
+        """The matte of a frame and its neighbours, ready to be written."""
+        frame, neighbours = item
+        row, matte, size = frame.row, frame.matte, len(frame.matte)
+        face = face_region(size, self._landmarks[row])
+        if not frame.supplied:
+            matte = sharpen_matte(smooth_matte(frame, neighbours, self._sigma), self._contrast)
+            matte = keep_person(matte, face)
+            inside = inside_frame(self._squares[row], *self._frame_sizes[row], size)
+            matte = matte if inside is None else matte * inside
         pixels = cv2.convertScaleAbs(matte, alpha=255)
-        return _Matte(moment.row, encode_png(pixels), cv2.mean(pixels)[0] / 255, cv2.mean(pixels, face)[0] / 255)
+        return _Matte(row, encode_png(pixels), cv2.mean(pixels)[0] / 255, cv2.mean(pixels, face)[0] / 255)
 
-    moments = chain.from_iterable(thread_map(look, batches(rows, segmenter.batch_size), workers))
-    # Half as many: finishing takes half as long, and its many small steps wait for each other's interpreter lock.
-    yield from thread_map(finish, neighbourhoods(moments, sigma), max(1, workers // 2), chunk_size=8)
-
-
-def _given(clip: Clip, name: str, size: int) -> np.ndarray | None:
-    """The matte that came with a crop, float32, size x size; None if there was none."""
-    if not name:
-        return None
-    matte = clip.image(name).astype(np.float32) / 255
-    return matte if len(matte) == size else cv2.resize(matte, (size, size), interpolation=cv2.INTER_AREA)
+    def _supplied_matte(self, row: int, size: int) -> np.ndarray | None:
+        """The matte that came with a crop, float32, size x size; None if there was none."""
+        if not self._supplied[row]:
+            return None
+        matte = self._clip.image(self._supplied[row]).astype(np.float32) / 255
+        return matte if len(matte) == size else cv2.resize(matte, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def _is_video(table: pd.DataFrame) -> bool:
@@ -179,9 +186,7 @@ def _report(crops: Path, table: pd.DataFrame) -> None:
         print(f"segment: {crops}: no crops, no mattes", flush=True)
         return
     doubtful = (table["warning"] != "").sum()
-    print(
-        f"segment: mattes of {len(known)} crops, covering {known.min():.0%} to {known.max():.0%} of them; {doubtful} doubtful",
-        flush=True,
-    )
+    covering = f"covering {known.min():.0%} to {known.max():.0%} of them"
+    print(f"segment: mattes of {len(known)} crops, {covering}; {doubtful} doubtful", flush=True)
     for row in table[table["warning"] != ""].itertuples(index=False):
         print(f"warning: frame {row.index} at {row.time:.3f} s: {row.warning}", flush=True)

@@ -6,7 +6,7 @@ import pytest
 from videos import texture
 
 from reenact.faces.face import IBUG_68, box_iou
-from reenact.faces.landmarks import _RIGID, _STRAIGHT_HEAD, head_angles
+from reenact.faces.landmarks import _FRONTAL_HEAD, _RIGID, head_angles
 from reenact.faces.mediapipe_faces import MESH_POINTS, FaceFinder
 from reenact.media.probe import probe, read_frames
 from reenact.runtime.quiet import quiet_stderr
@@ -86,7 +86,7 @@ def test_head_angles_of_a_turned_head(yaw, pitch, roll):
     about_x = np.array([[1, 0, 0], [0, np.cos(b), np.sin(b)], [0, -np.sin(b), np.cos(b)]])
     about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
     marks = np.zeros((68, 2))
-    marks[list(_RIGID)] = 100 + 50 * (_STRAIGHT_HEAD @ (about_z @ about_y @ about_x).T)[:, :2]
+    marks[list(_RIGID)] = 100 + 50 * (_FRONTAL_HEAD @ (about_z @ about_y @ about_x).T)[:, :2]
     np.testing.assert_allclose(head_angles(marks), [yaw, pitch, roll], atol=0.1)
     if yaw and not roll:  # to the picture's right: there the nose is, seen from the middle of the eyes
         assert np.sign(marks[30, 0] - marks[[36, 45], 0].mean()) == np.sign(yaw)

@@ -12,7 +12,7 @@ from videos import place_head, texture, write_video
 
 from reenact.data.clip import Clip
 from reenact.faces.crop_pixels import crop_published
-from reenact.faces.crop_table import COLUMNS, fill_gaps, jitter, smooth
+from reenact.faces.crop_table import COLUMNS, jitter
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.faces.square import ffhq_square, square_of
 from reenact.media.frame_table import Stretch
@@ -376,29 +376,6 @@ def test_ffhq_crops_are_upright(woman, tmp_path):
     square = square_of(clip.table.iloc[0])
     again = ffhq_square(square.to_frame(marks[0], 1), 1.8)
     assert (again.side, again.angle) == pytest.approx((square.side, square.angle), rel=1e-4)
-
-
-# ---- parts ----------------------------------------------------------------------------------------------------
-
-
-def test_smooth_keeps_straight_ways_and_has_no_lag():
-    times = np.cumsum(np.random.default_rng(0).uniform(0.01, 0.08, 60))
-    straight = np.column_stack([3 * times, 100 - times])
-    np.testing.assert_allclose(smooth(times, straight, 0.2), straight, atol=1e-9)
-    bump = np.exp(-((times - times[30]) ** 2) / 0.1)[:, None]
-    result = smooth(times, bump, 0.1)
-    assert abs(int(np.argmax(result)) - 30) <= 1 and result.max() < bump.max()
-    np.testing.assert_array_equal(smooth(times, bump, 0.0), bump)
-
-
-def test_gaps_are_held_at_cuts():
-    states, status = fill_gaps(np.arange(6.0), np.array([1, 5]), np.array([[10.0], [50.0]]), [4])
-    assert list(states[:, 0]) == [10, 10, 10, 10, 50, 50]
-    assert status == ["held", "tracked", "held", "held", "held", "tracked"]
-    states, status = fill_gaps(np.arange(6.0), np.array([1, 5]), np.array([[10.0], [50.0]]), [], short=3.0)
-    assert list(states[:, 0]) == [10, 10, 10, 10, 50, 50] and status[3] == "held"
-    states, status = fill_gaps(np.arange(6.0), np.array([1, 5]), np.array([[10.0], [50.0]]), [])
-    assert list(states[:, 0]) == [10, 10, 20, 30, 40, 50] and status[2] == "interpolated"
 
 
 def test_published_squares_in_a_clip(demo_media, tmp_path):
