@@ -36,7 +36,7 @@ from reenact.settings.shard import ShardSettings
 from reenact.stages.crop import crop_clip
 from reenact.stages.dataset import UNUSED, VIDEO_SUFFIXES
 from reenact.stages.decode import decode_clip
-from reenact.stages.segment import LEAST_FACE, segment_clip
+from reenact.stages.segment import MIN_FACE_COVERAGE, segment_clip
 
 FAILURES = ["clip", "identity", "path", "reason"]
 # A clip at which the process died this often (by a crash of a library, or out of memory) is left out.
@@ -280,7 +280,7 @@ def _make_part(media: Path, clip: dict[str, str], max_frames: int, folder: Path,
 def _pictures(crops: Clip, mattes: Clip, settings: Preparation) -> Pictures:
     """The frames of a clip file that may be trained on, encoded anew; those whose matte has lost the face are not."""
     table = crops.table
-    used = (table["role"] == "train") & (table["image"] != "") & ~(mattes.table["face_coverage"] < LEAST_FACE)
+    used = (table["role"] == "train") & (table["image"] != "") & ~(mattes.table["face_coverage"] < MIN_FACE_COVERAGE)
     names = table.loc[used, "image"].tolist()
     suffix, options = (".png", []) if settings.shard.format == "png" else (".jpg", _jpeg(settings.shard.quality))
     frames = [_encoded(suffix, cv2.cvtColor(crops.image(name), cv2.COLOR_RGB2BGR), options) for name in names]
