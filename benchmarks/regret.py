@@ -3,7 +3,7 @@
 Of every avatar of the project folders whose sweep is scored (results/avatars/*/frame_scores.csv). The choice is made on
 the frames of selection; regret is its error on the other frames less the least error of the sweep on them, of identity
 and of pose apart, so that no single iteration need have none of both. Compared are the rule of today, what the
-projects' own selected.json chose (with the code that made them), and always the same place of the sweep. Prints
+projects' own selected.json chose (with the code that made them), and always the same index of the sweep. Prints
 Markdown.
 """
 
@@ -45,9 +45,9 @@ def regrets(sweeps: list[Sweep], rule: Callable[[Sweep], int]) -> pd.DataFrame:
     return pd.DataFrame([{"person": s.name, "iteration": rule(s), **(check(s.rows, rule(s)) or {})} for s in sweeps])
 
 
-def iteration_at(sweep: Sweep, place: int) -> int:
-    """The iteration at a place of the sweep."""
-    return int(sweep.rows["iteration"][place])
+def iteration_at(sweep: Sweep, index: int) -> int:
+    """The iteration at an index of the sweep."""
+    return int(sweep.rows["iteration"][index])
 
 
 def summary(rules: dict[str, pd.DataFrame]) -> str:
@@ -65,8 +65,8 @@ def summary(rules: dict[str, pd.DataFrame]) -> str:
 def by_person(sweeps: list[Sweep], rules: dict[str, pd.DataFrame]) -> str:
     """A row a person: what each rule chooses, with the regret in identity and in pose."""
     lines = ["| person | sweep | " + " | ".join(rules) + " |", "|" + " --- |" * (len(rules) + 2)]
-    for place, sweep in enumerate(sweeps):
-        rows = [found.iloc[place] for found in rules.values()]
+    for index, sweep in enumerate(sweeps):
+        rows = [found.iloc[index] for found in rules.values()]
         cells = [f"{r['iteration']}: {r['identity_regret']:.4f}, {r['pose_regret']:.4f}" for r in rows]
         lines.append(f"| {sweep.name} | {', '.join(map(str, sweep.rows['iteration']))} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -90,9 +90,9 @@ def main() -> None:
         "rule": regrets(sweeps, lambda sweep: choose(sweep.rows).iteration),
         "selected.json": regrets(sweeps, lambda sweep: sweep.recorded),
     }
-    places = range(min(len(sweep.rows) for sweep in sweeps))
+    indices = range(min(len(sweep.rows) for sweep in sweeps))
     always = {
-        f"always number {place} of the sweep": regrets(sweeps, partial(iteration_at, place=place)) for place in places
+        f"always number {index} of the sweep": regrets(sweeps, partial(iteration_at, index=index)) for index in indices
     }
     print(f"{len(sweeps)} avatars{f', without check: {unchecked}' if unchecked else ''}\n")
     print(summary(compared | always), "", by_person(sweeps, compared), sep="\n")

@@ -263,11 +263,11 @@ def _masked_one(crop: np.ndarray, matte: np.ndarray, size: int) -> tuple[np.ndar
     return np.rint(small * (mask[..., None] / 255)).astype(np.uint8), mask
 
 
-def _references(crops: Clip, mattes: Clip, size: int, measurer: Measurer, most: int) -> Sequence:
+def _references(crops: Clip, mattes: Clip, size: int, measurer: Measurer, count: int) -> Sequence:
     table = frames_of(crops, "train")
     if table.empty:
         raise UserError(f"{crops.path}: no training frame with a face; check the identity's media")
-    chosen = table["index"].iloc[spread(len(table), most)].tolist()
+    chosen = table["index"].iloc[spread(len(table), count)].tolist()
     references = measurer.sequence(*masked(crops, mattes, chosen, size))
     if metrics.failed_share(references.landmarks) == 1:
         raise UserError(

@@ -36,10 +36,10 @@ METRICS = [
 ]
 """What is measured of every avatar, in the order of the tables."""
 
-MOST_PSNR = 100.0
+MAX_PSNR = 100.0
 """dB of a perfect frame, so that it does not make the mean infinite."""
 
-LEAST_BOX = 16
+MIN_BOX = 16
 """Least side of the matte's box, px: SSIM's window is 11 px wide, and perceptual networks halve it four times."""
 
 
@@ -228,7 +228,7 @@ def jitter(output: np.ndarray, driver: np.ndarray, runs: Sequence[int] | np.ndar
 
 
 def matte_boxes(mattes: np.ndarray, threshold: float = 0.5) -> list[tuple[slice, slice]]:
-    """Rows and columns of the smallest box around each matte (cut at `threshold`), at least LEAST_BOX px a side.
+    """Rows and columns of the smallest box around each matte (cut at `threshold`), at least MIN_BOX px a side.
 
     An empty matte, or a picture smaller than that, gives the whole picture.
     """
@@ -237,13 +237,13 @@ def matte_boxes(mattes: np.ndarray, threshold: float = 0.5) -> list[tuple[slice,
 
 
 def _extent(inside: np.ndarray) -> slice:
-    places = np.flatnonzero(inside)
-    if not len(places) or len(inside) <= LEAST_BOX:
+    indices = np.flatnonzero(inside)
+    if not len(indices) or len(inside) <= MIN_BOX:
         return slice(0, len(inside))
-    first, last = int(places[0]), int(places[-1]) + 1
-    missing = max(0, LEAST_BOX - (last - first))
-    first = min(max(0, first - missing // 2), len(inside) - LEAST_BOX)
-    return slice(first, max(last, first + LEAST_BOX))
+    first, last = int(indices[0]), int(indices[-1]) + 1
+    missing = max(0, MIN_BOX - (last - first))
+    first = min(max(0, first - missing // 2), len(inside) - MIN_BOX)
+    return slice(first, max(last, first + MIN_BOX))
 
 
 def _in_boxes(measure: Callable[..., float], output: np.ndarray, truth: np.ndarray, mattes: np.ndarray | None) -> float:
@@ -257,7 +257,7 @@ def _in_boxes(measure: Callable[..., float], output: np.ndarray, truth: np.ndarr
 
 
 def psnr(output: np.ndarray, truth: np.ndarray, mattes: np.ndarray | None = None) -> float:
-    """Peak signal-to-noise ratio, dB: mean over frames of -10 log10(mean squared difference), at most MOST_PSNR each.
+    """Peak signal-to-noise ratio, dB: mean over frames of -10 log10(mean squared difference), at most MAX_PSNR each.
 
     Args:
         output, truth: pictures.
@@ -266,7 +266,7 @@ def psnr(output: np.ndarray, truth: np.ndarray, mattes: np.ndarray | None = None
 
     def measure(ours: np.ndarray, true: np.ndarray) -> float:
         with np.errstate(divide="ignore"):
-            return min(peak_signal_noise_ratio(true, ours, data_range=1.0), MOST_PSNR)
+            return min(peak_signal_noise_ratio(true, ours, data_range=1.0), MAX_PSNR)
 
     return _in_boxes(measure, output, truth, mattes)
 
@@ -303,7 +303,7 @@ def detail_by_frame(images: np.ndarray, mattes: np.ndarray) -> np.ndarray:
     for i, (image, matte) in enumerate(zip(images, mattes, strict=True)):
         # What lies outside of the picture counts as background: the shoulders are cut off by its edge.
         inside = cv2.erode((matte >= 0.5).astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
-        if inside.sum() >= LEAST_BOX:
+        if inside.sum() >= MIN_BOX:
             grey = image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
             values[i] = cv2.Laplacian(grey, cv2.CV_64F)[inside].std()
     return values

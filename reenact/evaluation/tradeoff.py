@@ -21,10 +21,10 @@ ERRORS = {
 }
 """Side of the trade-off -> (metric, protocol) of its error: the first that was measured."""
 
-MOST_FAILED = 0.2
+MAX_FAILED = 0.2
 """A model is no candidate if a larger share of its frames shows no face."""
 
-FEWEST_RUNS = 4
+MIN_RUNS = 4
 """Where there are not so many runs of neighbouring frames, shorter ones are made of them."""
 
 
@@ -41,7 +41,7 @@ def judge(rows: pd.DataFrame, frames: pd.DataFrame, identity_weight: float) -> p
     """Judge every iteration of a sweep, on the frames that are for selection.
 
     1. Errors: identity, driven by another person; pose, driven by the person's own held-out frames (a photo has none:
-       motion, driven by another person). A model without a face in more than MOST_FAILED of the frames is out.
+       motion, driven by another person). A model without a face in more than MAX_FAILED of the frames is out.
     2. Each is divided by its noise: the standard error, over runs of frames, of its differences between iterations.
     3. Combined: identity_weight x identity error + (1 - identity_weight) x pose error.
     4. Chosen are the fewest iterations that are within one standard error of the best combined in both errors (Breiman
@@ -68,7 +68,7 @@ def judge(rows: pd.DataFrame, frames: pd.DataFrame, identity_weight: float) -> p
     for side, name in metrics.items():
         table[f"{side}_error"], table[f"check_{side}_error"] = mean_error(selection, *name), mean_error(check, *name)
     measured = table[["identity_error", "pose_error"]].notna().all(axis=1)
-    candidates = table.index[measured & (table["no_face"] <= MOST_FAILED)]
+    candidates = table.index[measured & (table["no_face"] <= MAX_FAILED)]
 
     weights = {"identity": identity_weight, "pose": 1 - identity_weight}
     shares = {side: shares_of_runs(selection, *metrics[side]).reindex(columns=candidates) for side in weights}
@@ -101,7 +101,7 @@ def shares_of_runs(frames: pd.DataFrame, metric: str, protocol: str) -> pd.DataF
     such means, follows from them (the ratio estimator of cluster samples; Cochran, *Sampling Techniques*, 1977).
     """
     frames = frames[frames["protocol"] == protocol].dropna(subset=metric)
-    length = min(RUN_LENGTH, max(1, frames.groupby("iteration").size().max() // FEWEST_RUNS)) if len(frames) else 1
+    length = min(RUN_LENGTH, max(1, frames.groupby("iteration").size().max() // MIN_RUNS)) if len(frames) else 1
     piece = frames.groupby(["iteration", "run"]).cumcount() // length
     off = frames[metric] - frames.groupby("iteration")[metric].transform("mean")
     shares = off / frames.groupby("iteration")[metric].transform("size")

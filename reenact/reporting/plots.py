@@ -31,7 +31,7 @@ def draw_sweep(rows: pd.DataFrame, dark: bool = False) -> Figure:
 
 def _draw_errors(left: Axes, rows: pd.DataFrame, chosen: int, colours: tuple[str, str], ink: str) -> None:
     # Positions, not iterations: a sweep is roughly geometric and starts at 0.
-    places, labels = np.arange(len(rows)), [str(i) if i else "0\nzero-shot" for i in rows["iteration"]]
+    positions, labels = np.arange(len(rows)), [str(i) if i else "0\nzero-shot" for i in rows["iteration"]]
     right = left.twinx()
     for axis, side, title, colour, marker, shift in (
         (left, "identity", "identity error", colours[0], "o", -0.04),
@@ -39,7 +39,7 @@ def _draw_errors(left: Axes, rows: pd.DataFrame, chosen: int, colours: tuple[str
     ):
         values, spread = rows[f"{side}_error"], rows[f"{side}_noise"].fillna(0)
         axis.errorbar(
-            places + shift,
+            positions + shift,
             values,
             spread,
             color=colour,
@@ -65,7 +65,7 @@ def _draw_errors(left: Axes, rows: pd.DataFrame, chosen: int, colours: tuple[str
         _frame(axis, ink)
         axis.spines[["top"]].set_visible(False)
     left.axvline(chosen, color=ink, linewidth=1, linestyle=":", zorder=0)
-    left.set_xticks(places, labels)
+    left.set_xticks(positions, labels)
     left.tick_params(axis="x", colors=ink)
     left.set_xlabel("fine-tuning iterations", color=ink)
 
@@ -107,10 +107,10 @@ def _frame(axis: Axes, ink: str) -> None:
         spine.set_alpha(0.4)
 
 
-def _widen(axis: Axes, least: float = 0.02) -> None:
-    """Show at least `least` of the y axis, so that noise does not look like a trend."""
+def _widen(axis: Axes, minimum: float = 0.02) -> None:
+    """Show at least `minimum` of the y axis, so that noise does not look like a trend."""
     low, high = axis.get_ylim()
-    extra = max(0.0, least - (high - low)) / 2
+    extra = max(0.0, minimum - (high - low)) / 2
     axis.set_ylim(low - extra, high + extra)
 
 
@@ -125,8 +125,8 @@ def draw_curves(table: pd.DataFrame, dark: bool = False) -> Figure:
     columns = [name for name in table if name not in ("step", "seconds") and table[name].notna().any()]
     rows = -(-len(columns) // 4)
     figure = Figure(figsize=(10, 1.9 * rows), layout="constrained", facecolor=ground)
-    for place, name in enumerate(columns):
-        axis = figure.add_subplot(rows, 4, place + 1, facecolor=ground)
+    for number, name in enumerate(columns):
+        axis = figure.add_subplot(rows, 4, number + 1, facecolor=ground)
         known = table[["step", name]].dropna()
         axis.plot(known["step"], known[name], color=colour, linewidth=0.7, alpha=0.35)
         mean = known[name].rolling(max(1, len(known) // 25), center=True, min_periods=1).mean()

@@ -190,7 +190,7 @@ def test_pictures_are_measured_in_the_box_of_the_true_matte() -> None:
     mattes[0, 20:50, 10:40] = 1
     outside = truth.copy()
     outside[0, :20] = 0
-    assert metrics.psnr(outside, truth, mattes) == metrics.MOST_PSNR
+    assert metrics.psnr(outside, truth, mattes) == metrics.MAX_PSNR
     assert metrics.psnr(outside, truth) < 20
     assert metrics.ssim(outside, truth, mattes) == pytest.approx(1)
     inside = np.clip(truth + RANDOM.normal(0, 0.1, truth.shape), 0, 1)
@@ -206,7 +206,7 @@ def test_boxes_are_large_enough_and_inside() -> None:
     mattes[1, 5:60, 30:33] = 1
     boxes = metrics.matte_boxes(mattes)
     assert boxes[0] == (slice(48, 64), slice(48, 64))
-    assert boxes[1][0] == slice(5, 60) and boxes[1][1].stop - boxes[1][1].start == metrics.LEAST_BOX
+    assert boxes[1][0] == slice(5, 60) and boxes[1][1].stop - boxes[1][1].start == metrics.MIN_BOX
     assert boxes[2] == (slice(0, 64), slice(0, 64)), "an empty matte"
 
 
