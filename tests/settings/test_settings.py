@@ -11,6 +11,7 @@ from reenact.runtime.errors import UserError
 from reenact.settings.files import load_config, repeated_keys
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import MetaSettings
+from reenact.settings.origin import settings_of
 from reenact.settings.reference import reference_text, schema_text
 from reenact.settings.saved_run import saved_settings
 from reenact.settings.training import AugmentSettings, LossWeights
@@ -202,6 +203,18 @@ def test_the_project_of_validation_people_is_valid():
     for identity in config.identities:
         drivers = [driver for name, driver in config.rendered_pairs() if name == identity]
         assert len(drivers) == 2 and config.cross_driver(identity) == drivers[0]
+
+
+def test_every_setting_of_before_is_there_or_its_error_says_what_became_of_it():
+    """The file lists all settings at commit 0ff22f7, before docs/experiments/before-regrouping.md."""
+    known = {setting.name for setting in settings_of(Config)}
+    gone = [
+        key for key in (ROOT / "tests/fixtures/settings_before_regrouping.txt").read_text().split() if key not in known
+    ]
+    assert "finetune.extremes" in gone
+    for key in gone:
+        text = message(changed(**{key.replace(".", "__"): 1}))
+        assert f"  - {key} is " in text and "unknown key" not in text
 
 
 def test_a_run_with_settings_of_before_is_refused_by_name(tmp_path):
