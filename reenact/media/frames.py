@@ -83,13 +83,13 @@ class Frame:
 
     def pixels(self, longest: int | None = None) -> np.ndarray:
         """The frame as uint8 RGB, H x W x 3; scaled down so that its longer side is at most `longest` px."""
-        share = 1.0 if longest is None else min(1.0, longest / max(self.width, self.height))
-        return self.picture.rgb(max(1, round(self.width * share)), max(1, round(self.height * share)))
+        scale = 1.0 if longest is None else min(1.0, longest / max(self.width, self.height))
+        return self.picture.rgb(max(1, round(self.width * scale)), max(1, round(self.height * scale)))
 
     def grey(self, height: int) -> np.ndarray:
         """The brightness as uint8, H x W, at most `height` px high; much cheaper than `pixels`."""
-        share = min(1.0, height / self.height)
-        return self.picture.luma(max(1, round(self.width * share)), max(1, round(self.height * share)))
+        scale = min(1.0, height / self.height)
+        return self.picture.luma(max(1, round(self.width * scale)), max(1, round(self.height * scale)))
 
     def matte(self) -> np.ndarray | None:
         """The mask that came with a crop of the published layout: uint8, H x W like `pixels()`; None if there is none.

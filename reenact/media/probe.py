@@ -11,13 +11,11 @@ import pandas as pd
 
 from reenact.media.frames import Frame, Media
 from reenact.media.photos import PHOTO_SUFFIXES, identify, probe_photos, read_photos
-from reenact.media.video import probe_video, read_video, scan_duration
+from reenact.media.video import probe_video, read_video
 from reenact.runtime.errors import UserError
 
-__all__ = ["Frame", "Media", "Passes", "listed_frames", "probe", "read_frames", "scan_duration"]
-
 # Bytes of decoded frames that are kept between two passes: 13 s of 512 x 512 px, 1.6 s of 1080p.
-KEPT = 128_000_000
+MAX_KEPT = 128_000_000
 
 
 def probe(path: Path) -> Media:
@@ -89,26 +87,27 @@ def listed_frames(media: Media, table: pd.DataFrame, origin: list[float] | None 
 class Passes:
     """Reads the frames of media that a table lists, more than once; of short media the used ones are decoded only once.
 
-    What the first pass decodes is kept, unless it grows beyond `most` bytes: then every pass decodes anew.
+    What the first pass decodes is kept, unless it grows beyond `max_bytes`: then every pass decodes anew.
     """
 
-    def __init__(self, media: Media, most: int = KEPT) -> None:
+    def __init__(self, media: Media, max_bytes: int = MAX_KEPT) -> None:
         self.media = media
-        self._most = most
+        self._max_bytes = max_bytes
         self._kept: dict[int, Frame] = {}
 
     def listed(self, table: pd.DataFrame, origin: list[float] | None = None) -> Iterator[tuple[int, Frame]]:
-        """See `listed_frames`; `origin` is told by the first pass only."""
+        """See `listed_frames`; `origin` is filled by the first pass only."""
         if self._kept:
             yield from ((row, self._kept[int(index)]) for row, index in enumerate(table["index"]))
             return
         used = (table["role"] != "unused").tolist()
-        kept, size = {}, 0
+        kept: dict[int, Frame] = {}
+        size = 0
         for row, frame in listed_frames(self.media, table, origin):
-            if used[row] and size <= self._most:
+            if used[row] and size <= self._max_bytes:
                 kept[frame.index] = frame
                 size += frame.picture.nbytes
-                if size > self._most:
+                if size > self._max_bytes:
                     kept.clear()
             yield row, frame
         self._kept = kept

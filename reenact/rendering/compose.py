@@ -17,7 +17,8 @@ from reenact.data.images import resize_to
 from reenact.data.sequence import frames_of
 from reenact.faces.crop_pixels import centre_crop
 from reenact.faces.square import Square
-from reenact.media.probe import Frame, Media, probe, read_frames
+from reenact.media.frames import Frame, Media
+from reenact.media.probe import probe, read_frames
 from reenact.runtime.errors import UserError
 
 THIN = 1 / 4

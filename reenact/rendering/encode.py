@@ -12,7 +12,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from av.video.stream import VideoStream
 
-from reenact.media.video import for_ffmpeg
+from reenact.media.container import for_ffmpeg
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
 

@@ -12,7 +12,8 @@ import pandas as pd
 
 from reenact.data.images import resize_to
 from reenact.faces.square import square_of
-from reenact.media.probe import Media, listed_frames
+from reenact.media.frames import Media
+from reenact.media.probe import listed_frames
 from reenact.rendering.compose import backgrounds, over, paste, to_bytes, unpremultiply
 from reenact.rendering.encode import VideoWriter, write_alpha_video, write_video
 from reenact.rendering.pipeline import prefetch

@@ -7,7 +7,7 @@ import av
 import ffmpeg
 import imageio_ffmpeg
 
-from reenact.media.video import for_ffmpeg
+from reenact.media.container import for_ffmpeg
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
 

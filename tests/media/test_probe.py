@@ -10,7 +10,8 @@ from PIL import Image
 from videos import texture, write_video
 
 from reenact.media import probe as reading
-from reenact.media.probe import Passes, probe, read_frames, read_video, scan_duration
+from reenact.media.probe import Passes, probe, read_frames
+from reenact.media.video import read_video, scan_duration
 from reenact.runtime.errors import UserError
 
 
