@@ -138,7 +138,7 @@ def table_of_crops(
 def write_quality(table: pd.DataFrame, seen: ClipFaces, chosen: dict[int, Detection]) -> None:
     """Add the columns QUALITY and confidence to a table; NaN, and confidence 0, where the person was not seen.
 
-    Sharpness; yaw, pitch, roll, degrees; cut_off, the share of the face box that lies outside of the frame.
+    Sharpness; yaw, pitch, roll, degrees; cut_off, the fraction of the face box that lies outside of the frame.
 
     Args:
         table: all rows.
@@ -182,17 +182,17 @@ def jitter(table: pd.DataFrame) -> dict[str, float]:
     return result
 
 
-def landmarks_in_crops(table: pd.DataFrame, marks: dict[int, np.ndarray]) -> np.ndarray:
-    """Landmarks of every row as shares of its square, N x 68 x 2; NaN where the face was not seen.
+def landmarks_in_crops(table: pd.DataFrame, landmarks: dict[int, np.ndarray]) -> np.ndarray:
+    """Landmarks of every row as fractions of its square's side, N x 68 x 2; NaN where the face was not seen.
 
     Args:
         table: of stage `crop`.
-        marks: landmarks (68 x 2, px of the frame) by the frame's index.
+        landmarks: 68 x 2, px of the frame, by the frame's index.
     """
     result = np.full((len(table), 68, 2), np.nan)
     for row, (index, square) in enumerate(zip(table["index"].tolist(), squares_of(table), strict=True)):
-        if index in marks:
-            result[row] = square.to_crop(marks[index], 1)
+        if index in landmarks:
+            result[row] = square.to_crop(landmarks[index], 1)
     return result
 
 

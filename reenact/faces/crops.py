@@ -54,7 +54,7 @@ def follow_face(
         table: frame table of the media.
         detectors: from `open_detectors`.
         settings: see `CropSettings`.
-        threads: how many frames are looked at at a time.
+        threads: how many threads look for faces.
 
     Raises:
         UserError: nobody is found, the person asked for is not there, or a face is away for longer than allowed.
@@ -75,9 +75,9 @@ def follow_face(
             raise UserError(f"{media.path}: {describe_rows(table, range(len(table)))}: {why}. {hint(settings)}")
         placed = place_squares(media.path, table, seen, chosen, settings, media.kind == "video")
     index = table["index"].tolist()
-    marks = {index[row]: detection.landmarks for row, detection in chosen.items()}
+    landmarks = {index[row]: detection.landmarks for row, detection in chosen.items()}
     scene_starts = [float(table["time"].iloc[row]) for row in seen.cuts]
-    return FollowedFace(placed, landmarks_in_crops(placed, marks), people, scene_starts)
+    return FollowedFace(placed, landmarks_in_crops(placed, landmarks), people, scene_starts)
 
 
 def cut_crops(
@@ -103,6 +103,7 @@ def cut_crops(
     reduce = max(1, int(wanted["side"].median() / size)) if media.kind == "video" else 1
 
     def cut(item: tuple[int, Frame]) -> tuple[int, Encoded, Encoded | None]:
+        """One frame's crop; in several threads."""
         number, frame = item
         if media.kind == "cropped":
             matte = frame.matte()

@@ -107,12 +107,14 @@ def detect_faces(
     pool = ToolPool(detectors)
 
     def detect(frames: list[tuple[int, Frame]]) -> list[tuple[int, np.ndarray, list[Detection]]]:
+        """Row, tiny view and faces of each frame; in several threads."""
         images = [frame.pixels(DETECT_SIDE) for _, frame in frames]
         found = pool.use(lambda detector: detector.find_all(images))
         items = zip(frames, images, found, strict=True)
         return [(row, *_measure(row, frame, image, in_it)) for (row, frame), image, in_it in items]
 
     def listed() -> Iterator[tuple[int, Frame]]:
+        """The frames, whose sizes are noted in passing."""
         for row, frame in passes.listed(table, origin):
             size[row] = frame.width, frame.height
             yield row, frame

@@ -54,7 +54,8 @@ def choose_person(seen: ClipFaces, times: np.ndarray, face: str) -> tuple[dict[i
 def choose_in_photos(seen: ClipFaces, face: str) -> tuple[dict[int, Detection], str]:
     """One face a photo, by row; photos without it are left out.
 
-    A point ("x,y at 3") is looked up in the photo of that number, counted from 0; in the others the face most like it.
+    A point ("x,y at 3") means the face there in the photo of that number, counted from 0, and in the others the face
+    most like it.
 
     Args:
         seen: all faces.

@@ -140,12 +140,12 @@ def hlg_to_scene(signal: np.ndarray) -> np.ndarray:
 
 def tone_curve(light: np.ndarray) -> np.ndarray:
     """The EETF of BT.2390-8, section 5.4.1: cd/m2 up to PEAK -> cd/m2 up to REFERENCE_WHITE; more is clipped."""
-    share = np.minimum(light_to_pq(light) / light_to_pq(PEAK), 1)
+    signal = np.minimum(light_to_pq(light) / light_to_pq(PEAK), 1)
     top = float(light_to_pq(REFERENCE_WHITE) / light_to_pq(PEAK))
     knee = 1.5 * top - 0.5
-    t = np.maximum(share - knee, 0) / (1 - knee)
+    t = np.maximum(signal - knee, 0) / (1 - knee)
     bent = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (3 * t**2 - 2 * t**3) * top
-    return pq_to_light(np.where(share < knee, share, bent) * light_to_pq(PEAK))
+    return pq_to_light(np.where(signal < knee, signal, bent) * light_to_pq(PEAK))
 
 
 # ---- tables -------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def _matrix(matrix: int, full: bool, bits: int, levels: int) -> np.ndarray:
 
 @cache
 def _linear_table(transfer: Transfer) -> np.ndarray:
-    """Light by code value; of PQ and SDR as a share of the reference white, of HLG that of the scene."""
+    """Light by code value; of PQ and SDR relative to the reference white, of HLG that of the scene."""
     signal = np.arange(LEVELS) / (LEVELS - 1)
     tables = {
         "pq": lambda: pq_to_light(signal) / REFERENCE_WHITE,

@@ -118,7 +118,7 @@ def _images(folder: Path, deep: bool = False) -> tuple[Path, ...]:
 
 
 def _within_cropped(path: Path) -> tuple[Path, Path] | None:
-    """Of media in the published layout: the folder that holds the layout, and the place of the media in its images."""
+    """Of media in the published layout: the folder of the layout, and the path of the media below its images."""
     for candidate in (path.absolute(), path.resolve()):
         parts = candidate.parts
         if CROPPED in parts:
@@ -186,12 +186,15 @@ class _Photo:
 
     @property
     def nbytes(self) -> int:
+        """See `Picture`."""
         return self.pixels.nbytes
 
     def rgb(self, width: int, height: int) -> np.ndarray:
+        """See `Picture`."""
         return resized(self.pixels, width, height)
 
     def luma(self, width: int, height: int) -> np.ndarray:
+        """See `Picture`."""
         return resized(cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY), width, height)
 
 

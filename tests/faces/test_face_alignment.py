@@ -1,4 +1,4 @@
-"""The package face-alignment behind the interface of detectors: its real networks with random weights, and stand-ins."""
+"""The package face-alignment behind the interface of detectors: its networks with random weights, and stand-ins."""
 
 from urllib.error import URLError
 
@@ -90,7 +90,7 @@ def test_coordinates_of_boxes_and_landmarks():
     large = faces[0][0]
     np.testing.assert_array_equal(large.box, [100, 50, 180, 150])
     assert large.confidence == pytest.approx(0.9) and large.landmarks.shape == (68, 2)
-    # The window has 200 x (80 + 100) / 195 = 185 px, a cell of the heatmap 2.9 px: a quarter of a cell is the precision.
+    # The window has 200 x (80 + 100) / 195 = 185 px, a cell of the heatmap 2.9 px: precise to a quarter of a cell.
     np.testing.assert_allclose(large.landmarks[30], [137, 96], atol=0.8)
     twice = large.moved(2, 5, 6)
     np.testing.assert_allclose(twice.box, [205, 106, 365, 306])

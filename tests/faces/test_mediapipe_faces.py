@@ -6,10 +6,9 @@ import pytest
 from videos import texture
 
 from reenact.faces.face import IBUG_68, box_iou
-from reenact.faces.landmarks import _FRONTAL_HEAD, _RIGID, head_angles
+from reenact.faces.landmarks import head_angles
 from reenact.faces.mediapipe_faces import MESH_POINTS, FaceFinder
 from reenact.media.probe import probe, read_frames
-from reenact.runtime.quiet import quiet_stderr
 
 
 @pytest.fixture(scope="module")
@@ -59,37 +58,6 @@ def test_small_faces_of_a_group(finder, demo_media):
 def test_no_face(finder):
     assert finder.find(texture(240, 320)) == []
     assert finder.find(np.zeros((64, 64, 3), np.uint8)) == []
-
-
-def test_overlap():
-    a = np.array([0, 0, 2, 2.0])
-    assert box_iou(a, a) == 1 and box_iou(a, a + 2) == 0
-    assert box_iou(a, a + np.array([1, 0, 1, 0])) == pytest.approx(1 / 3)
-
-
-def test_libraries_are_quiet_unless_they_fail(capfd):
-    import os
-
-    with quiet_stderr():
-        os.write(2, b"chatter")
-    assert capfd.readouterr().err == ""
-    with pytest.raises(RuntimeError), quiet_stderr():
-        os.write(2, b"the reason")
-        raise RuntimeError
-    assert capfd.readouterr().err == "the reason"
-
-
-@pytest.mark.parametrize(("yaw", "pitch", "roll"), [(0, 0, 0), (30, 0, 0), (-50, 10, 0), (20, -25, 40), (0, 30, -160)])
-def test_head_angles_of_a_turned_head(yaw, pitch, roll):
-    a, b, c = np.radians([yaw, pitch, roll])
-    about_y = np.array([[np.cos(a), 0, -np.sin(a)], [0, 1, 0], [np.sin(a), 0, np.cos(a)]])
-    about_x = np.array([[1, 0, 0], [0, np.cos(b), np.sin(b)], [0, -np.sin(b), np.cos(b)]])
-    about_z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
-    marks = np.zeros((68, 2))
-    marks[list(_RIGID)] = 100 + 50 * (_FRONTAL_HEAD @ (about_z @ about_y @ about_x).T)[:, :2]
-    np.testing.assert_allclose(head_angles(marks), [yaw, pitch, roll], atol=0.1)
-    if yaw and not roll:  # to the picture's right: there the nose is, seen from the middle of the eyes
-        assert np.sign(marks[30, 0] - marks[[36, 45], 0].mean()) == np.sign(yaw)
 
 
 def test_mirrored_picture_mirrors_the_angles(finder, astronaut):
