@@ -24,8 +24,8 @@ from picture import outline
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip
 from reenact.data.images import resize_area
-from reenact.data.rank_batch import rank_batch
-from reenact.data.samples import PeopleInMemory, Person, load_person, sample
+from reenact.data.people import PeopleInMemory, Person, load_person
+from reenact.data.samples import Sampler
 from reenact.data.sequence import CHECK, shown_frames, spread
 from reenact.evaluation import metrics
 from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, Sequence, measure_driver
@@ -34,15 +34,18 @@ from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.model_file import load_model, save_model
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.monitoring.previews import write_grid
+from reenact.monitoring.train_logger import TrainLogger
 from reenact.runtime.devices import pick_device
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import BUNDLED_MODEL
 from reenact.settings.score import ScoreSettings
-from reenact.stages.finetune import guided_sweep, personalise, samples
+from reenact.settings.training import TrainingSettings
+from reenact.stages.finetune import guided_sweep, personalise, sampler
 from reenact.tools.bundle_model import METHOD, METRICS
 from reenact.training.checkpoint import RunFolder, fingerprint
 from reenact.training.loop import train
 from reenact.training.pose_warmup import scale_descriptors
+from reenact.training.start import resume
 
 DOCS = Path("docs")
 FRAME_COUNTS = (1, 8, 32)
@@ -132,16 +135,10 @@ def avatar_of(project: Project, name: str, count: int, meta: Path, kind: str) ->
         save_model(before, learner.average, {"iteration": 0})
         batch_size = min(project.settings.max_batch, count)
         run = RunFolder(project.work / f"{name}-{count}-{kind}-{made_by}")
-        train(
-            learner,
-            samples(person, project.settings, batch_size),
-            run,
-            share=rank_batch(batch_size, 1),
-            names=[name],
-            steps=steps,
-            device=project.device,
-            title=f"{kind} {name} {count}",
-        )
+        resume(learner.to(project.device), run, steps)
+        with TrainLogger(run, learner.step + 1, steps, f"{kind} {name} {count}", project.device) as logger:
+            batches = sampler(person, project.settings, batch_size)
+            train(learner, batches, run, steps, device=project.device, monitor=logger)
         save_model(after, learner.average, {"iteration": steps})
     return before, after
 
@@ -154,7 +151,7 @@ def random_meta(project: Project) -> Path:
         torch.manual_seed(1)
         net = Reenactor(architecture)
         people = [project.person(folder.name, 8) for folder in sorted(project.clips.iterdir())]
-        scale_descriptors(net, sample(PeopleInMemory(people), seed=1, step=0, batch_size=32, identity_frames=1))
+        scale_descriptors(net, Sampler(PeopleInMemory(people), TrainingSettings(), 32, identity_frames=1)(0))
         save_model(path, net, {"stage": "random"}, build_discriminator(net.architecture, 1))
     return path
 

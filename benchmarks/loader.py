@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
-from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,7 +28,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from reenact.data.samples import sample
+from reenact.data.samples import Sampler
 from reenact.data.shard_file import Shard, index_of
 from reenact.data.shard_people import ShardPeople, Shards
 from reenact.settings.crop import CropSettings
@@ -42,6 +41,7 @@ from reenact.settings.shard import ShardSettings
 from reenact.stages.dataset import list_clips
 from reenact.stages.meta import MetaOutputs, make_meta_model
 from reenact.stages.shard import Preparation, ShardNumber, ShardOutputs, make_shard
+from reenact.training.checkpoint import Runs
 
 WOMAN = Path("resources/media/WolfgangLanger_Pexels.mp4")
 STRETCHES = 6
@@ -164,9 +164,9 @@ def measure_samples(shards: Sequence[Path], clips: int, batch_size: int, steps: 
         f"index of {clips:,} clips, {frames:,} frames, {len(shards)} shards: "
         f"{time.process_time() - started:.2f} core s, {resident_mb() - before:.0f} MB"
     )
-    draw = partial(sample, people, seed=1, batch_size=batch_size, identity_frames=8)
-    draw(step=0)
-    taken = core_seconds(lambda: [draw(step=step) for step in range(1, steps + 1)])
+    sampler = Sampler(people, MetaSettings(), batch_size, identity_frames=8)
+    sampler(0)
+    taken = core_seconds(lambda: [sampler(step) for step in range(1, steps + 1)])
     count = steps * batch_size
     print(
         f"samples of 8 + 1 frames and a matte, 256 px: {count / taken:.0f} a second and core "
@@ -175,7 +175,7 @@ def measure_samples(shards: Sequence[Path], clips: int, batch_size: int, steps: 
     for number in threads:
         with ThreadPoolExecutor(number) as pool:
             clock, cores = time.perf_counter(), time.process_time()
-            list(pool.map(lambda step: draw(step=step), range(steps)))
+            list(pool.map(sampler, range(steps)))
             clock, cores = time.perf_counter() - clock, time.process_time() - cores
         print(f"  {number} threads: {count / clock:.0f} a second by the clock, {count / cores:.0f} a second and core")
 
@@ -197,12 +197,11 @@ def measure_waiting(shards: Sequence[Path], folder: Path, steps: int, loaders: i
         make_meta_model(
             clips=Shards(shards, "train", "clip"),
             outputs=outputs,
-            runs=folder / "runs",
+            runs=Runs(folder / "runs", code=""),
             device="cpu",
             threads=1,
-            code="",
             settings=settings,
-            model_settings=ModelSettings(preset="small"),
+            model=ModelSettings(preset="small"),
         )
     curves = pd.read_csv(outputs.curves).iloc[2:]
     waiting, step = curves["data_seconds"].mean(), curves["seconds"].mean()

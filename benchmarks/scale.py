@@ -32,8 +32,8 @@ from reenact.settings.shard import ShardSettings
 from reenact.stages.dataset import list_clips
 from reenact.stages.shard import Preparation, ShardNumber, ShardOutputs, make_shard
 from reenact.training.learner import Learner
+from reenact.training.loop import backward
 from reenact.training.losses import ImageLosses
-from reenact.training.steps import find_gradients
 
 WOMAN = Path("resources/media/WolfgangLanger_Pexels.mp4")
 SIZES = (1_500, 15_000, 150_000)
@@ -81,7 +81,7 @@ def measure_step() -> tuple[float, float]:
     batch = Batch(frames, frames[:, 0], frames[:, 0], matte, torch.arange(2))
     started = time.process_time()
     with FlopCounterMode(display=False) as counter:
-        find_gradients(learner, [batch], losses)
+        backward(learner, [batch], losses)
     return (time.process_time() - started) / 2, counter.get_total_flops() / 2
 
 

@@ -1,5 +1,6 @@
 """Personalise a meta-model: one model at every iteration of the sweep."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,10 +17,11 @@ from reenact.settings.finetune import FinetuneSettings
 @click.option("--sweep-folder", "sweep", type=FILE, required=True, help="Folder to write, one model an iteration.")
 @click.option("--runs", type=FILE, required=True, help="Folder for checkpoints.")
 @device_options
-def main(settings: FinetuneSettings, **arguments: Any) -> None:
+def main(settings: FinetuneSettings, *, runs: Path, **arguments: Any) -> None:
     from reenact.stages.finetune import finetune
+    from reenact.training.checkpoint import Runs
 
-    finetune(**arguments, settings=settings, code=code("finetune"))
+    finetune(**arguments, runs=Runs(runs, code("finetune")), settings=settings)
 
 
 if __name__ == "__main__":

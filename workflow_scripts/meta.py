@@ -1,4 +1,4 @@
-"""Meta-learn one model from the clips of many people, or take one from a file."""
+"""Meta-learn one model from the clips of many people."""
 
 from pathlib import Path
 from typing import Any
@@ -43,30 +43,40 @@ def main(
     score: ScoreSettings,
     *,
     shard_files: tuple[Path, ...],
+    runs: Path,
+    device: str,
     threads: int,
+    dry_run: bool,
     **arguments: Any,
 ) -> None:
     if launch(settings.processes):
         return
 
+    from reenact.data.people import Clips
     from reenact.data.shard_people import Shards
-    from reenact.stages.meta import Clips, MetaOutputs, make_meta_model
+    from reenact.monitoring.validation import ValidationSource
+    from reenact.stages.meta import MetaOutputs, dry_run_meta, make_meta_model
+    from reenact.training.checkpoint import Runs
 
     clips, validation = (
         Clips(*(arguments.pop(kind + name) for name in ("crops", "mattes", "identities")))
         for kind in ("", "validation_")
     )
-    make_meta_model(
-        clips=Shards(shard_files, "train", settings.sample_of) if shard_files else clips,
-        validation=Shards(shard_files, "validation", "identity") if shard_files else validation,
-        outputs=MetaOutputs(*(arguments.pop(name) for name in ("model", "curves", "metrics", "preview"))),
-        threads=-(-threads // settings.processes),
-        code=code("meta"),
-        settings=settings,
-        model_settings=model_settings,
-        score=score,
-        **arguments,
-    )
+    if shard_files:
+        clips = Shards(shard_files, "train", settings.sample_of)
+        validation = Shards(shard_files, "validation", "identity")
+    training = {
+        "clips": clips,
+        "validation": ValidationSource(validation, score),
+        "device": device,
+        "threads": -(-threads // settings.processes),
+        "settings": settings,
+        "model": model_settings,
+    }
+    if dry_run:
+        dry_run_meta(**training)
+    else:
+        make_meta_model(**training, outputs=MetaOutputs(**arguments), runs=Runs(runs, code("meta")))
 
 
 if __name__ == "__main__":

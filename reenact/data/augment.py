@@ -16,7 +16,7 @@ import kornia.augmentation as K
 import torch
 from torch import Tensor, nn
 
-from reenact.data.rank_batch import RankBatch
+from reenact.data.rank_batch import RankBatch, rank_batch
 from reenact.data.samples import Batch
 from reenact.settings.training import AugmentSettings
 
@@ -56,9 +56,9 @@ class Augmentation(nn.Module):
         )
 
     @torch.no_grad()
-    def forward(self, batch: Batch, part: RankBatch | None = None) -> Batch:
-        """The same shapes and ranges as `batch`, which holds one rank's part of a step's samples; None = all."""
-        part = part or RankBatch(list(range(len(batch.driver))), len(batch.driver))
+    def forward(self, batch: Batch) -> Batch:
+        """The same shapes and ranges as `batch`."""
+        part = batch.part or rank_batch(len(batch.driver))
         frame, matte, identity, emphasis = batch.driver, batch.matte, batch.identity_frames, batch.emphasis
         if self.joint.p > 0:
             # One call on stacked channels: all get the same transform.

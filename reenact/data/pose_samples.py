@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reenact.data.samples import Person
+from reenact.data.people import Person
 from reenact.faces.landmarks import MIRRORED
 
 ROTATION, SCALE, SHIFT = 15.0, 0.15, 0.06

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from reenact.data.images import resize_area
-from reenact.data.samples import Person
+from reenact.data.people import Person
 from reenact.data.shard_file import Shard, index_of
 from reenact.runtime.errors import UserError
 
@@ -57,7 +57,7 @@ class Shards:
 
 
 class ShardPeople:
-    """The people of one split of a set, in shards; see `reenact.data.samples.People`.
+    """The people of one split of a set, in shards; see `reenact.data.people.People`.
 
     They are ordered by name, however many shards there are. Objects may be pickled and used by several threads.
 

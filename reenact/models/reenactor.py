@@ -1,13 +1,21 @@
 """The networks of one model together: what drives (`Reenactor`), and the discriminator that goes with it."""
 
+from collections.abc import Iterable
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reenact.data.images import to_tensor
 from reenact.models.architecture import Architecture
 from reenact.models.discriminator import Discriminator
 from reenact.models.generator import Generator
 from reenact.models.mobilenet import MobileNetV2
 from reenact.models.resnext import ResNeXt
+from reenact.runtime.parallel import batches
+
+EMBEDDED_AT_ONCE = 8
+"""Frames; memory grows with it."""
 
 
 class Reenactor(nn.Module):
@@ -26,10 +34,27 @@ class Reenactor(nn.Module):
         self.generator = Generator(a.image_size, a.identity_dim, a.pose_dim, a.generator_channels, a.max_channels)
         self.identity_embedding = nn.Parameter(torch.zeros(1, a.identity_dim)) if personal else None
 
-    def identity(self, frames: Tensor) -> Tensor:
-        """B x K x 3 x H x W, K frames of each person -> B x I, the mean of their embeddings."""
-        batch, count = frames.shape[:2]
-        return self.identity_encoder(frames.flatten(0, 1)).view(batch, count, -1).mean(1)
+    def embed(self, frames: Tensor) -> Tensor:
+        """Identity embedding of each frame: ... x 3 x H x W in [0, 1] -> ... x I. A person's is the mean over frames."""
+        return self.identity_encoder(frames.flatten(0, -4)).unflatten(0, frames.shape[:-3])
+
+
+@torch.no_grad()
+def embed_person(net: Reenactor, frames: Iterable[np.ndarray]) -> Tensor:
+    """Whom a network shows: a personal one its own embedding, others the mean over frames of the person.
+
+    Args:
+        net: in evaluation mode.
+        frames: uint8 S x S x 3, at least one.
+
+    Returns:
+        1 x I, where the network is.
+    """
+    if net.identity_embedding is not None:
+        return net.identity_embedding
+    device = next(net.parameters()).device
+    embeddings = [net.embed(to_tensor(chunk).to(device)) for chunk in batches(frames, EMBEDDED_AT_ONCE)]
+    return torch.cat(embeddings).mean(0, keepdim=True)
 
 
 def build_discriminator(architecture: Architecture, labels: int) -> Discriminator:

@@ -7,10 +7,13 @@ import numpy as np
 import torch
 
 from reenact.data.images import to_tensor, to_uint8
-from reenact.data.samples import Person
+from reenact.data.people import Person
 from reenact.data.sequence import spread
-from reenact.models.reenactor import Reenactor
+from reenact.models.reenactor import Reenactor, embed_person
 from reenact.runtime.files import atomic_write
+
+KNOWN_BY = 8
+"""Frames that show who a person is."""
 
 
 def spread_frames(person: Person, count: int) -> np.ndarray:
@@ -30,7 +33,7 @@ def drive_people(net: Reenactor, people: list[Person], drivers: np.ndarray, devi
 
     Args:
         net: in evaluation mode.
-        people: shown as the mean embedding of up to 8 of their frames, or by the network's own embedding.
+        people: known by up to KNOWN_BY of their frames (`embed_person`).
         drivers: driving frames, uint8 N x S x S x 3.
         device: where `net` is.
 
@@ -40,10 +43,7 @@ def drive_people(net: Reenactor, people: list[Person], drivers: np.ndarray, devi
     pose = net.pose_encoder(to_tensor(drivers).to(device))
     rows = []
     for person in people:
-        identity = net.identity_embedding
-        if identity is None:
-            chosen = spread(len(person.frames), 8)
-            identity = net.identity(to_tensor(person.frames[chosen]).to(device)[None])
+        identity = embed_person(net, person.frames[spread(len(person.frames), KNOWN_BY)])
         rows.append(to_uint8(net.generator(identity.expand(len(pose), -1), pose)[0]))
     return np.stack(rows)
 
@@ -59,3 +59,18 @@ def write_grid(path: Path, rows: list[np.ndarray]) -> None:
     """Write a `grid` as PNG."""
     with atomic_write(path) as temporary:
         cv2.imwrite(str(temporary), grid(rows)[..., ::-1])
+
+
+def write_preview(net: Reenactor, people: list[Person], path: Path) -> None:
+    """Write a picture of what a meta-model makes of people whom it knows by a few frames.
+
+    Args:
+        net: in evaluation mode, on the CPU.
+        people: whose frames drive (first row), and who follow them, one row each.
+        path: PNG to write.
+    """
+    drivers = np.concatenate([spread_frames(person, 3) for person in people])
+    driven = drive_people(net, people, drivers, torch.device("cpu"))
+    rows = [np.concatenate([np.zeros_like(drivers[:1]), drivers])]
+    rows += [np.concatenate([spread_frames(person, 1), row]) for person, row in zip(people, driven, strict=True)]
+    write_grid(path, rows)

@@ -3,7 +3,6 @@
 import resource
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
 from types import TracebackType
 
 import numpy as np
@@ -11,37 +10,49 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from reenact.monitoring.validation import Validation
 from reenact.runtime.errors import UserError
 from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
+from reenact.training.learner import Learner
 
 TENSORBOARD = "tensorboard"
 """Folder in the run folder; `tensorboard --logdir results/runs` finds those of all runs."""
 
 
 class TrainLogger:
-    """The same numbers into stats.jsonl and TensorBoard. Silent in all processes but the main one. Use it as a context manager.
+    """The same numbers into stats.jsonl and TensorBoard: a `reenact.training.loop.Monitor`. Use it as a context manager.
+
+    Ranks other than 0 have one too, which is silent.
 
     Args:
         run: folder of the run.
         first, last: steps that are about to be made; what a run that was killed wrote of them before is hidden.
         title: for the status line.
+        device: where the training runs.
+        validation: measures and shows what is learned; None = only what the training itself says is logged.
     """
 
-    def __init__(self, run: RunFolder, first: int, last: int, title: str) -> None:
-        self._run, self._first, self._last = run, first, last
+    def __init__(
+        self,
+        run: RunFolder,
+        first: int,
+        last: int,
+        title: str,
+        device: torch.device,
+        validation: Validation | None = None,
+    ) -> None:
+        self._run, self._first, self._device, self._validation = run, first, device, validation
         self._waiting: dict[str, list[float]] = defaultdict(list)
         self._writer: SummaryWriter | None = None
+        self._silent = not distributed.is_main() or first > last
         patience = 5 if sys.stderr.isatty() else 30  # a status line is a line of the log file there
-        silent = not distributed.is_main() or first > last
         self._bar = tqdm(
-            desc=title, initial=first - 1, total=last, mininterval=patience, maxinterval=patience, disable=silent
+            desc=title, initial=first - 1, total=last, mininterval=patience, maxinterval=patience, disable=self._silent
         )
 
     def __enter__(self) -> "TrainLogger":
-        if distributed.is_main():
-            self._run.start(self._first - 1)
-        if distributed.is_main() and self._first <= self._last:
+        if not self._silent:
             self._writer = SummaryWriter(str(self._run.path / TENSORBOARD), purge_step=self._first, flush_secs=30)
         return self
 
@@ -52,24 +63,37 @@ class TrainLogger:
         if self._writer:
             self._writer.close()
 
-    def steps(self) -> Iterator[int]:
-        """Numbers of the steps to make."""
-        for step in range(self._first, self._last + 1):
-            yield step
-            self._bar.update()
+    def measure(self, step: int, learner: Learner, validate: bool) -> dict[str, float]:
+        """Numbers about the networks after a step, by name.
 
-    def add(self, step: int, row: dict[str, float], write: bool) -> None:
+        Args:
+            step: its number.
+            learner: after it.
+            validate: all that validation finds, and its pictures; else the pose response alone.
+        """
+        if self._validation is None:
+            return {}
+        numbers = self._validation.pose_response(learner.average)
+        if validate:
+            found, sheets = self._validation(learner)
+            numbers |= found
+            for name, picture in sheets.items() if self._writer else ():
+                self._writer.add_image(f"images/{name}", picture, step, dataformats="HWC")
+        return numbers
+
+    def log(self, step: int, numbers: dict[str, float], write: bool) -> None:
         """Take the numbers of one step.
 
         Args:
             step: its number.
-            row: numbers by name; not every step has every one.
-            write: write the means of all rows since the last time, as the row of this step.
+            numbers: by name; not every step has every one.
+            write: write the means of all numbers since the last time, as the row of this step.
 
         Raises:
             UserError: the disk is full.
         """
-        for name, value in row.items():
+        self._bar.update()
+        for name, value in {**numbers, "peak_memory_mb": peak_memory_mb(self._device)}.items():
             self._waiting[name].append(value)
         if not write or not self._writer:
             return
@@ -85,11 +109,6 @@ class TrainLogger:
                 self._writer.add_scalar(_tag(name), value, step)
         except OSError as error:
             raise UserError(f"{self._run.path}: statistics cannot be written ({error.strerror or error})") from error
-
-    def show(self, step: int, sheets: dict[str, np.ndarray]) -> None:
-        """Pictures for TensorBoard's tab `images`: uint8 H x W x 3 by name."""
-        for name, picture in sheets.items() if self._writer else ():
-            self._writer.add_image(f"images/{name}", picture, step, dataformats="HWC")
 
 
 def _tag(name: str) -> str:

@@ -5,25 +5,29 @@ of stage score, on much less: they say whether training still helps, not how goo
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reenact.data.images import to_tensor, to_uint8
-from reenact.data.samples import PeopleInMemory, Person
+from reenact.data.people import Clips, PeopleInMemory, Person, few
 from reenact.data.sequence import spread
+from reenact.data.shard_people import Shards
 from reenact.evaluation import metrics
 from reenact.evaluation.measure import Measurer
 from reenact.evaluation.measure import Sequence as Measured
 from reenact.evaluation.perceptual import perceptual_error
-from reenact.models.reenactor import Reenactor
-from reenact.monitoring.previews import grid, masked_frames
-from reenact.training.learner import Learner, evaluating
-from reenact.training.loop import ValidationResult
+from reenact.faces.mediapipe_faces import FaceFinder
+from reenact.models.reenactor import Reenactor, embed_person
+from reenact.monitoring.previews import drive_people, grid, masked_frames, spread_frames
+from reenact.settings.score import ScoreSettings
+from reenact.training import distributed
+from reenact.training.learner import Learner
 
 SELF, OTHER_VIDEO, CROSS = "self", "other_video", "cross_identity"
 """Who drives: the person's own clip (which is then the truth), another clip of the same person, or somebody else."""
@@ -32,6 +36,12 @@ PEOPLE, SHOWN = 8, 4
 """Most people who are measured, and most rows of a sheet."""
 
 IDENTITY_FRAMES = 8
+
+RESPONDING, RESPONSE_FRAMES = 8, 8
+"""Most people whose pose response is taken, and of each the most frames."""
+
+Result = tuple[dict[str, float], dict[str, np.ndarray]]
+"""What validation finds: numbers by name, and sheets (pictures, uint8 H x W x 3) by name."""
 
 
 @dataclass(frozen=True)
@@ -62,38 +72,54 @@ class Validation:
         frames: that drive each person, in each way.
         device: where the networks are.
         measurer: finds and describes faces; None = sheets only.
+        trained_on: people whose pose response is taken; none = no pose response.
     """
 
     def __init__(
-        self, clips: Sequence[Person], frames: int, device: torch.device, measurer: Measurer | None = None
+        self,
+        clips: Sequence[Person],
+        frames: int,
+        device: torch.device,
+        measurer: Measurer | None = None,
+        trained_on: Sequence[Person] = (),
     ) -> None:
         self._pairs, self._device, self._measurer = make_pairs(clips, frames), device, measurer
+        self._trained_on = trained_on
 
-    def __call__(self, learner: Learner) -> ValidationResult:
-        """Validate the moving average and the raw networks; sheets show the average. The error is the perceptual distance of SELF."""
+    def pose_response(self, average: Reenactor) -> dict[str, float]:
+        """Mean of `pose_response` over people who follow their own frames; {} where nobody is to."""
+        responses = []
+        for person in self._trained_on[:RESPONDING]:
+            frames = spread_frames(person, RESPONSE_FRAMES)
+            if len(frames) > 1:
+                outputs = drive_people(average, [person], frames, self._device)[0]
+                responses.append(pose_response(to_tensor(outputs), to_tensor(frames)))
+        return {"pose_response": float(np.mean(responses))} if responses else {}
+
+    def __call__(self, learner: Learner) -> Result:
+        """Validate the moving average and the raw networks; sheets show the average.
+
+        The best checkpoint is that of the least `reenact.training.loop.VALIDATION_ERROR` among the numbers.
+        """
         outputs = [self._drive(learner.average, pair) for pair in self._pairs]
         sheets = {
-            kind: sheet([(p, o) for p, o in zip(self._pairs, outputs) if p.kind == kind][:SHOWN])
+            kind: sheet([(p, o) for p, o in zip(self._pairs, outputs, strict=True) if p.kind == kind][:SHOWN])
             for kind in self._kinds()
         }
         if self._measurer is None:
-            return ValidationResult(sheets=sheets)
+            return {}, sheets
         average = self._numbers(outputs)
         with evaluating(learner.reenactor) as raw:
             numbers = self._numbers([self._drive(raw, pair) for pair in self._pairs])
         named = {f"validation_{k}": v for k, v in average.items()} | {
             f"raw_validation_{k}": v for k, v in numbers.items()
         }
-        return ValidationResult(
-            {name: value for name, value in named.items() if not math.isnan(value)}, sheets, average["perceptual"]
-        )
+        return {name: value for name, value in named.items() if not math.isnan(value)}, sheets
 
     @torch.no_grad()
     def _drive(self, net: Reenactor, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         """Output and matte of each driving frame: uint8 N x S x S x 3 and N x S x S."""
-        embedding = net.identity_embedding
-        if embedding is None:
-            embedding = net.identity(to_tensor(pair.identity).to(self._device)[None])
+        embedding = embed_person(net, pair.identity)
         pose = net.pose_encoder(to_tensor(pair.drivers).to(self._device))
         rgb, matte = net.generator(embedding.expand(len(pose), -1), pose)
         return to_uint8(rgb), to_uint8(matte)
@@ -111,7 +137,7 @@ class Validation:
         found: dict[str, list[float]] = {
             name: [] for name in ("pose_error", "dice", "perceptual", "identity_error", "failed")
         }
-        for pair, output, truth in zip(self._pairs, outputs, self._truth):
+        for pair, output, truth in zip(self._pairs, outputs, self._truth, strict=True):
             measured = self._measurer.sequence(*output)
             found["failed"].append(metrics.failed_share(measured.landmarks))
             if pair.kind == SELF:
@@ -126,6 +152,47 @@ class Validation:
                     metrics.mean(metrics.identity_error_by_frame(measured.descriptors, truth.descriptors))
                 )
         return {name: metrics.mean(np.array(values, dtype=np.float64)) for name, values in found.items()}
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[nn.Module]:
+    """The network in evaluation mode, whose parts go back to the modes that they were in."""
+    modes = {module: module.training for module in net.modules()}
+    try:
+        yield net.eval()
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@dataclass(frozen=True)
+class ValidationSource:
+    """Whom a meta-model is tried on while it learns, and how it is measured.
+
+    Attributes:
+        clips: of people whom training does not see; none = sheets only, of those that it does.
+        score: how faces and pictures are measured.
+    """
+
+    clips: Clips | Shards = field(default_factory=Clips)
+    score: ScoreSettings = field(default_factory=ScoreSettings)
+
+    @contextmanager
+    def open(self, trained_on: list[Person], size: int, frames: int, device: torch.device) -> Iterator[Validation]:
+        """Load people and networks.
+
+        Args:
+            trained_on: people whom training sees.
+            size: side of the images, px.
+            frames: that drive each person, in each way.
+            device: where the trained networks are.
+        """
+        unseen = few(self.clips.load(size))
+        if unseen and distributed.is_main():
+            with FaceFinder(min_confidence=self.score.min_confidence) as finder:
+                yield Validation(unseen, frames, device, Measurer(finder, self.score), trained_on)
+        else:
+            yield Validation(unseen or trained_on, frames, device, None, trained_on)
 
 
 def make_pairs(clips: Sequence[Person], frames: int) -> list[Pair]:

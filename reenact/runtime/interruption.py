@@ -14,11 +14,11 @@ class Interruption:
     """While it is open, SIGNALS are kept rather than obeyed. Use it as a context manager; does nothing outside of the main thread.
 
     Attributes:
-        asked: name of the first signal that came, None while none has.
+        stop_requested: name of the first signal that came, None while none has.
     """
 
     def __init__(self) -> None:
-        self.asked: str | None = None
+        self.stop_requested: str | None = None
         self._former: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruption":
@@ -33,4 +33,4 @@ class Interruption:
             signal.signal(number, handler)
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
-        self.asked = self.asked or signal.Signals(number).name
+        self.stop_requested = self.stop_requested or signal.Signals(number).name

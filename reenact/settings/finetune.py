@@ -26,6 +26,7 @@ class FinetuneSettings(TrainingSettings):
         "encoder_rate": "is of meta-learning alone: in fine-tuning, encoders stay as they are",
         "stop_early": "is gone: the whole sweep is trained, and judged afterwards",
         "extend": "is gone: finetune.sweep says how far to train",
+        "face_recognition_weights": "is gone, with the loss that used them",
     }
     presets: ClassVar[dict[str, Values]] = {
         "mini": {

@@ -1,6 +1,5 @@
 """Settings of stage `meta`."""
 
-import math
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -25,7 +24,10 @@ class MetaSettings(TrainingSettings):
     """Meta-learning: encoders, generator and discriminator on many people."""
 
     section: ClassVar[str] = "meta"
-    former: ClassVar[dict[str, str]] = {"extremes": "is now hard_pose_fraction"}
+    former: ClassVar[dict[str, str]] = {
+        "extremes": "is now hard_pose_fraction",
+        "face_recognition_weights": "is gone, with the loss that used them",
+    }
     without_effect: ClassVar[set[str]] = {
         *TrainingSettings.without_effect,
         "steps",
@@ -163,9 +165,3 @@ class MetaSettings(TrainingSettings):
     def encoder_learning_rate(self) -> float:
         """Learning rate of the encoders."""
         return self.learning_rate * self.encoder_rate
-
-    def rate(self, step: int) -> float:
-        """Share of the learning rates that a step, from 1, is made with (`decay`); 1 before they fall, above 0 at the last one."""
-        falling = self.decay * self.steps
-        passed = step - 1 - (self.steps - falling)
-        return 0.5 + 0.5 * math.cos(math.pi * passed / falling) if passed > 0 else 1.0

@@ -10,6 +10,11 @@ from reenact.settings.base import Section, Values
 class LossWeights(Section):
     """Weight of each loss term; 0 switches it off and saves its cost."""
 
+    former: ClassVar[dict[str, str]] = {
+        "landmarks": "is gone: the pose encoder learns landmarks before training (meta.pose_warmup)",
+        "face_recognition": "is gone: without it nothing got worse",
+    }
+
     chooser: ClassVar[str] = "form"
     # Where they differ from ours: the VGGs of that form put out several hundred.
     presets: ClassVar[dict[str, Values]] = {"published": {"perceptual": 3e-2, "face_perceptual": 6e-3}}
@@ -33,16 +38,6 @@ class LossWeights(Section):
     pixel: float = Field(default=0.0, ge=0, description="L1 between output and target (published: 0).")
     eyes_mouth: float = Field(
         default=0.0, ge=0, description="L1 between output and target around eyes and mouth alone (published: 0)."
-    )
-    landmarks: float = Field(
-        default=0.0,
-        ge=0,
-        description="Distance of the landmarks that the network of meta.pose_warmup sees in output and target; meta only (published: none).",
-    )
-    face_recognition: float = Field(
-        default=0.0,
-        ge=0,
-        description="L1 between features of a face recognition network; needs face_recognition_weights (published: none).",
     )
 
 
@@ -139,9 +134,6 @@ class TrainingSettings(Section):
         description="VGGFace of the face perceptual loss: null = a VGG-16 with fixed random weights; or the path of "
         "vgg_face_weights.pth.",
     )
-    face_recognition_weights: str | None = Field(
-        default=None, description="MobileFaceNet of the face recognition loss: the path of a checkpoint; null = none."
-    )
     perceptual_width: float = Field(
         default=1.0,
         gt=0,
@@ -170,15 +162,9 @@ class TrainingSettings(Section):
         """Learning rate of encoders, where any learn."""
         return self.learning_rate
 
-    def rate(self, step: int) -> float:
-        """Share of the learning rates that a step, from 1, is made with."""
-        return 1.0
-
     def weight_files(self) -> dict[str, str]:
         """Setting -> path of each file of perceptual weights that the losses use."""
-        files = {
-            term: getattr(self, f"{term}_weights") for term in ("perceptual", "face_perceptual", "face_recognition")
-        }
+        files = {term: getattr(self, f"{term}_weights") for term in ("perceptual", "face_perceptual")}
         return {
             f"{term}_weights": path
             for term, path in files.items()

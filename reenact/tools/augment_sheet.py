@@ -10,8 +10,9 @@ from torch import Tensor
 
 from reenact.data.augment import Augmentation
 from reenact.data.images import to_uint8
-from reenact.data.samples import Batch, People, PeopleInMemory, load_person, sample
-from reenact.data.shard_people import ShardPeople
+from reenact.data.people import Clips
+from reenact.data.samples import Batch, Sampler
+from reenact.data.shard_people import Shards
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
 from reenact.settings.meta import MetaSettings
@@ -44,20 +45,8 @@ def draw_augment_sheet(
     """
     if not crops and not shards:
         raise UserError("--crops and --shard-files: give the one or the other")
-    people: People = (
-        ShardPeople(shards, size, "train", settings.sample_of)
-        if shards
-        else PeopleInMemory([load_person(*pair, size) for pair in zip(crops, mattes, strict=True)])
-    )
-    batch = sample(
-        people,
-        seed=settings.seed,
-        step=1,
-        batch_size=samples,
-        identity_frames=max(1, settings.identity_frames),
-        mirror=settings.mirror,
-        hard_pose_fraction=settings.hard_pose_fraction,
-    )
+    source = Shards(shards, "train", settings.sample_of) if shards else Clips(crops, mattes)
+    batch = Sampler(source.load(size), settings, samples, max(1, settings.identity_frames))(1)
     off = {"pose": 0.0, "joint": 0.0, "colour": 0.0}
     pose = _changed(batch, settings, off | {"pose": settings.augment.pose})
     joint = _changed(batch, settings, off | {"joint": settings.augment.joint})

@@ -10,7 +10,9 @@ import math
 import os
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,13 @@ import torch
 
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write, write_text
+from reenact.runtime.locks import try_lock
 
 KEPT = 3
 """Last checkpoints that are kept, beside the best by validation."""
 
 
-def fingerprint(settings: dict[str, Any], inputs: Sequence[Path]) -> str:
+def fingerprint(settings: Mapping[str, Any], inputs: Sequence[Path]) -> str:
     """12 hex digits that depend on the settings and on what is in the input files, not on their names or dates.
 
     Args:
@@ -40,6 +43,23 @@ def fingerprint(settings: dict[str, Any], inputs: Sequence[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class Runs:
+    """Where the run folders of a stage are.
+
+    Attributes:
+        folder: in which they are made.
+        code: fingerprint of the stage's code, so that changed code never continues an old run.
+    """
+
+    folder: Path
+    code: str
+
+    def path(self, name: str, settings: Mapping[str, Any], inputs: Sequence[Path]) -> Path:
+        """The run folder of these settings (plain JSON) and input files."""
+        return self.folder / f"{name}-{fingerprint({**settings, 'code': self.code}, inputs)}"
+
+
 class RunFolder:
     """Checkpoints and statistics of one training run.
 
@@ -50,7 +70,25 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.mkdir(parents=True, exist_ok=True)
-        self._stats, self._best, self._about = path / "stats.jsonl", path / "best.json", path / "about.json"
+        self._stats, self._best, self._metadata = path / "stats.jsonl", path / "best.json", path / "about.json"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from training in the folder, however this one ends. Of several ranks, only rank 0 locks.
+
+        Raises:
+            UserError: another process has it.
+        """
+        with (self.path / "lock").open("ab") as file:
+            try:
+                if not try_lock(file):
+                    raise UserError(
+                        f"{self.path}: another process trains in this run folder; wait until it has ended, or end it"
+                    )
+            except OSError as error:
+                # Some cluster file systems have no locks; Snakemake starts one job a folder, so that work may go on.
+                print(f"{self.path}: cannot be locked ({error.strerror}); start no second training in it", flush=True)
+            yield
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the checkpoint of `step`; then, and only then, delete all before it but the last few and the best.
@@ -72,9 +110,9 @@ class RunFolder:
             if old != best:
                 self._checkpoint(old).unlink()
 
-    def latest(self, most: int = sys.maxsize) -> tuple[int, dict[str, Any]] | None:
-        """Step and state of the newest checkpoint that is not past step `most` and can be read; None without one."""
-        for step in reversed([s for s in self._steps() if s <= most]):
+    def latest(self, at_most: int = sys.maxsize) -> tuple[int, dict[str, Any]] | None:
+        """Step and state of the newest checkpoint that is not past step `at_most` and can be read; None without one."""
+        for step in reversed([s for s in self._steps() if s <= at_most]):
             try:
                 return step, torch.load(self._checkpoint(step), map_location="cpu", weights_only=True)
             except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
@@ -90,16 +128,16 @@ class RunFolder:
         """`step` and `value` of the best checkpoint by validation."""
         return json.loads(self._best.read_text()) if self._best.exists() else None
 
-    def describe(self, about: dict[str, Any]) -> None:
+    def write_metadata(self, metadata: dict[str, Any]) -> None:
         """Write what the run is of: plain JSON, for people and for runs that go on from it."""
-        write_text(self._about, json.dumps(about, indent=1) + "\n")
+        write_text(self._metadata, json.dumps(metadata, indent=1) + "\n")
 
-    def about(self) -> dict[str, Any]:
-        """What `describe` wrote; {} where nothing was (`import_published`)."""
-        return json.loads(self._about.read_text()) if self._about.exists() else {}
+    def metadata(self) -> dict[str, Any]:
+        """What `write_metadata` wrote; {} where nothing was (`import_published`)."""
+        return json.loads(self._metadata.read_text()) if self._metadata.exists() else {}
 
     def start(self, step: int) -> None:
-        """Before a run goes on from `step`: drop later statistics, which are about to be made again, and what a dying writer left."""
+        """Before steps after `step` are made: drop their statistics, which are about to be made again, and what a dying writer left."""
         for leftover in self.path.glob(".checkpoint_*"):
             leftover.unlink()
         self.copy_stats(self, step)

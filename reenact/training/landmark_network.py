@@ -1,6 +1,4 @@
-"""A small network that sees landmarks: what the pose warm-up learned, frozen, as a differentiable loss."""
-
-import copy
+"""A small network that sees landmarks, and how far what it sees is from what is there: what the pose encoder is pretrained with."""
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +17,7 @@ OPENING_WEIGHTS = (2.0, 6.0, 6.0, 0.75, 0.375, 0.375, 0.375, 0.375)
 
 
 class LandmarkNetwork(nn.Module):
-    """A pose encoder and a linear readout of its descriptor: B x 3 x H x W in [0, 1] -> B x 68 x 2, shares of the side less 0.5."""
+    """A pose encoder and a linear readout of its descriptor: B x 3 x H x W in [0, 1] -> B x 68 x 2, fractions of the side less 0.5."""
 
     def __init__(self, encoder: MobileNetV2) -> None:
         super().__init__()
@@ -27,16 +25,13 @@ class LandmarkNetwork(nn.Module):
         self.readout = nn.Linear(encoder.classifier[1].out_features, 2 * POINTS)
 
     def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
         return self.readout(self.encoder(x)).view(-1, POINTS, 2)
-
-    def frozen(self) -> "LandmarkNetwork":
-        """A copy that stays as it is, in evaluation mode."""
-        return copy.deepcopy(self).eval().requires_grad_(False)
 
 
 def openings(points: Tensor) -> Tensor:
     """What a face does, from landmarks B x 68 x 2: gap of the lips, gap of each eye, width of the mouth, height of both ends of each brow: B x 8."""
-    low, high = (points[:, list(pairs), 1] for pairs in zip(*GAPS))
+    low, high = (points[:, list(pairs), 1] for pairs in zip(*GAPS, strict=True))
     gaps = [(low - high)[:, part].mean(1) for part in (slice(0, 3), slice(3, 5), slice(5, 7))]
     width = points[:, 54, 0] - points[:, 48, 0]
     return torch.cat([torch.stack([*gaps, width], 1), points[:, list(BROWS[0]), 1] - points[:, list(BROWS[1]), 1]], 1)

@@ -1,27 +1,22 @@
 """What training changes: the networks, their moving average, and their optimizers."""
 
-import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reenact.models.discriminator import Discriminator
 from reenact.models.reenactor import Reenactor
 from reenact.settings.training import TrainingSettings
 from reenact.training import distributed
-from reenact.training.shared_layers import share_layers
+from reenact.training.schedule import LRSchedule, constant
+from reenact.training.sync_layers import convert_sync_layers
 
-
-def _groups(net: nn.Module, rate: float, encoder_rate: float) -> list[dict[str, Any]]:
-    """Parameters that learn, those of encoders with a learning rate of their own."""
-    named = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
-    parts = [[p for name, p in named if ("_encoder." in name) == encoders] for encoders in (False, True)]
-    return [{"params": part, "lr": lr, "full_rate": lr} for part, lr in zip(parts, (rate, encoder_rate)) if part]
+SIDES = ("", "discriminator_")
+"""What the names of the optimizers' learning rates and of their gradients' norms begin with."""
 
 
 @dataclass
@@ -30,7 +25,9 @@ class Learner:
 
     Attributes:
         reenactor, discriminator: the networks; parameters that do not require a gradient stay as they are.
-        average: moving average of the reenactor.
+        settings: optimizer, learning rates, decay of the moving average, precision and the like.
+        schedule: of the learning rates.
+        ema: holds the moving average of the reenactor.
         optimizers: of the reenactor and of the discriminator.
         step: steps made.
         seconds: spent on them, in all runs together.
@@ -39,102 +36,84 @@ class Learner:
     reenactor: Reenactor
     discriminator: Discriminator
     settings: TrainingSettings
+    schedule: LRSchedule = constant
     step: int = 0
     seconds: float = 0.0
-    average: Reenactor = field(init=False)
+    ema: AveragedModel = field(init=False)
     optimizers: tuple[Optimizer, Optimizer] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.average = copy.deepcopy(self.reenactor).eval().requires_grad_(False)
         s = self.settings
-        kind = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}[s.optimizer]
-        rates = (s.learning_rate, s.discriminator_learning_rate)
+        self.ema = AveragedModel(self.reenactor, multi_avg_fn=get_ema_multi_avg_fn(s.ema))
+        self.ema.eval().requires_grad_(False)
+        self.ema.n_averaged.fill_(1)  # it begins with these weights; torch's own would begin with those after a step
+        optimizer = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}[s.optimizer]
         self.optimizers = tuple(
-            kind(_groups(net, rate, s.encoder_learning_rate), betas=(s.beta1, 0.999), eps=1e-5)
-            for net, rate in zip((self.reenactor, self.discriminator), rates)
+            optimizer(_parameter_groups(net, rate, s.encoder_learning_rate), betas=(s.beta1, 0.999), eps=1e-5)
+            for net, rate in ((self.reenactor, s.learning_rate), (self.discriminator, s.discriminator_learning_rate))
         )
+
+    @property
+    def average(self) -> Reenactor:
+        """The moving average of the reenactor, in evaluation mode."""
+        return self.ema.module
 
     @property
     def networks(self) -> tuple[Reenactor, Discriminator, Reenactor]:
         """In the order of checkpoints."""
         return self.reenactor, self.discriminator, self.average
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers for a checkpoint."""
         return {
             "step": self.step,
             "seconds": self.seconds,
-            "networks": [m.state_dict() for m in self.networks],
-            "optimizers": [o.state_dict() for o in self.optimizers],
+            "networks": [network.state_dict() for network in self.networks],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave; learning rates and betas stay those of the settings."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave; learning rates and betas stay those of the settings."""
         self.step, self.seconds = state["step"], state.get("seconds", 0.0)
-        for module, saved in zip(self.networks, state["networks"]):
-            module.load_state_dict(saved)
-        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
+        for network, saved in zip(self.networks, state["networks"], strict=True):
+            network.load_state_dict(saved)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved | {"param_groups": optimizer.state_dict()["param_groups"]})
 
-    def settle(self, device: torch.device) -> None:
-        """Move to a device, in the memory format that the settings say, and share the batch with the other processes."""
-        for net in self.networks:
-            net.to(device)
-        share_layers(self.reenactor)
+    def to(self, device: torch.device) -> "Learner":
+        """Move the networks to a device, in place."""
+        for network in self.networks:
+            network.to(device)
+        return self
+
+    def prepare(self, device: torch.device) -> None:
+        """Get ready for steps: on a device, in the memory format that the settings say, with the weights that rank 0 has."""
+        self.to(device)
+        convert_sync_layers(self.reenactor)
+        encoders = (self.reenactor.identity_encoder, self.reenactor.pose_encoder)
         if self.settings.channels_last:
-            for net in (self.reenactor.identity_encoder, self.reenactor.pose_encoder, self.discriminator):
-                net.to(memory_format=torch.channels_last)
+            for network in (*encoders, self.discriminator):
+                network.to(memory_format=torch.channels_last)
         if self.settings.compile:
-            for net in (
-                self.reenactor.identity_encoder,
-                self.reenactor.pose_encoder,
-                self.reenactor.generator,
-                self.discriminator,
-            ):
-                net.compile()
+            for network in (*encoders, self.reenactor.generator, self.discriminator):
+                network.compile()
         # Starts are made from the seed alone, but a GPU rounds as it likes.
-        distributed.broadcast(tensor for net in self.networks for tensor in net.state_dict().values())
+        distributed.broadcast(tensor for network in self.networks for tensor in network.state_dict().values())
 
-    def rates(self) -> dict[str, float]:
-        """Learning rates of the last step, by the names of their settings."""
-        names = ("learning_rate", "discriminator_learning_rate")
-        return {name: optimizer.param_groups[0]["lr"] for name, optimizer in zip(names, self.optimizers)}
-
-    def clear_gradients(self) -> None:
-        """Forget the gradients of the step before."""
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-
-    def share_gradients(self) -> dict[str, Tensor]:
-        """Average the gradients over processes; returns their length (2-norm), of both sides."""
-        norms = {}
-        for name, optimizer in zip(("gradient_norm", "discriminator_gradient_norm"), self.optimizers):
-            parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            if parameters:
-                distributed.average_gradients(parameters)
-                norms[name] = nn.utils.get_total_norm([p.grad for p in parameters])
-        return norms
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """One step of both optimizers, at its learning rates, then of the moving average; buffers of the average are copied, as published."""
-        share = self.settings.rate(self.step + 1)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = share * group["full_rate"]
-            optimizer.step()
-        for mean, new in zip(self.average.parameters(), self.reenactor.parameters()):
-            mean.lerp_(new, 1 - self.settings.ema)
-        for mean, new in zip(self.average.buffers(), self.reenactor.buffers()):
-            mean.copy_(new)
+    def learning_rates(self) -> dict[str, float]:
+        """Those of the last step, by the names of their settings."""
+        return {
+            f"{side}learning_rate": optimizer.param_groups[0]["lr"]
+            for side, optimizer in zip(SIDES, self.optimizers, strict=True)
+        }
 
 
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[nn.Module]:
-    """The network in evaluation mode, whose parts go back to the modes that they were in."""
-    modes = {module: module.training for module in net.modules()}
-    try:
-        yield net.eval()
-    finally:
-        for module, training in modes.items():
-            module.training = training
+def _parameter_groups(net: nn.Module, rate: float, encoder_rate: float) -> list[dict[str, Any]]:
+    """Parameters that learn, those of encoders last and with a learning rate of their own."""
+    named = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
+    groups = []
+    for encoders, lr in ((False, rate), (True, encoder_rate)):
+        parameters = [parameter for name, parameter in named if ("_encoder." in name) == encoders]
+        if parameters:
+            groups.append({"params": parameters, "lr": lr, "initial_lr": lr})
+    return groups

@@ -1,168 +1,225 @@
-"""The training loop that meta-learning and fine-tuning share."""
+"""The training that meta-learning and fine-tuning share, step by step (section 3 of the paper)."""
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from reenact.data.augment import Augmentation
-from reenact.data.rank_batch import RankBatch
 from reenact.data.samples import Batch
+from reenact.models.discriminator import feature_distance
 from reenact.models.reenactor import Reenactor
-from reenact.monitoring.train_logger import TrainLogger, peak_memory_mb
 from reenact.runtime.errors import InterruptedRun, UserError
 from reenact.runtime.interruption import Interruption
 from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
-from reenact.training.landmark_network import LandmarkNetwork
-from reenact.training.learner import Learner
-from reenact.training.losses import ImageLosses
-from reenact.training.steps import find_gradients
+from reenact.training.learner import SIDES, Learner
+from reenact.training.losses import ImageLosses, hinge_discriminator, hinge_generator
+
+VALIDATION_ERROR = "validation_perceptual"
+"""The number of a validation by which the best checkpoint is chosen; less is better."""
 
 
-@dataclass(frozen=True)
-class ValidationResult:
-    """What validation finds.
+class Monitor(Protocol):
+    """Who watches a training and changes nothing of it (`reenact.monitoring`). Only rank 0 asks it."""
 
-    Attributes:
-        numbers: by name, for the statistics.
-        sheets: pictures by name, uint8 H x W x 3.
-        error: less is better; the checkpoint with the least is kept. NaN = none is the best.
-    """
+    def log(self, step: int, numbers: dict[str, float], write: bool) -> None:
+        """Take the numbers of one step; write = of all steps since the last time, as a row of the statistics."""
 
-    numbers: dict[str, float] = field(default_factory=dict)
-    sheets: dict[str, np.ndarray] = field(default_factory=dict)
-    error: float = math.nan
+    def measure(self, step: int, learner: Learner, validate: bool) -> dict[str, float]:
+        """More numbers about the networks after a step, by name; validate = all of them, else those that cost little."""
 
 
 def train(
     learner: Learner,
     batches: Callable[[int], Batch],
     run: RunFolder,
-    *,
-    share: RankBatch,
-    names: Sequence[str],
     steps: int,
-    max_hours: float = math.inf,
-    resume_at_most: int | None = None,
-    keep: Sequence[int] = (),
-    on_keep: Callable[[int, Reenactor], None] = lambda step, average: None,
-    measure: Callable[[Reenactor], dict[str, float]] = lambda average: {},
-    validate: Callable[[Learner], ValidationResult] = lambda learner: ValidationResult(),
-    landmarks: LandmarkNetwork | None = None,
+    *,
     device: torch.device,
-    title: str = "training",
+    monitor: Monitor,
+    max_hours: float = math.inf,
+    on_step: Mapping[int, Callable[[Reenactor], None]] | None = None,
 ) -> None:
-    """Train up to `steps`, going on from the run folder's last checkpoint.
+    """Train up to step `steps`.
 
     All that is random in a step follows from the seed and the step's number, and optimizers and averages are
     in the checkpoint, so a run that was killed and goes on gives the same weights as one that was not; in other
-    numbers of processes too, up to rounding. The main process alone writes, measures and validates.
+    numbers of processes too, up to rounding. Rank 0 alone writes, measures and validates.
 
     Args:
-        learner: networks and optimizers at their start.
-        batches: step -> the samples of it that this process works on (`share`), always the same for the same step.
-        run: where checkpoints and statistics go.
-        share: of a step's batch that this process works on, in how many pieces.
-        names: of the people, by label, for messages.
+        learner: networks and optimizers after the last step that was made.
+        batches: step -> the samples of it that this rank works on, always the same for the same step.
+        run: where checkpoints go.
         steps: number of the last step.
-        max_hours: training ends, as after the last step, once it has taken so long, all runs together.
-        resume_at_most: checkpoints past this step are not used.
-        keep, on_keep: after each of these steps `on_keep(step, average)` is called; it is called again for
-            steps past the checkpoint when a run is resumed.
-        measure: more statistics about the average, taken at checkpoints.
-        validate: numbers and pictures, every `validate_every` steps and at the end.
-        landmarks: for the loss of that name.
         device: where to train.
-        title: for the status line.
+        monitor: who logs and validates.
+        max_hours: training ends, as after the last step, once it has taken so long, all runs together.
+        on_step: step -> what to do with the average after it.
 
     Raises:
         UserError: a loss or gradient is not finite; names it, the step and the people. Or the disk is full.
         InterruptedRun: a signal (`interruption.SIGNALS`) came; everything is saved.
     """
-    settings = learner.settings
-    learner.settle(device)
-    saved = run.latest(steps if resume_at_most is None else resume_at_most)
-    if saved:
-        learner.load_state(saved[1])
-        _say(f"{title}: resuming from step {learner.step} of {steps} ({run.path})")
-    if len(set(distributed.all_gather([learner.step]))) > 1:
-        raise UserError(
-            f"{run.path}: processes see different checkpoints in it; it must lie on a disk that all machines share"
-        )
+    settings, on_step = learner.settings, on_step or {}
+    learner.prepare(device)
     augment = Augmentation(settings.augment).to(device)
-    image_losses = ImageLosses(settings, landmarks).to(device)
-    for line in image_losses.described:
-        _say(f"{title}: {line}")
+    image_losses = ImageLosses(settings).to(device)
+    if distributed.is_main():
+        run.start(learner.step)
+        for line in image_losses.described:
+            print(f"{run.path.name}: {line}", flush=True)
 
     began = time.monotonic() - learner.seconds
-    with Interruption() as interruption, TrainLogger(run, learner.step + 1, steps, title) as journal:
-        for step in journal.steps():
-            # The samples of this step, and how they are changed: the same whoever asks.
+    with Interruption() as interruption:
+        for step in range(learner.step + 1, steps + 1):
+            # Sample, augment: the same whoever asks.
             started = time.monotonic()
             torch.manual_seed(settings.seed * 1_000_003 + step)
             batch = batches(step)
             waited = time.monotonic() - started
-            batch = augment(batch.to(device), share)
+            batch = augment(batch.to(device))
 
-            # One forward pass gives the gradients of both sides; both are updated after it, then the average.
-            numbers = find_gradients(learner, batch.split(share.micro_batches), image_losses)
-            _check_finite(numbers, step, batch, names)
-            learner.update()
-            learner.step = step
+            # Forward, losses, backward: one forward pass gives the gradients of both sides. Update, average: after it.
+            losses = backward(learner, batch.micro_batches(), image_losses)
+            gradient_norms = average_gradients(learner)
+            numbers = _to_floats(losses | gradient_norms)
+            _check_finite(numbers, step, batch.names)
+            update(learner)
             seconds = time.monotonic() - started
+            if step in on_step:
+                on_step[step](learner.average)
 
-            if step in keep:
-                on_keep(step, learner.average)
-
-            # Is it the last step: by number, by time, or by a signal to any process?
+            # Is it the last step: by number, by time, or by a signal to any rank?
             learner.seconds = time.monotonic() - began
-            late, told = distributed.any_rank([learner.seconds > max_hours * 3600, bool(interruption.asked)], device)
-            done = late or step == steps
-            validates = done or step % settings.validate_every == 0
-            saves = validates or told or step % settings.checkpoint_every == 0
+            flags = [learner.seconds > max_hours * 3600, bool(interruption.stop_requested)]
+            late, stop_requested = distributed.any_rank(flags, device)
+            last = late or step == steps
+            validate = last or step % settings.validate_every == 0
+            save = validate or stop_requested or step % settings.checkpoint_every == 0
 
-            # Statistics, pictures, checkpoint: by the main process, while the others wait in their next exchange.
+            # Validate, log, checkpoint: by rank 0, while the others wait in their next exchange.
             if distributed.is_main():
-                numbers |= learner.rates()
-                numbers |= measure(learner.average) if saves else {}
-                findings = validate(learner) if validates else ValidationResult()
-                numbers |= {
-                    "seconds": seconds,
-                    "data_seconds": waited,
-                    "samples_per_second": share.batch_size / seconds,
-                }
-                numbers["peak_memory_mb"] = peak_memory_mb(device)
-                journal.add(step, numbers | findings.numbers, write=saves or step % settings.log_every == 0)
-                journal.show(step, findings.sheets)
-                if saves:
-                    run.save(step, learner.state())
-                    run.keep_best(step, findings.error)
-            if done:
+                speed = {"seconds": seconds, "data_seconds": waited, "samples_per_second": batch.batch_size / seconds}
+                numbers |= learner.learning_rates() | speed
+                numbers |= monitor.measure(step, learner, validate) if save else {}
+                monitor.log(step, numbers, write=save or step % settings.log_every == 0)
+                if save:
+                    run.save(step, learner.state_dict())
+                    run.keep_best(step, numbers.get(VALIDATION_ERROR, math.nan))
+            if last:
                 return
-            if told:
-                distributed.barrier()  # a process that leaves may end the others: not before the checkpoint is there
-                why = interruption.asked or "another process was told to stop"
+            if stop_requested:
+                distributed.barrier()  # a rank that leaves may end the others: not before the checkpoint is there
+                reason = interruption.stop_requested or "another process was asked to stop"
                 raise InterruptedRun(
-                    f"{title}: {why}: saved step {step} of {steps}; the same command goes on from there"
+                    f"{run.path.name}: {reason}: saved step {step} of {steps}; the same command goes on from there"
                 )
 
 
-def _check_finite(numbers: dict[str, float], step: int, batch: Batch, names: Sequence[str]) -> None:
+def forward(learner: Learner, batch: Batch, image_losses: ImageLosses) -> tuple[dict[str, Tensor], Tensor | None]:
+    """One forward pass of all networks.
+
+    Returns:
+        Every weighted loss term of encoders and generator, scalars; and the loss of the discriminator, None where its
+        terms have no weight.
+    """
+    net, discriminator, weights = learner.reenactor, learner.discriminator, learner.settings.losses
+    personal, discriminator_loss = net.identity_embedding is not None, None
+    if personal:
+        identity = net.identity_embedding.expand(len(batch.driver), -1)
+    else:
+        embeddings = net.embed(batch.identity_frames)  # B x K x I
+        identity = embeddings.mean(1)
+    output, matte = net.generator(identity, net.pose_encoder(batch.driver))
+    # In bfloat16 the networks put out bfloat16; losses are taken in the targets' precision.
+    output, matte = output.to(batch.target.dtype), matte.to(batch.target.dtype)
+    terms = image_losses(output, matte, batch.target, batch.matte, batch.emphasis)
+
+    # As published, only the true images teach the label rows, and each pass, in the authors' order, moves the spectral
+    # norms on by one power iteration.
+    rows = discriminator.label_rows(batch.label)
+    if weights.adversarial or weights.feature_matching:
+        discriminator.requires_grad_(False)  # gradients of the generator's side reach the image, not these weights
+        fake_score, fake_maps = discriminator(output, rows.detach())
+        discriminator.requires_grad_(True)
+        fake_score_alone, _ = discriminator(output.detach(), rows.detach())
+        real_score, real_maps = discriminator(batch.target, rows)
+        terms["adversarial"] = hinge_generator(fake_score)
+        terms["feature_matching"] = feature_distance(fake_maps, real_maps)
+        discriminator_loss = hinge_discriminator(fake_score_alone, real_score)
+    if not personal and weights.embedding_match:
+        matched = embeddings[:, 0] if weights.form == "published" else identity
+        terms["embedding_match"] = functional.l1_loss(matched, rows.detach())
+    return {name: value * getattr(weights, name) for name, value in terms.items()}, discriminator_loss
+
+
+def backward(learner: Learner, micro_batches: Sequence[Batch], image_losses: ImageLosses) -> dict[str, Tensor]:
+    """Gradients of encoders and generator, and of the discriminator, from one forward pass of each micro-batch.
+
+    Args:
+        learner: gets this rank's gradients, averaged over its micro-batches.
+        micro_batches: of which memory holds one at a time.
+        image_losses: terms that compare output and target.
+
+    Returns:
+        Means over the whole batch, scalars: every weighted loss term of the generator's side, and the discriminator's loss
+        as `discriminator`.
+    """
+    for optimizer in learner.optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    found: dict[str, list[Tensor]] = {}
+    for batch in micro_batches:
+        with torch.autocast(batch.driver.device.type, torch.bfloat16, enabled=learner.settings.precision == "bf16"):
+            terms, discriminator_loss = forward(learner, batch, image_losses)
+        (torch.stack(list(terms.values())).sum() / len(micro_batches)).backward()
+        if discriminator_loss is not None:
+            (discriminator_loss / len(micro_batches)).backward()
+            terms["discriminator"] = discriminator_loss
+        for name, value in terms.items():
+            found.setdefault(name, []).append(value.detach())
+    losses = distributed.all_reduce_mean(torch.stack([torch.stack(values).mean() for values in found.values()]))
+    return dict(zip(found, losses, strict=True))
+
+
+def average_gradients(learner: Learner) -> dict[str, Tensor]:
+    """Average the gradients over ranks; returns their 2-norms, `gradient_norm` and `discriminator_gradient_norm`."""
+    norms = {}
+    for side, optimizer in zip(SIDES, learner.optimizers, strict=True):
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if parameters:
+            distributed.average_gradients(parameters)
+            norms[f"{side}gradient_norm"] = nn.utils.get_total_norm([p.grad for p in parameters])
+    return norms
+
+
+def update(learner: Learner) -> None:
+    """One step of both optimizers, at its learning rates, then of the moving average, whose buffers are copied, as published."""
+    learner.step += 1
+    multiplier = learner.schedule(learner.step)
+    for optimizer in learner.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = multiplier * group["initial_lr"]
+        optimizer.step()
+    learner.ema.update_parameters(learner.reenactor)
+
+
+def _to_floats(numbers: dict[str, Tensor]) -> dict[str, float]:
+    """Scalars of one device, with one wait for it."""
+    return dict(zip(numbers, torch.stack(list(numbers.values())).tolist(), strict=True))
+
+
+def _check_finite(numbers: dict[str, float], step: int, names: Sequence[str]) -> None:
     bad = [name for name, value in numbers.items() if not math.isfinite(value)]
     if bad:
         losses = [name for name in bad if not name.endswith("gradient_norm")]
         what = f"loss {', '.join(losses)}" if losses else ", ".join(bad)
-        people = ", ".join(sorted({names[label] for label in distributed.all_gather(batch.label.tolist())}))
+        people = ", ".join(sorted(set(distributed.all_gather(list(names)))))
         raise UserError(
             f"step {step}: {what} is not finite, on clips {people}; "
             "lower the learning rate (meta.resume goes on from the last checkpoint with it), or try another seed"
         )
-
-
-def _say(line: str) -> None:
-    if distributed.is_main():
-        print(line, flush=True)

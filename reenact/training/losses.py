@@ -1,21 +1,16 @@
 """Losses (section 3 of the paper); those on feature maps live beside their networks."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reenact.models.mobilefacenet import MobileFaceNet, load_mobilefacenet, recognition_loss
 from reenact.models.vgg import PerceptualNetwork, perceptual_loss
 from reenact.models.vgg_weights import perceptual_network
-from reenact.runtime.errors import UserError
 from reenact.settings.training import TrainingSettings
 from reenact.training import distributed
-from reenact.training.landmark_network import LandmarkNetwork, landmark_distance
 
-# Crops are 1.8 times as wide as the face box; its share is what the face network sees.
-FACE_SHARE = 1 / 1.8
+FACE_FRACTION = 1 / 1.8
+"""Crops are 1.8 times as wide as the face box, which is what the face network sees."""
 
 
 def hinge_generator(fake: Tensor) -> Tensor:
@@ -45,15 +40,15 @@ def published_dice(matte: Tensor, target: Tensor) -> Tensor:
 
 
 def _sums(matte: Tensor, target: Tensor) -> Tensor:
-    """Sums of the product and of both squares, over the samples of all processes: 3."""
+    """Sums of the product and of both squares, over the samples of all ranks: 3."""
     return distributed.all_reduce_sum(
         torch.stack([(matte * target).sum(), matte.square().sum(), target.square().sum()])
     )
 
 
 def face_region(images: Tensor) -> Tensor:
-    """The central `FACE_SHARE` of B x C x H x W, enlarged to the same size (bilinear)."""
-    zoom = torch.eye(2, 3, device=images.device) * FACE_SHARE
+    """The central `FACE_FRACTION` of B x C x H x W, enlarged to the same size (bilinear)."""
+    zoom = torch.eye(2, 3, device=images.device) * FACE_FRACTION
     grid = functional.affine_grid(zoom.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
@@ -63,31 +58,18 @@ class ImageLosses(nn.Module):
 
     Args:
         settings: weights, form of the losses, and which perceptual networks.
-        landmarks: for the term of that name, which is left out without it.
 
     Raises:
         UserError: a file of weights is missing or not what it should be.
     """
 
-    def __init__(self, settings: TrainingSettings, landmarks: LandmarkNetwork | None = None) -> None:
+    def __init__(self, settings: TrainingSettings) -> None:
         super().__init__()
         self._weights = settings.losses
         self._dice = published_dice if settings.losses.form == "published" else dice
         self.described: list[str] = []
         self.perceptual = self._network(settings, "perceptual", settings.perceptual_weights, "vgg19")
         self.face_perceptual = self._network(settings, "face_perceptual", settings.face_perceptual_weights, "vgg16")
-        self.landmarks = landmarks if settings.losses.landmarks else None
-        self.recognition = self._recognition(settings)
-
-    def _recognition(self, settings: TrainingSettings) -> MobileFaceNet | None:
-        if not settings.losses.face_recognition:
-            return None
-        if settings.face_recognition_weights is None:
-            raise UserError(
-                "losses.face_recognition: needs face_recognition_weights, the path of a MobileFaceNet checkpoint; 0 switches the loss off"
-            )
-        self.described.append(f"face_recognition loss: MobileFaceNet of {settings.face_recognition_weights}")
-        return load_mobilefacenet(Path(settings.face_recognition_weights))
 
     def _network(
         self, settings: TrainingSettings, term: str, weights: str | None, layout: str
@@ -114,15 +96,6 @@ class ImageLosses(nn.Module):
             terms["eyes_mouth"] = ((output - target).abs() * emphasis).mean() / distributed.all_reduce_mean(
                 emphasis.mean()
             ).clamp_min(1e-3)
-        if self.landmarks is not None:
-            # An eye opens by a hundredth of the side, about what bfloat16 can tell apart.
-            with torch.autocast(output.device.type, enabled=False):
-                with torch.no_grad():
-                    wanted = self.landmarks(target)
-                terms["landmarks"] = landmark_distance(self.landmarks(output), wanted)
-        if self.recognition is not None:
-            # Every other sample: with all of them it would be a fifth of the step.
-            terms["face_recognition"] = recognition_loss(self.recognition, output[::2], target[::2])
         if self._weights.dice:
             terms["dice"] = self._dice(matte, target_matte)
         return terms

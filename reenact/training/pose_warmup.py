@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from reenact.data.images import to_tensor
+from reenact.data.people import Person
 from reenact.data.pose_samples import PoseSamples
-from reenact.data.samples import Batch, Person
+from reenact.data.samples import Batch
 from reenact.models.mobilenet import MobileNetV2
 from reenact.models.reenactor import Reenactor
 from reenact.training.landmark_network import LandmarkNetwork, landmark_distance
@@ -32,26 +33,23 @@ NORM_BATCHES, NORM_BATCH = 16, 64
 
 
 def pretrain_pose_encoder(
-    encoder: MobileNetV2, people: list[Person], *, steps: int, seed: int, device: torch.device, again: bool = False
-) -> LandmarkNetwork | None:
+    encoder: MobileNetV2, people: list[Person], *, steps: int, seed: int, again: bool = False
+) -> None:
     """Train the pose encoder so that a linear readout of its descriptor gives the landmarks (`PoseSamples`).
 
     Its batch norms learn from batches this large, and keep what they learned.
 
     Args:
-        encoder: changed in place, on `device` and in evaluation mode afterwards.
+        encoder: changed in place, where it is, and in evaluation mode afterwards.
         people: clips; frames without landmarks are not used.
         steps: of `BATCH` frames.
         seed: everything random follows from it and the step.
-        device: where to train.
         again: a generator knows the encoder's descriptors; they are turned and scaled at the end to be as like those before as can be.
-
-    Returns:
-        A frozen copy with its readout; None where nothing was learned.
     """
+    device = next(encoder.parameters()).device
     samples = PoseSamples(people, device)
     if not steps or not samples:
-        return None
+        return
     torch.manual_seed(seed)
     network = LandmarkNetwork(encoder.eval()).to(device)
     some = samples.draw(BATCH, seed)[0]
@@ -76,11 +74,11 @@ def pretrain_pose_encoder(
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)  # a few odd faces otherwise undo hundreds of steps
         optimizer.step()
-    found = network.frozen()
     encoder.eval()
     if again:
-        _align(encoder.classifier[1], found.encoder(some), values)
-    return found
+        with torch.no_grad():
+            learned = encoder(some)
+        _align(encoder.classifier[1], learned, values)
 
 
 def _groups(network: LandmarkNetwork, encoder_rate: float) -> list[dict[str, Any]]:
@@ -104,26 +102,27 @@ def calibrate_batchnorm(encoder: nn.Module, people: list[Person], seed: int) -> 
     """
     random = np.random.default_rng((seed, 2))
     layers = [layer for layer in encoder.modules() if isinstance(layer, nn.BatchNorm2d)]
-    momentum = [layer.momentum for layer in layers]
+    momentum, device = [layer.momentum for layer in layers], next(encoder.parameters()).device
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # the mean of all that it sees
     encoder.train()
     for _ in range(NORM_BATCHES):
         chosen = [people[number] for number in random.integers(len(people), size=NORM_BATCH)]
-        encoder(to_tensor(np.stack([person.frames[random.integers(len(person.frames))] for person in chosen])))
-    for layer, former in zip(layers, momentum):
+        frames = to_tensor(np.stack([person.frames[random.integers(len(person.frames))] for person in chosen]))
+        encoder(frames.to(device))
+    for layer, former in zip(layers, momentum, strict=True):
         layer.momentum = former
     encoder.eval()
 
 
 @torch.no_grad()
 def scale_descriptors(net: Reenactor, batch: Batch) -> None:
-    """Give both embeddings mean 0 and deviation `DESCRIPTOR_SCALE` over some frames (after Salimans & Kingma, NIPS 2016).
+    """Give both embeddings mean 0 and standard deviation `DESCRIPTOR_SCALE` over some frames (after Salimans & Kingma, NIPS 2016).
 
     Args:
         net: changed in place: the weights and biases of the encoders' last layers.
-        batch: frames to measure with, one identity frame each.
+        batch: frames to measure with, one identity frame each; where the network is.
     """
     # Dropout would be measured along with the differences of the frames, and is the larger of the two.
     dropout, last = net.pose_encoder.classifier
@@ -141,7 +140,7 @@ def scale_descriptors(net: Reenactor, batch: Batch) -> None:
 def _align(head: nn.Linear, values: Tensor, wanted: Tensor) -> None:
     """Change a last layer, which put out `values` N x C, so that they are like `wanted` N x C. In place.
 
-    They are only turned, moved, and scaled as a whole (to the same deviation; orthogonal Procrustes): another linear map would come nearer, at the
+    They are only turned, moved, and scaled as a whole (to the same standard deviation; orthogonal Procrustes): another linear map would come nearer, at the
     cost of what `wanted` did not hold.
     """
     ours, theirs = values - values.mean(0), wanted - wanted.mean(0)
@@ -151,8 +150,8 @@ def _align(head: nn.Linear, values: Tensor, wanted: Tensor) -> None:
     head.bias.copy_((head.bias - values.mean(0)) @ turn + wanted.mean(0))
 
 
-def _rescale(head: nn.Linear, values: Tensor, deviation: float) -> None:
-    """Change a last layer, which put out `values` N x C, so that they have mean 0 and on average this deviation. In place."""
-    factor = deviation / values.std(0).mean().clamp_min(1e-6)
+def _rescale(head: nn.Linear, values: Tensor, std: float) -> None:
+    """Change a last layer, which put out `values` N x C, so that they have mean 0 and on average this standard deviation. In place."""
+    factor = std / values.std(0).mean().clamp_min(1e-6)
     head.weight.mul_(factor)
     head.bias.sub_(values.mean(0)).mul_(factor)

@@ -1,109 +1,155 @@
-"""How meta-learning begins: from the seed, with the weights of another run, or in its place."""
+"""How meta-learning begins: from scratch, from the weights of another run, in another run's place; or resumed, which comes first."""
 
-import copy
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from torch import nn
 
-from reenact.data.samples import Person
-from reenact.models.reenactor import Reenactor
+from reenact.data.people import People, Person
+from reenact.data.samples import Sampler
+from reenact.models.architecture import PRESETS
+from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import atomic_write
 from reenact.settings.meta import MetaSettings
+from reenact.settings.training import TrainingSettings
 from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
-from reenact.training.landmark_network import LandmarkNetwork
 from reenact.training.learner import Learner
-from reenact.training.pose_warmup import pretrain_pose_encoder
+from reenact.training.pose_warmup import calibrate_batchnorm, pretrain_pose_encoder, scale_descriptors
+from reenact.training.schedule import constant, cosine_decay
 
 FIXED = ("model.preset", "meta.optimizer", "people")
-"""Of what `RunFolder.describe` keeps: what cannot change when a run goes on."""
+"""Of a run's metadata: what cannot change when a run goes on."""
 
-LANDMARKS = "landmarks.safetensors"
 LABEL_ROWS = "labels.parametrizations.weight.original"
 
 
-def landmark_network(
-    net: Reenactor, clips: list[Person], run: RunFolder, settings: MetaSettings, device: torch.device, warm_up: bool
-) -> LandmarkNetwork | None:
-    """Teach the pose encoder (`pretrain_pose_encoder`) if `warm_up`; what it knows then, kept in the run folder, for the landmark loss.
+def new_learner(preset: str, people: int, settings: MetaSettings, device: torch.device) -> Learner:
+    """Networks with random weights, which follow from the seed, and their optimizers.
+
+    Args:
+        preset: sizes of the networks.
+        people: rows of the discriminator's label embedding.
+        settings: of the stage.
+        device: where they are put.
+    """
+    torch.manual_seed(settings.seed)
+    architecture = PRESETS[preset]
+    net, discriminator = Reenactor(architecture), build_discriminator(architecture, people)
+    schedule = cosine_decay(settings.steps, settings.decay) if settings.decay else constant
+    return Learner(net.to(device), discriminator.to(device), settings, schedule)
+
+
+def check_start(settings: MetaSettings) -> None:
+    """Refuse settings of the start that exclude each other.
 
     Raises:
-        UserError: the loss is wanted, but there was no warm-up.
+        UserError: names them.
     """
-    kept, again = run.path / LANDMARKS, settings.start is not None
-    steps = settings.start_warmup if again else settings.pose_warmup
-    taught = not warm_up or pretrain_pose_encoder(
-        net.pose_encoder, clips, steps=steps, seed=settings.seed, device=device, again=again
-    )
-    if not settings.losses.landmarks:
-        return None
-    if isinstance(taught, LandmarkNetwork) and distributed.is_main():
-        with atomic_write(kept) as temporary:
-            save_file(taught.state_dict(), temporary)
-    distributed.barrier()
-    network = LandmarkNetwork(copy.deepcopy(net.pose_encoder))
-    try:
-        network.load_state_dict(load_file(kept))
-    except OSError:
+    if settings.start and settings.resume:
         raise UserError(
-            "losses.landmarks: needs the network of the pose warm-up; set meta.pose_warmup (with start, start_warmup; e.g. 1000), or the weight to 0"
-        ) from None
-    return network.frozen().to(device)
+            "meta.resume and meta.start exclude each other: the one goes on with a run, the other begins a new one with its weights"
+        )
+    if settings.start_warmup and not settings.start:
+        raise UserError(
+            f"meta.start_warmup: {settings.start_warmup} needs meta.start; before a training from scratch it is meta.pose_warmup"
+        )
 
 
-def start_from(learner: Learner, folder: Path) -> None:
+def resume(learner: Learner, run: RunFolder, at_most: int) -> bool:
+    """Go on from the newest checkpoint of the run folder that is not past step `at_most`, if there is one.
+
+    Returns:
+        Whether there was.
+
+    Raises:
+        UserError: the ranks see different checkpoints.
+    """
+    saved = run.latest(at_most)
+    if saved:
+        learner.load_state_dict(saved[1])
+    if len(set(distributed.all_gather([learner.step]))) > 1:
+        raise UserError(
+            f"{run.path}: processes see different checkpoints in it; it must lie on a disk that all machines share"
+        )
+    if saved and distributed.is_main():
+        print(f"{run.path.name}: resuming from step {learner.step} ({run.path})", flush=True)
+    return saved is not None
+
+
+def start_from_scratch(learner: Learner, people: People, clips: list[Person], settings: MetaSettings) -> None:
+    """Make of random encoders ones that say something (`pose_warmup`).
+
+    Args:
+        learner: changed in place.
+        people: that are trained on.
+        clips: of them, that the encoders' start looks at.
+        settings: of the stage.
+    """
+    net, device = learner.reenactor, next(learner.reenactor.parameters()).device
+    if settings.frozen_norms or settings.pose_warmup:
+        calibrate_batchnorm(net.identity_encoder, clips, settings.seed)
+        calibrate_batchnorm(net.pose_encoder, clips, settings.seed)
+    pretrain_pose_encoder(net.pose_encoder, clips, steps=settings.pose_warmup, seed=settings.seed)
+    # Without calibration the batch norms see this batch as they see those of training, which are small.
+    samples = Sampler(people, TrainingSettings(seed=settings.seed), 64 if settings.frozen_norms else 32, 1)
+    scale_descriptors(net, samples(0).to(device))
+    learner.average.load_state_dict(net.state_dict())
+
+
+def start_from_run(learner: Learner, folder: Path, clips: list[Person], settings: MetaSettings) -> None:
     """Take over networks, averages and optimizers of another run's last checkpoint, from step 0.
 
     The discriminator's label rows belong to that run's people: with another number of people they begin anew.
+
+    Args:
+        learner: changed in place.
+        folder: of the other run.
+        clips: that the pose encoder learns from before, if `settings.start_warmup` says so.
+        settings: of the stage.
 
     Raises:
         UserError: there is no checkpoint, or one of other networks.
     """
     step, state = _last(folder, "meta.start")
-    own = learner.state()
+    own = learner.state_dict()
     kept = state["networks"][1][LABEL_ROWS].shape == own["networks"][1][LABEL_ROWS].shape
     if not kept:
         state["networks"][1] |= {key: value for key, value in own["networks"][1].items() if key.startswith("labels.")}
         names = [name for name, _ in learner.discriminator.named_parameters()]
         state["optimizers"][1]["state"].pop(names.index(LABEL_ROWS), None)
     _load(learner, state | {"step": 0, "seconds": 0.0}, folder, "meta.start")
+    if settings.start_warmup:
+        encoder = learner.reenactor.pose_encoder
+        pretrain_pose_encoder(encoder, clips, steps=settings.start_warmup, seed=settings.seed, again=True)
+        learner.average.pose_encoder.load_state_dict(encoder.state_dict())
     if distributed.is_main():
         print(f"meta: starting from step {step} of {folder}; label rows {'kept' if kept else 'begin anew'}", flush=True)
 
 
-def take_landmarks(folder: Path, run: RunFolder) -> None:
-    """Copy the landmark network of a run that another is to take the place of, if it has one."""
-    if (folder / LANDMARKS).is_file() and distributed.is_main():
-        with atomic_write(run.path / LANDMARKS) as temporary:
-            shutil.copyfile(folder / LANDMARKS, temporary)
-
-
-def resume_from(learner: Learner, folder: Path, run: RunFolder, about: dict[str, Any]) -> None:
+def take_over_run(learner: Learner, folder: Path, run: RunFolder, metadata: dict[str, Any]) -> None:
     """Take another run's place: all of its last checkpoint, its step included; learning rates and the like are ours.
 
     Args:
         learner: changed in place.
         folder: of the other run.
         run: this one, which gets the statistics so far.
-        about: what `run` is of, as `RunFolder.describe` keeps it.
+        metadata: what `run` is of.
 
     Raises:
         UserError: there is no checkpoint, or what cannot change has changed; says what.
     """
     step, state = _last(folder, "meta.resume")
-    was = RunFolder(folder).about()
+    was = RunFolder(folder).metadata()
     changes = [
-        f"{name}: was {_words(was[name])}, is {_words(about[name])}"
+        f"{name}: was {_words(was[name])}, is {_words(metadata[name])}"
         for name in FIXED
-        if name in was and was[name] != about[name]
+        if name in was and was[name] != metadata[name]
     ]
-    rows = [len(weights["networks"][1][LABEL_ROWS]) for weights in (state, learner.state())]
-    if rows[0] != rows[1] and not changes:
-        changes = [f"people: were {rows[0]}, are {rows[1]}"]
+    theirs, ours = (len(saved["networks"][1][LABEL_ROWS]) for saved in (state, learner.state_dict()))
+    if theirs != ours and not changes:
+        changes = [f"people: were {theirs}, are {ours}"]
     if changes:
         raise UserError(
             f"meta.resume: {str(folder)!r} cannot go on with other {'; '.join(changes)}. meta.start takes over what fits"
@@ -112,6 +158,13 @@ def resume_from(learner: Learner, folder: Path, run: RunFolder, about: dict[str,
     if distributed.is_main():
         run.copy_stats(RunFolder(folder), step)
         print(f"meta: going on from step {step} of {folder}", flush=True)
+
+
+def freeze_batchnorm(net: nn.Module) -> None:
+    """Let the batch norms keep the statistics that they have; everything else, dropout too, stays in training mode."""
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval()
 
 
 def _words(value: Any) -> str:
@@ -132,7 +185,7 @@ def _last(folder: Path, setting: str) -> tuple[int, dict[str, Any]]:
 
 def _load(learner: Learner, state: dict[str, Any], folder: Path, setting: str) -> None:
     try:
-        learner.load_state(state)
+        learner.load_state_dict(state)
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"{setting}: {str(folder)!r} is of other networks than model.preset ({str(error).splitlines()[0]})"

@@ -8,9 +8,10 @@ from people import write_person
 from reenact.data.augment import Augmentation
 from reenact.data.clip import Clip, write_clip
 from reenact.data.images import resize_area, resize_to, to_tensor, to_uint8
-from reenact.data.samples import PeopleInMemory, Person, load_person, sample
+from reenact.data.people import PeopleInMemory, Person, load_person
+from reenact.data.samples import Sampler
 from reenact.runtime.errors import UserError
-from reenact.settings.training import AugmentSettings
+from reenact.settings.training import AugmentSettings, TrainingSettings
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_training_never_sees_held_out_frames(people):
 
 def test_sample_depends_on_seed_and_step_only(people):
     def draw(seed, step):
-        return sample(PeopleInMemory(people), seed=seed, step=step, batch_size=3, identity_frames=2)
+        return Sampler(PeopleInMemory(people), TrainingSettings(seed=seed), 3, identity_frames=2)(step)
 
     first, again, later = draw(1, 7), draw(1, 7), draw(1, 8)
     assert torch.equal(first.driver, again.driver) and torch.equal(first.identity_frames, again.identity_frames)
@@ -57,19 +58,19 @@ def test_sample_depends_on_seed_and_step_only(people):
 
 def test_identity_frames_are_other_frames_than_the_target(people):
     for step in range(20):
-        batch = sample(PeopleInMemory(people), seed=1, step=step, batch_size=2, identity_frames=3)
-        for target, frames in zip(batch.driver, batch.identity_frames):
+        batch = Sampler(PeopleInMemory(people), TrainingSettings(), 2, identity_frames=3)(step)
+        for target, frames in zip(batch.driver, batch.identity_frames, strict=True):
             assert all((frame - target).abs().max() > 0.1 for frame in frames)
 
 
 def test_labels_match_people(people):
-    batch = sample(PeopleInMemory(people), seed=1, step=3, batch_size=4, identity_frames=1)
+    batch = Sampler(PeopleInMemory(people), TrainingSettings(), 4, identity_frames=1)(3)
     reddest = batch.target[:, 0].flatten(1).amax(1) > batch.target[:, 1].flatten(1).amax(1)
     assert reddest.tolist() == (batch.label == 0).tolist()
 
 
 def test_augmentation_moves_driver_target_and_matte_together_but_not_identity(people):
-    batch = sample(PeopleInMemory(people), seed=1, step=1, batch_size=4, identity_frames=1)
+    batch = Sampler(PeopleInMemory(people), TrainingSettings(), 4, identity_frames=1)(1)
     torch.manual_seed(0)
     moved = Augmentation(AugmentSettings(pose=0.0))(batch)
     assert torch.equal(moved.identity_frames, batch.identity_frames)
@@ -78,7 +79,7 @@ def test_augmentation_moves_driver_target_and_matte_together_but_not_identity(pe
 
 
 def test_pose_augmentation_changes_the_driver_alone(people):
-    batch = sample(PeopleInMemory(people), seed=1, step=1, batch_size=4, identity_frames=1)
+    batch = Sampler(PeopleInMemory(people), TrainingSettings(), 4, identity_frames=1)(1)
     torch.manual_seed(0)
     changed = Augmentation(AugmentSettings(joint=0.0))(batch)
     torch.testing.assert_close(changed.target, batch.target)

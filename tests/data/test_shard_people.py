@@ -10,11 +10,14 @@ import pytest
 import torch
 from people import COLOURS, disc
 
-from reenact.data.samples import PeopleInMemory, Person, sample
+from reenact.data.people import PeopleInMemory, Person
+from reenact.data.rank_batch import RankBatch
+from reenact.data.samples import Sampler
 from reenact.data.shard_file import Pictures, ShardWriter
 from reenact.data.shard_people import ShardPeople
 from reenact.monitoring.previews import spread_frames
 from reenact.runtime.errors import UserError
+from reenact.settings.training import LossWeights, TrainingSettings
 
 MARKS = np.random.default_rng(0).random((6, 68, 2)).astype(np.float16).astype(np.float32)
 
@@ -55,6 +58,9 @@ def in_memory(side, by):
     return PeopleInMemory(clips)
 
 
+EMPHASIS = LossWeights(eyes_mouth=1)
+
+
 def tensors(batch):
     return [batch.identity_frames, batch.driver, batch.target, batch.matte, batch.label, batch.emphasis]
 
@@ -63,17 +69,11 @@ def tensors(batch):
 def test_samples_are_those_from_memory(tmp_path, side, by, shards):
     lazy, known = ShardPeople(write(tmp_path, shards), side, "train", by), in_memory(side, by)
     assert lazy.names == known.names and len(lazy) == len(known)
+    settings = TrainingSettings(seed=3, mirror=0.5, hard_pose_fraction=0.5, losses=EMPHASIS)
+    samplers = [Sampler(people, settings, 5, identity_frames=3) for people in (lazy, known)]
     for step in range(4):
-        how = {
-            "seed": 3,
-            "step": step,
-            "batch_size": 5,
-            "identity_frames": 3,
-            "mirror": 0.5,
-            "hard_pose_fraction": 0.5,
-            "emphasis": True,
-        }
-        assert all(torch.equal(a, b) for a, b in zip(tensors(sample(lazy, **how)), tensors(sample(known, **how))))
+        ours, theirs = (tensors(sampler(step)) for sampler in samplers)
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_one_sample_is_ten_reads_from_one_clip(tmp_path, monkeypatch):
@@ -82,19 +82,19 @@ def test_one_sample_is_ten_reads_from_one_clip(tmp_path, monkeypatch):
     monkeypatch.setattr(
         os, "pread", lambda file, size, offset: reads.append((file, offset)) or read(file, size, offset)
     )
-    sample(people, seed=1, step=1, batch_size=1, identity_frames=8)
+    Sampler(people, TrainingSettings(), 1, identity_frames=8)(1)
     assert len(reads) == 10 and len({file for file, _ in reads}) == 1
 
 
 def test_a_part_of_a_batch_is_part_of_the_whole_and_reads_no_more(tmp_path, monkeypatch):
     people = ShardPeople(write(tmp_path, 2), 64, "train", "clip")
-    how = {"seed": 1, "step": 5, "batch_size": 6, "identity_frames": 2, "emphasis": True, "mirror": 0.5}
-    whole = sample(people, **how)
+    settings = TrainingSettings(mirror=0.5, losses=EMPHASIS)
+    whole = Sampler(people, settings, 6, identity_frames=2)(5)
     reads, read = [], os.pread
     monkeypatch.setattr(os, "pread", lambda file, size, offset: reads.append(size) or read(file, size, offset))
-    part = sample(people, **how, part=[1, 4])
+    part = Sampler(people, settings, RankBatch([1, 4], 6), identity_frames=2)(5)
     assert len(reads) == 2 * (2 + 2 + 1)
-    assert all(torch.equal(a, b[[1, 4]]) for a, b in zip(tensors(part), tensors(whole)))
+    assert all(torch.equal(a, b[[1, 4]]) for a, b in zip(tensors(part), tensors(whole), strict=True))
 
 
 def test_splits_are_apart(tmp_path):
@@ -106,11 +106,11 @@ def test_splits_are_apart(tmp_path):
 
 def test_no_open_file_is_copied_and_threads_agree(tmp_path):
     people = ShardPeople(write(tmp_path, 2), 64, "train", "clip")
-    first = sample(people, seed=1, step=0, batch_size=8, identity_frames=4)
+    first = Sampler(people, TrainingSettings(), 8, identity_frames=4)(0)
     other, found = copy.deepcopy(people), {}
 
     def draw(thread):
-        found[thread] = sample(other, seed=1, step=0, batch_size=8, identity_frames=4)
+        found[thread] = Sampler(other, TrainingSettings(), 8, identity_frames=4)(0)
 
     threads = [threading.Thread(target=draw, args=(number,)) for number in range(4)]
     for thread in threads:

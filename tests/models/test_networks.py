@@ -32,7 +32,7 @@ def small():
 def test_shapes_and_ranges(small):
     net, discriminator = small
     frames = torch.rand(2, 3, 3, 64, 64)
-    identity, pose = net.identity(frames), net.pose_encoder(frames[:, 0])
+    identity, pose = net.embed(frames).mean(1), net.pose_encoder(frames[:, 0])
     assert identity.shape == (2, 256) and pose.shape == (2, 64)
     rgb, matte = net.generator(identity, pose)
     assert rgb.shape == (2, 3, 64, 64) and matte.shape == (2, 1, 64, 64)
@@ -45,7 +45,7 @@ def test_shapes_and_ranges(small):
 def test_gradients_reach_every_parameter(small):
     net, discriminator = small
     frames = torch.rand(2, 2, 3, 64, 64)
-    rgb, matte = net.generator(net.identity(frames), net.pose_encoder(frames[:, 0]))
+    rgb, matte = net.generator(net.embed(frames).mean(1), net.pose_encoder(frames[:, 0]))
     (
         discriminator(rgb, discriminator.label_rows(torch.tensor([0, 1])))[0].sum() + matte.mean() + rgb.square().mean()
     ).backward()

@@ -21,8 +21,8 @@ from reenact.runtime.errors import UserError
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import MetaSettings
 from reenact.training.learner import Learner
+from reenact.training.loop import backward, forward, update
 from reenact.training.losses import ImageLosses, hinge_discriminator, hinge_generator
-from reenact.training.steps import find_gradients, weighted_losses
 
 NARROW = Architecture(
     image_size=32,
@@ -154,7 +154,7 @@ def check_forward(case, kind):
     net, discriminator = (m.eval() for m in case.networks(case.states | (case.averages if kind == "ema" else {})))
     batch, found = case.batch, {}
     if case.form == "meta":
-        found["embeds"] = identity = net.identity(batch.identity_frames)
+        found["embeds"] = identity = net.embed(batch.identity_frames).mean(1)
     else:
         identity = net.identity_embedding.expand(len(batch.label), -1)
     found["pose_embedding"] = pose = net.pose_encoder(batch.driver)
@@ -181,9 +181,9 @@ def check_forward(case, kind):
 
 def training_step(learner, batch, losses):
     """One update; every weighted loss."""
-    numbers = find_gradients(learner, [batch], losses)
-    learner.update()
-    return {name: value for name, value in numbers.items() if not name.endswith("gradient_norm")}
+    found = backward(learner, [batch], losses)
+    update(learner)
+    return {name: value.item() for name, value in found.items()}
 
 
 def check_step(losses, case, step, tolerance):
@@ -197,7 +197,8 @@ def follow(learner, batch):
     """Output of the averaged networks, in evaluation mode."""
     net = learner.average
     with torch.no_grad():
-        identity = net.identity(batch.identity_frames) if net.identity_embedding is None else net.identity_embedding
+        personal = net.identity_embedding is not None
+        identity = net.identity_embedding if personal else net.embed(batch.identity_frames).mean(1)
         return net.generator(identity.expand(len(batch.driver), -1), net.pose_encoder(batch.driver))[0]
 
 
@@ -253,7 +254,7 @@ def test_published_training_equals_the_authors(full):
     squares = [p.grad.double().square().sum() for p in learner.discriminator.parameters()]
     check(torch.stack(squares).sum().sqrt(), full.expected["train.step0.grad_norm.discriminator"], "gradient", 1e-4)
     if full.form == "meta":
-        terms, discriminator_loss = weighted_losses(learner, full.batch, losses)
+        terms, discriminator_loss = forward(learner, full.batch, losses)
         check_step(
             {name: value.item() for name, value in {**terms, "discriminator": discriminator_loss}.items()},
             full,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reenact.data.samples import Person
+from reenact.data.people import Person
 from reenact.evaluation.measure import Sequence
 from reenact.evaluation.perceptual import RandomVgg
 from reenact.models.architecture import PRESETS
@@ -15,11 +15,13 @@ from reenact.monitoring.validation import (
     SELF,
     Validation,
     dice_coefficient,
+    evaluating,
     make_pairs,
     pose_response,
 )
 from reenact.settings.meta import MetaSettings
-from reenact.training.learner import Learner, evaluating
+from reenact.training.learner import Learner
+from reenact.training.loop import VALIDATION_ERROR
 
 
 def person(name, identity="", frames=12, colour=0):
@@ -76,18 +78,18 @@ def test_one_person_and_one_frame_are_enough():
 
 
 def test_average_and_raw_networks_are_measured(learner):
-    found = Validation(PEOPLE, 3, torch.device("cpu"), PretendedMeasurer())(learner)
+    numbers, _ = Validation(PEOPLE, 3, torch.device("cpu"), PretendedMeasurer())(learner)
     names = ("pose_error", "dice", "perceptual", "identity_error", "failed")
-    assert set(found.numbers) == {f"{kind}_{name}" for kind in ("validation", "raw_validation") for name in names}
-    assert found.error == found.numbers["validation_perceptual"] > 0
-    assert found.numbers["validation_failed"] == 0 and 0 < found.numbers["validation_dice"] < 1
+    assert set(numbers) == {f"{kind}_{name}" for kind in ("validation", "raw_validation") for name in names}
+    assert numbers[VALIDATION_ERROR] > 0
+    assert numbers["validation_failed"] == 0 and 0 < numbers["validation_dice"] < 1
     # the average is a copy of the raw networks still, and both are measured in evaluation mode
-    assert found.numbers["validation_perceptual"] == pytest.approx(found.numbers["raw_validation_perceptual"])
+    assert numbers["validation_perceptual"] == pytest.approx(numbers["raw_validation_perceptual"])
     assert learner.reenactor.training and learner.reenactor.pose_encoder.features.training
 
 
 def test_faces_that_are_not_found_leave_their_numbers_out(learner):
-    numbers = Validation(PEOPLE, 3, torch.device("cpu"), PretendedMeasurer(blind=True))(learner).numbers
+    numbers = Validation(PEOPLE, 3, torch.device("cpu"), PretendedMeasurer(blind=True))(learner)[0]
     assert (
         numbers["validation_failed"] == 1
         and "validation_pose_error" not in numbers
@@ -97,7 +99,7 @@ def test_faces_that_are_not_found_leave_their_numbers_out(learner):
 
 
 def test_sheets_show_identity_driver_target_output_matte_error(learner):
-    sheets = Validation(PEOPLE, 3, torch.device("cpu"))(learner).sheets
+    sheets = Validation(PEOPLE, 3, torch.device("cpu"))(learner)[1]
     assert {kind: sheet.shape for kind, sheet in sheets.items()} == {
         SELF: (2 * 64, 6 * 64, 3),
         OTHER_VIDEO: (64, 6 * 64, 3),

@@ -9,14 +9,15 @@ import torch
 from people import write_person
 
 import reenact.stages.finetune
-from reenact.data.samples import load_person
+from reenact.data.people import load_person
 from reenact.models.architecture import PRESETS
 from reenact.models.model_file import load_model, save_model
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.models.spectral_norm import fold_spectral_norms
 from reenact.runtime.errors import UserError
 from reenact.settings.finetune import FinetuneSettings
-from reenact.stages.finetune import finetune, guided_sweep, personalise, samples
+from reenact.stages.finetune import finetune, guided_sweep, personalise, sampler
+from reenact.training.checkpoint import Runs
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +38,8 @@ def tune(room, folder, sweep=(1, 3), **settings):
         mattes=mattes,
         meta=meta,
         sweep=folder / "sweep",
-        runs=folder / "runs",
+        runs=Runs(folder / "runs", code="c"),
         device="cpu",
-        code="c",
         settings=FinetuneSettings(sweep=list(sweep), **defaults | settings),
     )
     return {int(path.stem): path for path in sorted((folder / "sweep").glob("*.safetensors"))}
@@ -81,13 +81,13 @@ def test_generator_and_embedding_learn_and_encoders_stay(room, tmp_path):
 
 def test_settings_say_how_often_frames_are_mirrored(room):
     person = load_person(room[0], room[1], 64)
-    plain, mirrored = (samples(person, FinetuneSettings(mirror=mirror), 4)(step=7) for mirror in (0.0, 1.0))
+    plain, mirrored = (sampler(person, FinetuneSettings(mirror=mirror), 4)(7) for mirror in (0.0, 1.0))
     for name in ("driver", "target", "matte"):
         torch.testing.assert_close(getattr(mirrored, name), getattr(plain, name).flip(-1), rtol=0, atol=0)
     assert not torch.equal(mirrored.driver, plain.driver)
     photo = replace(person, frames=person.frames[:1], mattes=person.mattes[:1], landmarks=person.landmarks[:1])
     plain, mirrored = (
-        samples(photo, FinetuneSettings(mirror=mirror, hard_pose_fraction=0.5), 1)(step=7) for mirror in (0.0, 1.0)
+        sampler(photo, FinetuneSettings(mirror=mirror, hard_pose_fraction=0.5), 1)(7) for mirror in (0.0, 1.0)
     )
     assert torch.equal(mirrored.driver, plain.driver), "a single photo stays as it is"
 
@@ -104,7 +104,7 @@ def test_settings_say_how_often_unusual_faces_are_drawn(room):
 
     def share_of_it(hard_pose_fraction):
         drawn = [
-            samples(person, FinetuneSettings(hard_pose_fraction=hard_pose_fraction), 2)(step).driver
+            sampler(person, FinetuneSettings(hard_pose_fraction=hard_pose_fraction), 2)(step).driver
             for step in range(100)
         ]
         return (torch.cat(drawn)[:, 0, 0, 0] * 255).round().eq(3).float().mean()
@@ -148,7 +148,7 @@ def test_batch_shrinks_when_memory_runs_out(room, tmp_path, monkeypatch, capsys)
 def test_a_longer_sweep_goes_on_and_equals_one_run(room, tmp_path, capsys):
     tune(room, tmp_path / "grown", sweep=[2])
     grown = tune(room, tmp_path / "grown", sweep=[2, 4])
-    assert "resuming from step 2 of 4" in capsys.readouterr().out
+    assert "resuming from step 2 (" in capsys.readouterr().out
     whole = tune(room, tmp_path / "whole", sweep=[2, 4])
     for iteration in (2, 4):
         a, b = state(grown[iteration]), state(whole[iteration])

@@ -103,7 +103,7 @@ def test_a_checkpoint_of_ours_has_everything_to_go_on(contents, tmp_path, capsys
     net.generator.requires_grad_(True)
     net.identity_embedding.requires_grad_(True)
     learner = Learner(net, build_discriminator(NARROW, 1), FinetuneSettings())
-    learner.load_state(state)
+    learner.load_state_dict(state)
     assert step == learner.step == 12
     assert torch.equal(net.generator.tail_conv.bias, content["generator"]["decoder_blocks.7.bias"])
     assert torch.equal(

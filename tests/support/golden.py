@@ -25,6 +25,7 @@ from tree import ROOT
 
 from reenact.data.clip import Clip, write_clip
 from reenact.data.images import resize_area
+from reenact.data.people import Clips
 from reenact.evaluation.metrics import METRICS
 from reenact.media.frame_table import Stretch
 from reenact.settings.crop import CropSettings
@@ -37,9 +38,10 @@ from reenact.settings.segment import SegmentSettings
 from reenact.stages.crop import crop_clip
 from reenact.stages.decode import decode_clip
 from reenact.stages.finetune import finetune
-from reenact.stages.meta import Clips, MetaOutputs, make_meta_model
+from reenact.stages.meta import MetaOutputs, make_meta_model
 from reenact.stages.score import score_avatar
 from reenact.stages.segment import segment_clip
+from reenact.training.checkpoint import Runs
 
 KEPT = ROOT / "tests" / "fixtures" / "golden.json"
 TOLERANCE = 1e-4
@@ -80,12 +82,11 @@ def training_losses(folder: Path) -> dict[str, dict[str, list[float]]]:
     make_meta_model(
         clips=Clips(*zip(*clips, strict=True)),
         outputs=outputs,
-        runs=folder / "meta_runs",
+        runs=Runs(folder / "meta_runs", code="golden"),
         device="cpu",
         threads=1,
-        code="golden",
         settings=MetaSettings(**TRAINING, **META_RATES, steps=STEPS, batch_size=3, identity_frames=2),
-        model_settings=ModelSettings(preset="small"),
+        model=ModelSettings(preset="small"),
     )
     crops, mattes = people.write_person(folder, "blue", 6, landmarks=True)
     finetune(
@@ -93,10 +94,9 @@ def training_losses(folder: Path) -> dict[str, dict[str, list[float]]]:
         mattes=mattes,
         meta=outputs.model,
         sweep=folder / "sweep",
-        runs=folder / "finetune_runs",
+        runs=Runs(folder / "finetune_runs", code="golden"),
         device="cpu",
         threads=1,
-        code="golden",
         settings=FinetuneSettings(**TRAINING, **FINETUNE_RATES, sweep=[STEPS], max_batch=3),
     )
     curves = {"meta": outputs.curves, "finetune": folder / "sweep" / "curves.csv"}

@@ -11,10 +11,12 @@ from people import write_person
 from torch import multiprocessing, nn
 
 from reenact.data.augment import Augmentation
+from reenact.data.people import PeopleInMemory, load_person
 from reenact.data.rank_batch import RankBatch, rank_batch
-from reenact.data.samples import PeopleInMemory, load_person, sample
+from reenact.data.samples import Sampler
 from reenact.models.architecture import Architecture
 from reenact.models.reenactor import Reenactor, build_discriminator
+from reenact.monitoring.train_logger import TrainLogger
 from reenact.runtime.errors import UserError
 from reenact.settings.meta import MetaLossWeights, MetaSettings
 from reenact.settings.training import AugmentSettings
@@ -22,7 +24,8 @@ from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import Learner
 from reenact.training.loop import train
-from reenact.training.shared_layers import SharedBatchNorm, SharedDropout
+from reenact.training.start import resume
+from reenact.training.sync_layers import SyncBatchNorm, SyncDropout
 
 NARROW = Architecture(
     image_size=32,
@@ -49,10 +52,11 @@ SETTINGS = MetaSettings(
     augment=AugmentSettings(colour=0.5),
     identity_frames=2,
     batch_size=8,
+    mirror=0.5,
 )
 
 
-def train_here(folder, run, steps, pieces=1):
+def train_here(folder, run, steps, micro_batches=1):
     """Train in double precision, so that a difference that is not rounding can be told."""
     torch.set_default_dtype(torch.float64)
     clips = [load_person(folder / name / "crops.zip", folder / name / "mattes.zip", 32) for name in ("red", "blue")]
@@ -60,19 +64,20 @@ def train_here(folder, run, steps, pieces=1):
     people = PeopleInMemory([replace(clip, landmarks=landmarks) for clip in clips])
     torch.manual_seed(0)
     learner = Learner(Reenactor(NARROW), build_discriminator(NARROW, 2), SETTINGS)
-    share = rank_batch(SETTINGS.batch_size, pieces, distributed.rank(), distributed.world_size())
+    part = rank_batch(SETTINGS.batch_size, micro_batches, distributed.rank(), distributed.world_size())
+    sampler = Sampler(people, SETTINGS, part, SETTINGS.identity_frames)
 
     def batches(step):
-        batch = sample(
-            people, seed=1, step=step, batch_size=8, identity_frames=2, mirror=0.5, emphasis=True, part=share.indices
-        )
+        batch = sampler(step)
         return replace(batch.to(torch.float64), label=batch.label)
 
-    train(learner, batches, RunFolder(run), share=share, names=["red", "blue"], steps=steps, device=torch.device("cpu"))
-    return learner
+    run, device = RunFolder(run), torch.device("cpu")
+    resume(learner, run, steps)
+    with TrainLogger(run, learner.step + 1, steps, "test", device) as logger:
+        train(learner, batches, run, steps, device=device, monitor=logger)
 
 
-def worker(rank, port, folder, run, steps, pieces):
+def worker(rank, port, folder, run, steps, micro_batches):
     """One of two processes, as torchrun starts them."""
     os.environ |= {
         "RANK": str(rank),
@@ -82,16 +87,16 @@ def worker(rank, port, folder, run, steps, pieces):
         "MASTER_ADDR": "localhost",
         "MASTER_PORT": str(port),
     }
-    with distributed.init_distributed("cpu") as place:
-        assert place.type == "cpu" and distributed.world_size() == 2 and distributed.rank() == rank
-        train_here(folder, run, steps, pieces)
+    with distributed.init_distributed("cpu") as device:
+        assert device.type == "cpu" and distributed.world_size() == 2 and distributed.rank() == rank
+        train_here(folder, run, steps, micro_batches)
 
 
-def train_in_two(folder, run, steps, pieces=1):
+def train_in_two(folder, run, steps, micro_batches=1):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    multiprocessing.spawn(worker, (port, folder, run, steps, pieces), nprocs=2)
+    multiprocessing.spawn(worker, (port, folder, run, steps, micro_batches), nprocs=2)
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +135,7 @@ def assert_equal_up_to_rounding(ours, theirs, rel):
         "discriminator",
     }
     assert len(rows(ours)) == len(rows(theirs)) and named < set(rows(ours)[0])
-    for a, b in zip(rows(ours), rows(theirs)):
+    for a, b in zip(rows(ours), rows(theirs), strict=True):
         assert a == pytest.approx(b, rel=rel), f"step {a['step']}"
     expected = weights(theirs)
     for name, tensor in weights(ours).items():
@@ -139,10 +144,10 @@ def assert_equal_up_to_rounding(ours, theirs, rel):
         )
 
 
-def test_two_processes_equal_one_also_in_pieces(room, tmp_path):
+def test_two_processes_equal_one_also_in_micro_batches(room, tmp_path):
     """Batch norms over the four samples of a piece let rounding grow: 7e-11, 4e-9, 2e-7 of the gradients' length."""
-    train_here(room, tmp_path / "one", 3, pieces=2)
-    train_in_two(room, tmp_path / "two", 3, pieces=2)
+    train_here(room, tmp_path / "one", 3, micro_batches=2)
+    train_in_two(room, tmp_path / "two", 3, micro_batches=2)
     assert_equal_up_to_rounding(tmp_path / "one", tmp_path / "two", 1e-5)
 
 
@@ -156,13 +161,14 @@ def test_a_run_goes_on_in_another_number_of_processes(room, tmp_path):
 
 def test_augmentation_belongs_to_samples(room):
     person = PeopleInMemory([load_person(room / "red" / "crops.zip", room / "red" / "mattes.zip", 32)])
-    batch = sample(person, seed=1, step=1, batch_size=4, identity_frames=1, emphasis=True)
+    settings = SETTINGS.model_copy(update={"batch_size": 4})
+    batch = Sampler(person, settings, rank_batch(4, 2), identity_frames=1)(1)
     augment = Augmentation(AugmentSettings(colour=0.5))
     torch.manual_seed(3)
     whole = augment(batch)
     torch.manual_seed(3)
-    last = batch.split(2)[1]
-    half = augment(last, RankBatch([2, 3], 4))
+    last = batch.micro_batches()[1]
+    half = augment(replace(last, part=RankBatch([2, 3], 4)))
     for name in ("driver", "target", "matte", "identity_frames", "emphasis"):
         torch.testing.assert_close(getattr(half, name), getattr(whole, name)[2:], rtol=0, atol=1e-6)
     assert not torch.equal(half.driver, last.driver)
@@ -179,16 +185,16 @@ def test_ranks_get_equal_parts_or_are_refused():
 
 def test_alone_shared_layers_are_torchs():
     torch.manual_seed(0)
-    ours, theirs = SharedBatchNorm(3), nn.BatchNorm2d(3)
+    ours, theirs = SyncBatchNorm(3), nn.BatchNorm2d(3)
     x = torch.randn(4, 3, 5, 5) * 3 + 1
     torch.testing.assert_close(ours(x), theirs(x))
-    dropped = SharedDropout(0.25)(torch.ones(1000, 10))
+    dropped = SyncDropout(0.25)(torch.ones(1000, 10))
     assert dropped.mean().item() == pytest.approx(1, abs=0.03) and set(dropped.unique().tolist()) <= {
         0.0,
         1 / 0.75,
         float(torch.tensor(1) / 0.75),
     }
-    assert torch.equal(SharedDropout(0.25).eval()(x), x)
+    assert torch.equal(SyncDropout(0.25).eval()(x), x)
 
 
 def test_a_machine_without_gpus_is_named(monkeypatch):

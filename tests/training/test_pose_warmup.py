@@ -7,12 +7,14 @@ from people import COLOURS, disc
 
 from reenact.data import pose_samples
 from reenact.data.images import to_tensor
+from reenact.data.people import PeopleInMemory, Person
 from reenact.data.pose_samples import PoseSamples, geometric_augment, replace_background
-from reenact.data.samples import PeopleInMemory, Person, sample
+from reenact.data.samples import Sampler
 from reenact.faces.landmarks import MIRRORED
 from reenact.models.architecture import PRESETS
 from reenact.models.mobilenet import MobileNetV2
 from reenact.models.reenactor import Reenactor
+from reenact.settings.training import TrainingSettings
 from reenact.training import pose_warmup
 from reenact.training.landmark_network import landmark_distance, openings
 from reenact.training.pose_warmup import (
@@ -107,7 +109,7 @@ def test_the_descriptor_learns_the_place_of_the_head(monkeypatch: pytest.MonkeyP
     torch.manual_seed(0)
     encoder, people = MobileNetV2(16, 0.25, dropout=0.0), [person("red"), person("blue")]
     calibrate_batchnorm(encoder, people, seed=1)
-    pretrain_pose_encoder(encoder, people, steps=60, seed=1, device=torch.device("cpu"))
+    pretrain_pose_encoder(encoder, people, steps=60, seed=1)
     with torch.no_grad():
         red, blue = (encoder(to_tensor(p.frames)) for p in people)
     x = torch.linspace(-1, 1, 8)
@@ -154,14 +156,14 @@ def test_frames_without_landmarks_are_not_used():
     )
     encoder = MobileNetV2(16, 0.25)
     before = encoder.classifier[1].weight.clone()
-    pretrain_pose_encoder(encoder, [unknown], steps=5, seed=1, device=torch.device("cpu"))
+    pretrain_pose_encoder(encoder, [unknown], steps=5, seed=1)
     assert torch.equal(encoder.classifier[1].weight, before)
 
 
 def test_embeddings_start_at_the_stated_scale():
     torch.manual_seed(0)
     net, people = Reenactor(PRESETS["small"]), [person("red"), person("green")]
-    batch = sample(PeopleInMemory(people), seed=1, step=0, batch_size=16, identity_frames=1)
+    batch = Sampler(PeopleInMemory(people), TrainingSettings(), 16, identity_frames=1)(0)
     scale_descriptors(net, batch)
     for values in (net.pose_encoder(batch.driver), net.identity_encoder(batch.identity_frames[:, 0])):
         assert values.std(0).mean().item() == pytest.approx(DESCRIPTOR_SCALE, rel=0.02)
