@@ -30,8 +30,8 @@ class FinetuneSettings(TrainingSettings):
     }
     presets: ClassVar[dict[str, Values]] = {
         "mini": {
-            # One photo, too, needs the iterations of many frames: of the astronaut the identity error was 0.105 at 125, the
-            # guide's for one photo, and 0.081 at 345.
+            # One photo needs the iterations of many frames, too: the astronaut's identity error was 0.105 at 125, which
+            # is the guide for one photo, and 0.081 at 345.
             "sweep": [58, 115, 230, 345],
             "beta1": 0.5,
             "learning_rate": 1e-3,
