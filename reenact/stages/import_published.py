@@ -16,7 +16,10 @@ from reenact.published.arguments import convert_arguments
 from reenact.published.checkpoint import PublishedCheckpoint, State, published_architecture, read_checkpoint
 from reenact.published.weights import convert
 from reenact.runtime.errors import UserError
+from reenact.settings.finetune import FinetuneSettings
+from reenact.settings.meta import MetaSettings
 from reenact.training.checkpoint import RunFolder
+from reenact.training.learner import Learner
 
 _BUFFERS = ("weight_u", "weight_v", "running_mean", "running_var", "num_batches_tracked")
 
@@ -158,33 +161,20 @@ def _training_state(
         net.requires_grad_(False)
         net.generator.requires_grad_(True)
         net.identity_embedding.requires_grad_(True)
-    # As `learner.Learner` keeps it; not made by one, or every edit of the losses would import again.
-    kind = torch.optim.RAdam if settings.get("optimizer") == "radam" else torch.optim.Adam
-    sides = (
-        (net, settings.get("learning_rate", 5e-5)),
-        (discriminator, settings.get("discriminator_learning_rate", 2e-4)),
-    )
-    betas = (settings.get("beta1", 0.0), 0.999)
-    state = {
-        "step": found.iteration,
-        "networks": [raw, discriminator.state_dict(), average],
-        "optimizers": [
-            kind([p for p in module.parameters() if p.requires_grad], lr=rate, betas=betas, eps=1e-5).state_dict()
-            for module, rate in sides
-        ],
-    }
+    learner = Learner(net, discriminator, (FinetuneSettings if personal else MetaSettings)(**settings))
+    learner.average.load_state_dict(average)
+    learner.step = found.iteration
     if set(found.optimizers) != {"optimizer_G", "optimizer_D"}:
-        return state, "no optimizer states in it: they start anew"
+        return learner.state_dict(), "no optimizer states in it: they start anew"
     try:
         moments = _moments(found, architecture)
     except (KeyError, IndexError, TypeError, AttributeError, RuntimeError, UserError) as error:
-        return state, f"its optimizer states do not fit its networks ({error}): they start anew"
-    for optimizer, module, part in zip(state["optimizers"], (net, discriminator), moments):
-        names = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
-        optimizer["state"] = {
-            number: {key: values[name] for key, values in part.items()} for number, name in enumerate(names)
-        }
-    return state, "with its optimizer states"
+        return learner.state_dict(), f"its optimizer states do not fit its networks ({error}): they start anew"
+    for optimizer, module, found_moments in zip(learner.optimizers, (net, discriminator), moments, strict=True):
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                optimizer.state[parameter] = {key: values[name] for key, values in found_moments.items()}
+    return learner.state_dict(), "with its optimizer states"
 
 
 def _moments(found: PublishedCheckpoint, architecture: Architecture) -> list[dict[str, dict[str, Tensor]]]:

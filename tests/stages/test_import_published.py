@@ -81,43 +81,65 @@ def test_raw_weights_and_a_checkpoint_without_averages(contents, tmp_path):
     assert torch.equal(net.identity_embedding, without["generator"]["identity_embedding"])
 
 
-def test_a_checkpoint_of_ours_has_everything_to_go_on(contents, tmp_path, capsys):
-    content = dict(contents["finetuned"])
-    marks = {}
-    for optimizer, network in (("optimizer_G", "generator"), ("optimizer_D", "discriminator")):
-        buffers = ("weight_u", "weight_v")
-        parameters = {k: torch.nn.Parameter(v.clone()) for k, v in content[network].items() if not k.endswith(buffers)}
-        for number, parameter in enumerate(parameters.values()):
-            parameter.grad = torch.full_like(parameter, number + 1)
+BUFFERS = ("weight_u", "weight_v", "running_mean", "running_var", "num_batches_tracked")
+
+
+def with_optimizers(content, personal):
+    """The content with optimizers after a step whose gradients were 1, 2, ... ; and the gradient of each parameter."""
+    content, gradients = dict(content), {}
+    parts = {"optimizer_G": ["generator"] if personal else ["generator", "embedder"], "optimizer_D": ["discriminator"]}
+    for optimizer, networks in parts.items():
+        named = {(net, key): value for net in networks for key, value in content[net].items()}
+        parameters = {
+            name: torch.nn.Parameter(value.clone()) for name, value in named.items() if not name[1].endswith(BUFFERS)
+        }
+        for number, (name, parameter) in enumerate(parameters.items(), start=1):
+            parameter.grad = torch.full_like(parameter, number)
+            gradients[name] = number
         theirs = torch.optim.Adam(parameters.values(), betas=(0.5, 0.999))
         theirs.step()
         content[optimizer] = theirs.state_dict()
-        marks |= {key: number + 1 for number, key in enumerate(parameters)}
+    return content, gradients
+
+
+@pytest.mark.parametrize("form", ["meta", "finetuned"])
+def test_a_checkpoint_of_ours_has_everything_to_go_on(contents, form, tmp_path, capsys):
+    personal = form == "finetuned"
+    content, gradients = with_optimizers(contents[form], personal)
     import_published(
         checkpoint=write(tmp_path / "c.pth", content), model=tmp_path / "m.safetensors", checkpoint_out=tmp_path / "run"
     )
     assert "with its optimizer states" in capsys.readouterr().out
     step, state = RunFolder(tmp_path / "run").latest(100)
-    net = Reenactor(NARROW, personal=True)
-    net.requires_grad_(False)
-    net.generator.requires_grad_(True)
-    net.identity_embedding.requires_grad_(True)
-    learner = Learner(net, build_discriminator(NARROW, 1), FinetuneSettings())
+    net = Reenactor(NARROW, personal=personal)
+    if personal:
+        net.requires_grad_(False)
+        net.generator.requires_grad_(True)
+        net.identity_embedding.requires_grad_(True)
+    settings = FinetuneSettings() if personal else MetaSettings()
+    learner = Learner(net, build_discriminator(NARROW, 1 if personal else 3), settings)
     learner.load_state_dict(state)
     assert step == learner.step == 12
     assert torch.equal(net.generator.tail_conv.bias, content["generator"]["decoder_blocks.7.bias"])
     assert torch.equal(
         learner.average.generator.tail_conv.bias, content["running_averages"]["generator"]["decoder_blocks.7.bias"]
     )
-    moments = learner.optimizers[0].state
-    for parameter, theirs in (
-        (net.identity_embedding, "identity_embedding"),
-        (net.generator.blocks[1].conv2.parametrizations.weight.original, "decoder_blocks.1.block.7.weight_orig"),
-    ):
-        assert torch.all(moments[parameter]["exp_avg"] == marks[theirs] / 2)
-    rows = learner.discriminator.labels.parametrizations.weight.original
-    assert torch.all(learner.optimizers[1].state[rows]["exp_avg"] == marks["embed.weight_orig"] / 2)
-    for optimizer, module in zip(learner.optimizers, (net, learner.discriminator)):
+    theirs = {
+        net.generator.blocks[1].conv2.parametrizations.weight.original: (
+            "generator",
+            "decoder_blocks.1.block.7.weight_orig",
+        ),
+        learner.discriminator.labels.parametrizations.weight.original: ("discriminator", "embed.weight_orig"),
+    }
+    if personal:
+        theirs[net.identity_embedding] = ("generator", "identity_embedding")
+    else:
+        theirs[net.pose_encoder.classifier[1].bias] = ("embedder", "pose_encoder.classifier.1.bias")
+        theirs[net.identity_encoder.fc.weight] = ("embedder", "identity_encoder.fc.weight")
+    moments = learner.optimizers[0].state | learner.optimizers[1].state
+    for parameter, name in theirs.items():
+        assert torch.all(moments[parameter]["exp_avg"] == gradients[name] / 2), name
+    for optimizer, module in zip(learner.optimizers, (net, learner.discriminator), strict=True):
         for parameter in module.parameters():
             parameter.grad = torch.ones_like(parameter)
         optimizer.step()
