@@ -33,7 +33,15 @@ from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder, Runs
 from reenact.training.learner import Learner
 from reenact.training.loop import train
-from reenact.training.start import check_start, new_learner, resume, start_from_run, start_from_scratch, take_over_run
+from reenact.training.start import (
+    check_start,
+    freeze_batchnorm,
+    new_learner,
+    resume,
+    start_from_run,
+    start_from_scratch,
+    take_over_run,
+)
 
 PREVIEWED = 6
 """People in the preview."""
@@ -205,7 +213,9 @@ class _Training:
             else:
                 start_from_scratch(learner, self.people, self.clips, settings)
         for encoder in (learner.reenactor.identity_encoder, learner.reenactor.pose_encoder):
-            encoder.train(not settings.frozen_norms)
+            encoder.train()
+            if settings.frozen_norms:
+                freeze_batchnorm(encoder)
         if distributed.is_main():
             run.write_metadata(metadata)
         return learner

@@ -81,6 +81,18 @@ def test_frozen_norms_stay_as_they_were_before_the_first_step(clips, tmp_path):
     assert not torch.equal(statistics("batch", steps=1), statistics("batch", steps=3))
 
 
+def test_frozen_norms_leave_dropout_on(clips, tmp_path, monkeypatch):
+    def seen(learner, *rest):
+        encoders = (learner.reenactor.identity_encoder, learner.reenactor.pose_encoder)
+        modes.update((type(layer).__base__, layer.training) for encoder in encoders for layer in encoder.modules())
+        return real(learner, *rest)
+
+    modes, real = {}, reenact.training.loop.backward
+    monkeypatch.setattr(reenact.training.loop, "backward", seen)
+    make(clips, tmp_path, steps=1, frozen_norms=True)
+    assert modes[torch.nn.Dropout] and not modes[torch.nn.BatchNorm2d]
+
+
 def test_more_steps_go_on_from_the_last_run_but_other_settings_do_not(clips, tmp_path, capsys):
     make(clips, tmp_path, steps=2)
     make(clips, tmp_path, steps=3)
