@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,9 @@ from reenact.data.images import resize_area
 from reenact.data.people import Person
 from reenact.data.shard_file import Shard, index_of
 from reenact.runtime.errors import UserError
+
+REMEMBERED = 1024
+"""Clips whose landmarks stay in memory; 17 kB each with 32 frames."""
 
 
 class Lazy:
@@ -79,6 +82,7 @@ class ShardPeople:
     ) -> None:
         self._shards = [Shard(path) for path in shards]
         self._size = size
+        self._person = lru_cache(REMEMBERED)(self._open_person)
         found = [
             (shard.identities[clip] if by == "identity" else shard.clips[clip], shard.clips[clip], number, clip)
             for number, shard in enumerate(self._shards)
@@ -106,18 +110,24 @@ class ShardPeople:
         if not 0 <= label < len(self):
             raise IndexError(label)
         rows = self._clips[self._first[label] : self._first[label + 1]]
-        return [self._person(self._shards[number], int(clip)) for number, clip in rows]
+        return [self._person(int(number), int(clip)) for number, clip in rows]
 
-    def _person(self, shard: Shard, clip: int) -> Person:
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_person"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._person = lru_cache(REMEMBERED)(self._open_person)
+
+    def _open_person(self, number: int, clip: int) -> Person:
+        """A clip of a shard: pictures are read each time that they are asked for, landmarks once."""
+        shard = self._shards[number]
         count = int(shard.first[clip + 1] - shard.first[clip])
+        landmarks = cache(partial(shard.landmarks, clip))
         return Person(
             shard.clips[clip],
-            Lazy(count, lambda number: resize_area(shard.frame(clip, number)[None], self._size)[0]),
-            Lazy(count, lambda number: resize_area(shard.matte(clip, number)[None], self._size)[0]),
-            Lazy(count, partial(_landmarks, shard, clip)),
+            Lazy(count, lambda row: resize_area(shard.frame(clip, row)[None], self._size)[0]),
+            Lazy(count, lambda row: resize_area(shard.matte(clip, row)[None], self._size)[0]),
+            Lazy(count, lambda row: landmarks()[row]),
             shard.identities[clip],
         )
-
-
-def _landmarks(shard: Shard, clip: int, number: int) -> np.ndarray:
-    return shard.landmarks(clip)[number]

@@ -13,7 +13,7 @@ from people import COLOURS, disc
 from reenact.data.people import PeopleInMemory, Person
 from reenact.data.rank_batch import RankBatch
 from reenact.data.samples import Sampler
-from reenact.data.shard_file import Pictures, ShardWriter
+from reenact.data.shard_file import Pictures, Shard, ShardWriter
 from reenact.data.shard_people import ShardPeople
 from reenact.monitoring.previews import spread_frames
 from reenact.runtime.errors import UserError
@@ -93,8 +93,21 @@ def test_a_part_of_a_batch_is_part_of_the_whole_and_reads_no_more(tmp_path, monk
     reads, read = [], os.pread
     monkeypatch.setattr(os, "pread", lambda file, size, offset: reads.append(size) or read(file, size, offset))
     part = Sampler(people, settings, RankBatch([1, 4], 6), identity_frames=2)(5)
-    assert len(reads) == 2 * (2 + 2 + 1)
+    assert len(reads) == 2 * (2 + 2), "landmarks are known"
     assert all(torch.equal(a, b[[1, 4]]) for a, b in zip(tensors(part), tensors(whole), strict=True))
+
+
+def test_landmarks_of_a_clip_are_read_once_for_all_draws(tmp_path, monkeypatch):
+    reads, read = [], Shard.landmarks
+    monkeypatch.setattr(Shard, "landmarks", lambda shard, clip: reads.append(shard.clips[clip]) or read(shard, clip))
+    sampler = Sampler(
+        ShardPeople(write(tmp_path, 2), 64, "train", "clip"),
+        TrainingSettings(hard_pose_fraction=0.5, losses=EMPHASIS),
+        4,
+    )
+    for step in range(3):
+        sampler(step)
+    assert reads and len(reads) == len(set(reads))
 
 
 def test_splits_are_apart(tmp_path):
