@@ -93,9 +93,12 @@ def test_frozen_norms_leave_dropout_on(clips, tmp_path, monkeypatch):
     assert modes[torch.nn.Dropout] and not modes[torch.nn.BatchNorm2d]
 
 
-def test_more_steps_go_on_from_the_last_run_but_other_settings_do_not(clips, tmp_path, capsys):
+def test_more_steps_go_on_from_the_last_run_but_other_settings_do_not(clips, tmp_path, monkeypatch, capsys):
     make(clips, tmp_path, steps=2)
+    loads, read = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **how: loads.append(path) or read(path, **how))
     make(clips, tmp_path, steps=3)
+    assert len(loads) == 1, "a checkpoint is read once"
     assert "resuming from step 2 (" in capsys.readouterr().out
     make(clips, tmp_path, steps=3, learning_rate=1e-3)
     assert "resuming" not in capsys.readouterr().out

@@ -22,7 +22,7 @@ from reenact.runtime.errors import InterruptedRun, UserError
 from reenact.runtime.interruption import SIGNALS
 from reenact.settings.meta import MetaLossWeights, MetaSettings
 from reenact.settings.training import AugmentSettings
-from reenact.training.checkpoint import RunFolder, fingerprint
+from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import Learner
 from reenact.training.loop import VALIDATION_ERROR, train
 from reenact.training.pose_warmup import scale_descriptors
@@ -339,14 +339,3 @@ def test_radam_is_the_authors(people):
         ours.grad = gradient
         optimizer.step()
         torch.testing.assert_close(ours.detach(), theirs, rtol=1e-12, atol=1e-12)
-
-
-def test_fingerprint_sees_settings_and_contents_but_not_dates(tmp_path):
-    file = tmp_path / "a"
-    file.write_text("one")
-    first = fingerprint({"x": 1}, [file])
-    file.touch()
-    assert fingerprint({"x": 1}, [file]) == first
-    assert fingerprint({"x": 2}, [file]) != first
-    file.write_text("two")
-    assert fingerprint({"x": 1}, [file]) != first
