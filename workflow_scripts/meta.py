@@ -58,16 +58,15 @@ def main(
     from reenact.stages.meta import MetaOutputs, dry_run_meta, make_meta_model
     from reenact.training.checkpoint import Runs
 
-    clips, validation = (
-        Clips(*(arguments.pop(kind + name) for name in ("crops", "mattes", "identities")))
-        for kind in ("", "validation_")
-    )
+    sources: tuple[Clips | Shards, Clips | Shards]
+    given = [[arguments.pop(kind + name) for name in ("crops", "mattes", "identities")] for kind in ("", "validation_")]
     if shard_files:
-        clips = Shards(shard_files, "train", settings.sample_of)
-        validation = Shards(shard_files, "validation", "identity")
-    training = {
-        "clips": clips,
-        "validation": ValidationSource(validation, score),
+        sources = (Shards(shard_files, "train", settings.sample_of), Shards(shard_files, "validation", "identity"))
+    else:
+        sources = Clips(*given[0]), Clips(*given[1])
+    training: dict[str, Any] = {
+        "clips": sources[0],
+        "validation": ValidationSource(sources[1], score),
         "device": device,
         "threads": -(-threads // settings.processes),
         "settings": settings,

@@ -77,8 +77,9 @@ class TrainLogger:
         if validate:
             found, sheets = self._validation(learner)
             numbers |= found
-            for name, picture in sheets.items() if self._writer else ():
-                self._writer.add_image(f"images/{name}", picture, step, dataformats="HWC")
+            if self._writer is not None:
+                for name, picture in sheets.items():
+                    self._writer.add_image(f"images/{name}", picture, step, dataformats="HWC")
         return numbers
 
     def log(self, step: int, numbers: dict[str, float], write: bool) -> None:

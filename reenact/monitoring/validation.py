@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -85,6 +84,7 @@ class Validation:
     ) -> None:
         self._pairs, self._device, self._measurer = make_pairs(clips, frames), device, measurer
         self._trained_on = trained_on
+        self._truth: list[Measured] | None = None
 
     def pose_response(self, average: Reenactor) -> dict[str, float]:
         """Mean of `pose_response` over people who follow their own frames; {} where nobody is to."""
@@ -108,9 +108,9 @@ class Validation:
         }
         if self._measurer is None:
             return {}, sheets
-        average = self._numbers(outputs)
+        average = self._numbers(outputs, self._measurer)
         with evaluating(learner.reenactor) as raw:
-            numbers = self._numbers([self._drive(raw, pair) for pair in self._pairs])
+            numbers = self._numbers([self._drive(raw, pair) for pair in self._pairs], self._measurer)
         named = {f"validation_{k}": v for k, v in average.items()} | {
             f"raw_validation_{k}": v for k, v in numbers.items()
         }
@@ -127,18 +127,21 @@ class Validation:
     def _kinds(self) -> list[str]:
         return [kind for kind in (SELF, OTHER_VIDEO, CROSS) if any(pair.kind == kind for pair in self._pairs)]
 
-    @cached_property
-    def _truth(self) -> list[Measured]:
+    def _measure_truth(self, measurer: Measurer) -> list[Measured]:
         """The real frames behind each pair: for SELF the targets, else those that the person is known by."""
-        return [self._measurer.sequence(p.targets if p.kind == SELF else p.likeness, p.mattes) for p in self._pairs]
+        if self._truth is None:
+            self._truth = [
+                measurer.sequence(p.targets if p.kind == SELF else p.likeness, p.mattes) for p in self._pairs
+            ]
+        return self._truth
 
-    def _numbers(self, outputs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+    def _numbers(self, outputs: list[tuple[np.ndarray, np.ndarray]], measurer: Measurer) -> dict[str, float]:
         """Means over pairs; NaN where no face was found."""
         found: dict[str, list[float]] = {
             name: [] for name in ("pose_error", "dice", "perceptual", "identity_error", "failed")
         }
-        for pair, output, truth in zip(self._pairs, outputs, self._truth, strict=True):
-            measured = self._measurer.sequence(*output)
+        for pair, output, truth in zip(self._pairs, outputs, self._measure_truth(measurer), strict=True):
+            measured = measurer.sequence(*output)
             found["failed"].append(metrics.failed_share(measured.landmarks))
             if pair.kind == SELF:
                 mattes = pair.mattes / 255
@@ -146,7 +149,7 @@ class Validation:
                     metrics.mean(metrics.pose_error_by_frame(measured.landmarks, truth.landmarks))
                 )
                 found["dice"].append(dice_coefficient(output[1] / 255, mattes))
-                found["perceptual"].append(perceptual_error(self._measurer.perceptual, output[0], pair.targets, mattes))
+                found["perceptual"].append(perceptual_error(measurer.perceptual, output[0], pair.targets, mattes))
             else:
                 found["identity_error"].append(
                     metrics.mean(metrics.identity_error_by_frame(measured.descriptors, truth.descriptors))
@@ -205,8 +208,9 @@ def make_pairs(clips: Sequence[Person], frames: int) -> list[Pair]:
     everybody = PeopleInMemory(clips)
     people, pairs = [everybody[i] for i in spread(len(everybody), PEOPLE)], []
     for number, own in enumerate(people):
-        other, stranger = own[1:2] or [None], people[(number + 1) % len(people)][:1] if len(people) > 1 else [None]
-        drivers = {SELF: own[0], OTHER_VIDEO: other[0], CROSS: stranger[0]}
+        other = own[1] if len(own) > 1 else None
+        stranger = people[(number + 1) % len(people)][0] if len(people) > 1 else None
+        drivers = {SELF: own[0], OTHER_VIDEO: other, CROSS: stranger}
         for kind, driver in drivers.items():
             if driver is not None:
                 chosen = spread(len(driver.frames), frames + 2)[1:-1] or [0]

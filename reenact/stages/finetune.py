@@ -149,7 +149,8 @@ def personalise(person: Person, meta: Path, settings: FinetuneSettings) -> Learn
     net.eval().requires_grad_(False)
     net.generator.train().requires_grad_(True)
     net.pose_encoder.train(settings.pose_encoder == "published")
-    net.identity_embedding.requires_grad_(True)
+    for embedding in net.parameters(recurse=False):  # the person's, which no part of the network has
+        embedding.requires_grad_(True)
     discriminator = build_discriminator(base.architecture, labels=1)
     own = discriminator.state_dict()
     fitting = {key: value for key, value in discriminator_weights.items() if value.shape == own[key].shape}

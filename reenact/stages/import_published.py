@@ -52,8 +52,10 @@ def import_published(
     _check_finite(raw | judge, checkpoint)
     average = raw
     if found.averages:
+        embedder, generator = found.averages.values()
         average, _, same_form = convert(
-            *found.averages.values(),
+            embedder,
+            generator,
             found.discriminator,
             architecture=architecture,
             source=f"{checkpoint}: running_averages",

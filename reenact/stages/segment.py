@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -96,15 +97,17 @@ def find_warnings(table: pd.DataFrame, scenes: np.ndarray, video: bool, max_jump
         max_jump: largest change of the coverage from one frame to the next that is believed.
     """
     warnings = []
-    last = None
+    last: tuple[int, Any] | None = None
     for scene, frame in zip(scenes, table.itertuples(index=False), strict=True):
         text = ""
         if frame.image:
-            follows = video and last is not None and last[0] == scene and frame.time - last[1].time <= MAX_PAUSE
+            before = frame.coverage
+            if video and last and last[0] == scene and frame.time - last[1].time <= MAX_PAUSE:
+                before = last[1].coverage
             if frame.face_coverage < MIN_FACE_COVERAGE:
                 text = f"only {frame.face_coverage:.0%} of the face is covered"
-            elif follows and abs(frame.coverage - last[1].coverage) > max_jump:
-                text = f"coverage jumps from {last[1].coverage:.0%} to {frame.coverage:.0%}"
+            elif abs(frame.coverage - before) > max_jump:
+                text = f"coverage jumps from {before:.0%} to {frame.coverage:.0%}"
             last = scene, frame
         warnings.append(text)
     return warnings
@@ -139,10 +142,10 @@ class _MatteMaker:
         """The mattes of some rows as the network makes them, or as they came with the media."""
         images = self._clip.images([self._names[row] for row in rows])
         size = images.shape[1]
-        mattes = [self._supplied_matte(row, size) for row in rows]
-        if any(matte is None for matte in mattes):
+        supplied = [self._supplied_matte(row, size) for row in rows]
+        if any(matte is None for matte in supplied):
             made = self._segmenter.mattes(images, [face_region(size, self._landmarks[row]) for row in rows])
-            mattes = [made[i] if matte is None else matte for i, matte in enumerate(mattes)]
+        mattes = [made[i] if matte is None else matte for i, matte in enumerate(supplied)]
         thumbnails = [cv2.resize(image, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA) for image in images]
         return [
             MatteFrame(row, self._times[row], self._scenes[row], matte, thumbnail, bool(self._supplied[row]))
@@ -157,7 +160,8 @@ class _MatteMaker:
         if not frame.supplied:
             matte = sharpen_matte(smooth_matte(frame, neighbours, self._sigma), self._contrast)
             matte = keep_person(matte, face)
-            inside = inside_frame(self._squares[row], *self._frame_sizes[row], size)
+            width, height = self._frame_sizes[row]
+            inside = inside_frame(self._squares[row], width, height, size)
             matte = matte if inside is None else matte * inside
         pixels = cv2.convertScaleAbs(matte, alpha=255)
         return _Matte(row, encode_png(pixels), cv2.mean(pixels)[0] / 255, cv2.mean(pixels, face)[0] / 255)

@@ -75,7 +75,8 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave; learning rates and betas stay those of the settings."""
         self.step, self.seconds = state["step"], state.get("seconds", 0.0)
-        for network, saved in zip(self.networks, state["networks"], strict=True):
+        networks: tuple[nn.Module, ...] = self.networks
+        for network, saved in zip(networks, state["networks"], strict=True):
             network.load_state_dict(saved)
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved | {"param_groups": optimizer.state_dict()["param_groups"]})

@@ -129,9 +129,9 @@ def forward(learner: Learner, batch: Batch, image_losses: ImageLosses) -> tuple[
         terms have no weight.
     """
     net, discriminator, weights = learner.reenactor, learner.discriminator, learner.settings.losses
-    personal, discriminator_loss = net.identity_embedding is not None, None
-    if personal:
-        identity = net.identity_embedding.expand(len(batch.driver), -1)
+    own, discriminator_loss = net.identity_embedding, None
+    if own is not None:
+        identity = own.expand(len(batch.driver), -1)
     else:
         embeddings = net.embed(batch.identity_frames)  # B x K x I
         identity = embeddings.mean(1)
@@ -152,7 +152,7 @@ def forward(learner: Learner, batch: Batch, image_losses: ImageLosses) -> tuple[
         terms["adversarial"] = hinge_generator(fake_score)
         terms["feature_matching"] = feature_distance(fake_maps, real_maps)
         discriminator_loss = hinge_discriminator(fake_score_alone, real_score)
-    if not personal and weights.embedding_match:
+    if own is None and getattr(weights, "embedding_match", None):  # a weight of meta-learning alone
         matched = embeddings[:, 0] if weights.form == "published" else identity
         terms["embedding_match"] = functional.l1_loss(matched, rows.detach())
     return {name: value * getattr(weights, name) for name, value in terms.items()}, discriminator_loss
