@@ -115,7 +115,9 @@ class Sampler:
         random = np.random.default_rng((self._settings.seed, step))
         labels = _without_repeats(random, len(self._people), self._part.batch_size)
         counts = zip(*np.unique(labels, return_counts=True), strict=True)
-        return [draw for label, count in counts for draw in self._draw_person(random, int(label), int(count))]
+        of_person = {label: iter(self._draw_person(random, int(label), int(count))) for label, count in counts}
+        # In the order of the draw: in that of the labels, each micro-batch would see a range of people.
+        return [next(of_person[label]) for label in labels]
 
     def _draw_person(self, random: np.random.Generator, label: int, count: int) -> list[Draw]:
         """`count` samples of one person."""

@@ -102,10 +102,10 @@ class TrainingSettings(Section):
     learning_rate: float = Field(default=5e-5, gt=0, description="Learning rate of encoders and generator.")
     discriminator_learning_rate: float = Field(default=2e-4, gt=0, description="Learning rate of the discriminator.")
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
-    precision: Literal["fp32", "bf16"] = Field(
+    precision: Literal["fp32", "tf32", "bf16"] = Field(
         default="fp32",
-        description="bf16: networks compute in bfloat16, in half the time where the hardware has it; weights stay "
-        "float32.",
+        description="tf32: NVIDIA GPUs round what they multiply in float32 to 10 bits, which is faster; bf16: networks "
+        "compute in bfloat16, in half the time where the hardware has it; weights stay float32.",
     )
     channels_last: bool = Field(
         default=False,

@@ -90,6 +90,7 @@ class Learner:
     def prepare(self, device: torch.device) -> None:
         """Get ready for steps: on a device, in the memory format that the settings say, with the weights that rank 0 has."""
         self.to(device)
+        allow_tf32(self.settings.precision == "tf32")
         convert_sync_layers(self.reenactor)
         encoders = (self.reenactor.identity_encoder, self.reenactor.pose_encoder)
         if self.settings.channels_last:
@@ -107,6 +108,14 @@ class Learner:
             f"{side}learning_rate": optimizer.param_groups[0]["lr"]
             for side, optimizer in zip(SIDES, self.optimizers, strict=True)
         }
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Let NVIDIA GPUs round the inputs of float32 products and convolutions to 10 bits (TF32), or not; for this process.
+
+    torch itself lets convolutions round and products not, so that float32 would be neither.
+    """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def _parameter_groups(net: nn.Module, rate: float, encoder_rate: float) -> list[dict[str, Any]]:

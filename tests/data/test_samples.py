@@ -56,6 +56,12 @@ def test_sample_depends_on_seed_and_step_only(people):
     torch.testing.assert_close(first.target, first.driver * first.matte)
 
 
+def test_micro_batches_do_not_see_a_range_of_people_each(people):
+    sampler = Sampler(PeopleInMemory(people), TrainingSettings(), 4)
+    firsts = {tuple(sorted(sampler(step).label[:2].tolist())) for step in range(20)}
+    assert (0, 1) in firsts, "sorted by label, the first half of a batch is always one person"
+
+
 def test_identity_frames_are_other_frames_than_the_target(people):
     for step in range(20):
         batch = Sampler(PeopleInMemory(people), TrainingSettings(), 2, identity_frames=3)(step)

@@ -20,7 +20,7 @@ from reenact.published.weights import convert, convert_back
 from reenact.runtime.errors import UserError
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import MetaSettings
-from reenact.training.learner import Learner
+from reenact.training.learner import Learner, allow_tf32
 from reenact.training.loop import backward, forward, update
 from reenact.training.losses import ImageLosses, hinge_discriminator, hinge_generator
 
@@ -52,13 +52,22 @@ NAMES = {
 FORMS = ["meta", "finetuned"]
 
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.fixture(autouse=True)
+def exact():
+    """Parity is in float32: no TF32."""
+    allow_tf32(False)
+
+
 class Case:
     """Weights, inputs and expected numbers of one form."""
 
     def __init__(self, form, architecture, states, averages, vggs, batch, expected):
         self.form, self.architecture, self.states, self.expected = form, architecture, states, expected
         self.averages, self.vggs, self.inputs = averages, vggs, batch
-        self.batch = Batch(*(batch[k] for k in ("enc_rgbs", "pose_rgbs", "target_rgbs", "mask", "label")))
+        self.batch = Batch(*(batch[k].to(DEVICE) for k in ("enc_rgbs", "pose_rgbs", "target_rgbs", "mask", "label")))
         kind = MetaSettings if form == "meta" else FinetuneSettings
         self.settings = kind(losses={"form": "published"}, perceptual_width=vggs["vgg19"][0][0].shape[0] / 64)
 
@@ -70,14 +79,14 @@ class Case:
         labels = len(discriminator_state["labels.parametrizations.weight.original"])
         discriminator = build_discriminator(self.architecture, labels)
         discriminator.load_state_dict(discriminator_state)
-        return net, discriminator
+        return net.to(DEVICE), discriminator.to(DEVICE)
 
     def image_losses(self):
         losses = ImageLosses(self.settings)
         for network, layout in ((losses.perceptual, "vgg19"), (losses.face_perceptual, "vgg16")):
             for conv, (weight, bias) in zip(network.convs, self.vggs[layout], strict=True):
                 conv.weight.data, conv.bias.data = weight, bias
-        return losses
+        return losses.to(DEVICE)
 
     def learner(self):
         """As the authors train: in fine-tuning the encoders do not learn, but the pose encoder is in training mode."""
@@ -125,7 +134,7 @@ def full(request, shared):
 
 def check(found, expected, name, tolerance=1e-4):
     """Relative to the size of what is expected."""
-    found = found.detach().double().numpy() if isinstance(found, torch.Tensor) else np.float64(found)
+    found = found.detach().double().cpu().numpy() if isinstance(found, torch.Tensor) else np.float64(found)
     error = np.linalg.norm(found - expected) / max(np.linalg.norm(expected), 1e-12)
     assert found.shape == expected.shape and error < tolerance, f"{name}: relative error {error:.1e}"
 

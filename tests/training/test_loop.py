@@ -96,6 +96,13 @@ def weights(learner):
     return [*learner.average.state_dict().values(), *learner.discriminator.state_dict().values()]
 
 
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True)])
+def test_float32_is_float32_unless_tf32_is_asked_for(people, precision, allowed):
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = not allowed, not allowed
+    new_learner(SETTINGS.model_copy(update={"precision": precision})).prepare(DEVICE)
+    assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == allowed
+
+
 def test_resumed_run_equals_uninterrupted_run_bit_for_bit(people, tmp_path, capsys):
     whole = run_steps(people, new_learner(), tmp_path / "whole", 10)
     run_steps(people, new_learner(), tmp_path / "halves", 5)
