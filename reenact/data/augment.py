@@ -1,8 +1,8 @@
 """Random changes of training frames, batched on the training device (kornia).
 
-What is published (`dataloaders/common/augmentation.py` of the authors' code): of the driving frame alone, blur, noise, brightness,
-colour, JPEG, contrast and elastic jitter, a few at a time, and x and y scaled apart; of driving frame, target and matte together,
-a shift. Identity frames stay as they are.
+What is published (`dataloaders/common/augmentation.py` of the authors' code): of the driving frame alone, blur, noise,
+brightness, colour, JPEG, contrast and elastic jitter, a few at a time, and x and y scaled apart; of driving frame,
+target and matte together, a shift. Identity frames stay as they are.
 
 Pose-only changes teach the pose encoder to ignore colour, sharpness and the shape of the face: with the narrow
 descriptor they keep identity out of pose (section 3 of the paper). Joint changes move driver, target and matte

@@ -16,8 +16,8 @@ def to_tensor(images: np.ndarray | Sequence[np.ndarray]) -> Tensor:
     # Image by image into the result: an array of all, and one of floats before they are divided, would be fresh memory,
     # which costs more than the arithmetic (9 frames of 256 px: 2.8 ms in place of 5.7).
     result = torch.empty(len(images), *np.shape(images[0])) if len(images) else torch.empty(0, *np.shape(images)[1:])
-    for place, image in zip(result, images):
-        place.copy_(torch.from_numpy(np.ascontiguousarray(image))).div_(255)
+    for row, image in zip(result, images, strict=True):
+        row.copy_(torch.from_numpy(np.ascontiguousarray(image))).div_(255)
     return (result if result.dim() == 4 else result[..., None]).permute(0, 3, 1, 2)
 
 
@@ -81,4 +81,4 @@ def fit(images: Tensor, size: int) -> Tensor:
 def frame_by_frame(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of (RGB B x 3 x S x S, matte B x 1 x S x S) in [0, 1] -> (uint8 S x S x 3, uint8 S x S) one by one."""
     for rgb, matte in batches:
-        yield from zip(to_uint8(rgb), to_uint8(matte))
+        yield from zip(to_uint8(rgb), to_uint8(matte), strict=True)

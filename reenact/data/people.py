@@ -1,4 +1,4 @@
-"""Whom training learns from: people, each with one clip or several, whose frames lie in memory (or in shards, see `shard_people`)."""
+"""Whom training learns from: people, each with one clip or several, whose frames lie in memory or in shards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -110,7 +110,7 @@ class PeopleInMemory(list[list[Person]]):
 
 @dataclass(frozen=True)
 class Clips:
-    """Clip files of stages crop and segment, one pair a clip; and who is seen in each (empty = each shows somebody else)."""
+    """Clip files of stages crop and segment, one pair a clip; and who is seen in each (none = each shows another)."""
 
     crops: Sequence[Path] = ()
     mattes: Sequence[Path] = ()

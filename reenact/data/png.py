@@ -1,4 +1,4 @@
-"""PNG files, fast: one filter, and the deflate of ISA-L, for which OpenCV's copy of zlib takes two to three times as long."""
+"""PNG files, fast: one filter, and ISA-L's deflate, for which OpenCV's zlib takes two to three times as long."""
 
 import struct
 import zlib
@@ -8,7 +8,8 @@ import numpy as np
 from isal import isal_zlib
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Bytes before the pixels (signature, header chunk, length and name of the data chunk) and after them (checksum, end chunk).
+# Bytes before the pixels (signature, header chunk, length and name of the data chunk) and after them (checksum, end
+# chunk).
 _HEAD, _TAIL = 41, 16
 _HEADER = struct.Struct(">8s4x4sII5B4xI4s")
 # Number of channels by colour type.

@@ -11,11 +11,12 @@ from reenact.data.people import Person
 from reenact.faces.landmarks import MIRRORED
 
 ROTATION, SCALE, SHIFT = 15.0, 0.15, 0.06
-"""Largest turn (degrees), change of scale and shift (shares of the side) of a frame."""
+"""Largest turn (degrees), change of scale and shift (fractions of the side) of a frame."""
 
 
 class PoseSamples:
-    """Frames and their landmarks, changed so that what is learned is the place, turn and expression of a face more than whose it is.
+    """Frames and their landmarks, changed so that what is learned is the place, turn and expression of a face more than
+    whose it is.
 
     Args:
         people: clips; frames without landmarks are not used.
@@ -32,11 +33,12 @@ class PoseSamples:
         return bool(self._known)
 
     def mean_face(self) -> Tensor:
-        """Mean of the clips' mean landmarks: 68 x 2, shares of the side."""
+        """Mean of the clips' mean landmarks: 68 x 2, fractions of the side."""
         return torch.from_numpy(np.mean([person.landmarks[rows].mean(0) for person, rows in self._known], 0))
 
     def draw(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Changed frames count x 3 x S x S in [0, 1], and where their landmarks are then, count x 68 x 2 in shares of the side.
+        """Changed frames count x 3 x S x S in [0, 1], and where their landmarks are then, count x 68 x 2 in shares of
+        the side.
 
         Drawn evenly from the clips, half of them by how unusual the face is. All that is random follows from `seed`.
         """
@@ -77,7 +79,7 @@ def replace_background(images: Tensor, mattes: Tensor) -> Tensor:
 
 
 def geometric_augment(images: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Half of B x 3 x S x S mirrored, all turned, scaled and shifted; landmarks B x 68 x 2, shares of the side, likewise."""
+    """Half of B x 3 x S x S mirrored, all rotated, scaled and shifted; landmarks B x 68 x 2 likewise."""
     angle = _uniform(images, -ROTATION, ROTATION) * math.pi / 180
     scale, shift = _uniform(images, 1 - SCALE, 1 + SCALE), _uniform(images, -SHIFT, SHIFT, 2)
     mirrored = _uniform(images, 0, 1) < 0.5

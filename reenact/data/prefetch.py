@@ -1,6 +1,5 @@
 """Batches of coming steps, made in other threads while a step trains."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -18,9 +17,6 @@ class Prefetch:
         threads: how many make batches; 0 = each is made when it is asked for.
         last: no step after it is made.
         ahead: steps that are made before they are asked for; as a rule twice the threads.
-
-    Attributes:
-        waited: seconds that the last call waited for its batch.
     """
 
     def __init__(self, make: Callable[[int], Batch], *, threads: int, last: int, ahead: int | None = None) -> None:
@@ -28,7 +24,6 @@ class Prefetch:
         self._ahead = 2 * threads if ahead is None else ahead
         self._pool = ThreadPoolExecutor(threads, "prefetch") if threads else None
         self._coming: dict[int, Future[Batch]] = {}
-        self.waited = 0.0
 
     def __enter__(self) -> "Prefetch":
         return self
@@ -41,15 +36,11 @@ class Prefetch:
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step. Errors of making it are raised here."""
-        started = time.perf_counter()
         if self._pool is None:
-            batch = self._make(step)
-        else:
-            for passed in [known for known in self._coming if known < step]:
-                self._coming.pop(passed).cancel()
-            for coming in range(step, min(step + self._ahead, self._last) + 1):
-                if coming not in self._coming:
-                    self._coming[coming] = self._pool.submit(self._make, coming)
-            batch = self._coming.pop(step).result()
-        self.waited = time.perf_counter() - started
-        return batch
+            return self._make(step)
+        for passed in [known for known in self._coming if known < step]:
+            self._coming.pop(passed).cancel()
+        for coming in range(step, min(step + self._ahead, self._last) + 1):
+            if coming not in self._coming:
+                self._coming[coming] = self._pool.submit(self._make, coming)
+        return self._coming.pop(step).result()

@@ -1,9 +1,11 @@
-"""How a step's batch is divided: over the ranks of a training, and within a rank over micro-batches (gradient accumulation).
+"""How a step's batch is divided: over the ranks of a training, and within a rank over micro-batches (gradient
+accumulation).
 
-The result is that of one process up to rounding. Samples have indices within the whole batch, and whatever is random belongs to an
-index, not to a rank: it is drawn for the whole batch from the step's seed, in all ranks alike, and each rank takes what belongs to its
-indices. What looks at several samples at once (batch norms, Dice) sees those of all ranks. Micro-batches are the one thing that
-results depend on, as everywhere: batch norms and Dice see one micro-batch at a time.
+The result is that of one process up to rounding. Samples have indices within the whole batch, and whatever is random
+belongs to an index, not to a rank: it is drawn for the whole batch from the step's seed, in all ranks alike, and each
+rank takes what belongs to its indices. What looks at several samples at once (batch norms, Dice) sees those of all
+ranks. Micro-batches are the one thing that results depend on, as everywhere: batch norms and Dice see one micro-batch
+at a time.
 """
 
 from dataclasses import dataclass
@@ -40,8 +42,8 @@ def rank_batch(batch_size: int, micro_batches: int = 1, rank: int = 0, world_siz
     parts = micro_batches * world_size
     if batch_size % parts:
         raise UserError(
-            f"meta.batch_size: {batch_size} samples cannot be divided among {world_size} processes with {micro_batches} micro-batches each; "
-            f"a multiple of {parts} can"
+            f"meta.batch_size: {batch_size} samples cannot be divided among {world_size} processes with "
+            f"{micro_batches} micro-batches each; a multiple of {parts} can"
         )
     size = batch_size // parts
     starts = [(micro_batch * world_size + rank) * size for micro_batch in range(micro_batches)]

@@ -1,7 +1,7 @@
 """Training samples, drawn by step number.
 
-First it is drawn which frames make the samples of a step, without looking at any; then the pictures of those samples that are
-wanted are fetched, from memory or from shards.
+First it is drawn which frames make the samples of a step, without looking at any; then the pictures of those samples
+that are wanted are fetched, from memory or from shards.
 """
 
 from collections.abc import Callable, Sequence
@@ -83,16 +83,17 @@ class Draw:
 
 
 class Sampler:
-    """Draws the batch of any step: `sampler(step)`. It follows from the settings and the step alone, so that a resumed run sees what it would have seen.
+    """Draws the batch of any step: `sampler(step)`. It follows from the settings and the step alone, so that a resumed
+    run sees what it would have seen.
 
-    The person is drawn first, then a target frame of one of the person's clips, then identity frames of all of them other
-    than the target (with repeats only where there are too few). Of the same person in one batch no target is drawn again
-    before all were.
+    The person is drawn first, then a target frame of one of the person's clips, then identity frames of all of them
+    other than the target (with repeats only where there are too few). Of the same person in one batch no target is
+    drawn again before all were.
 
     Args:
         people: at least one, of at least one clip each.
-        settings: seed; mirror = probability that all frames of a sample are mirrored; hard_pose_fraction = share of the targets
-            that are drawn by how unusual the face is, not evenly; losses, which may ask for `Batch.emphasis`.
+        settings: seed; mirror = probability that all frames of a sample are mirrored; hard_pose_fraction = share of the
+            targets that are drawn by how unusual the face is, not evenly; losses, which may ask for `Batch.emphasis`.
         part: how many samples a batch has, and which of them are fetched; a number = all of so many.
         identity_frames: K; 0 = none.
     """
@@ -152,7 +153,12 @@ def fetch(draws: Sequence[Draw], emphasis: bool = False) -> Batch:
 
 
 def around_eyes_and_mouth(landmarks: np.ndarray, side: int) -> np.ndarray:
-    """Landmarks 68 x 2, as fractions of the side -> uint8 side x side: 255 on eyes and mouth, with a soft border; 0 where unknown."""
+    """A mask, uint8 side x side: 255 on eyes and mouth, with a soft border; 0 where they are not known.
+
+    Args:
+        landmarks: 68 x 2, as fractions of the side; NaN where unknown.
+        side: px.
+    """
     mask = np.zeros((side, side), np.uint8)
     if np.isfinite(landmarks).all():
         for part in EYES_AND_MOUTH:

@@ -61,9 +61,9 @@ SELECT, CHECK = "select", "check"
 def parts(count: int) -> list[str]:
     """The part that each of `count` frames in order of time belongs to.
 
-    Stretches of about two runs in turn, at least four of them and as many of each part: short, so that both parts see every
-    pose, and long enough that few neighbours of one part are in the other. Fewer than 16 frames are all for selection:
-    there is nothing to check on.
+    Stretches of about two runs in turn, at least four of them and as many of each part: short, so that both parts see
+    every pose, and long enough that few neighbours of one part are in the other. Fewer than 16 frames are all for
+    selection: there is nothing to check on.
     """
     if count < 2 * RUN_LENGTH:
         return [SELECT] * count

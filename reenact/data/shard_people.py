@@ -94,7 +94,8 @@ class ShardPeople:
             wrong = [side for side in shard.sides.tolist() if side % size]
             if wrong:
                 raise UserError(
-                    f"{shard.path}: crops of {wrong[0]} px do not divide into {size} px; set crop.size to a multiple of {size}"
+                    f"{shard.path}: crops of {wrong[0]} px do not divide into {size} px; "
+                    f"set crop.size to a multiple of {size}"
                 )
         self._clips = np.array([(number, clip) for *_, number, clip in found], np.int32)
         names = np.array([name for name, *_ in found], dtype=str)

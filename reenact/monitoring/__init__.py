@@ -1,4 +1,5 @@
 """What only shows while a training goes on: statistics, TensorBoard, pictures, validation.
 
-This room decides no result: its code is no part of a stage's fingerprint (`runtime.code_fingerprint`), and an edit of it runs nothing again.
+This room decides no result: its code is no part of a stage's fingerprint (`runtime.code_fingerprint`), and an edit of
+it runs nothing again.
 """

@@ -21,7 +21,8 @@ TENSORBOARD = "tensorboard"
 
 
 class TrainLogger:
-    """The same numbers into stats.jsonl and TensorBoard: a `reenact.training.loop.Monitor`. Use it as a context manager.
+    """The same numbers into stats.jsonl and TensorBoard: a `reenact.training.loop.Monitor`. Use it as a context
+    manager.
 
     Ranks other than 0 have one too, which is silent.
 

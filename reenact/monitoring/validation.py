@@ -1,7 +1,8 @@
-"""Looking at a model while it is trained: people who drive themselves, their other videos drive them, and other people do.
+"""Looking at a model while it is trained: people who drive themselves, their other videos drive them, and other people
+do.
 
-The same few frames every time, so that numbers and pictures of one step can be compared with those of another. Numbers are those
-of stage score, on much less: they say whether training still helps, not how good an avatar is.
+The same few frames every time, so that numbers and pictures of one step can be compared with those of another. Numbers
+are those of stage score, on much less: they say whether training still helps, not how good an avatar is.
 """
 
 import math
@@ -52,7 +53,8 @@ class Pair:
         identity: frames that the person is known by, uint8 K x S x S x 3; none of them drives.
         likeness: the same frames times their mattes.
         drivers: uint8 N x S x S x 3.
-        targets, mattes: the drivers times their mattes (uint8 N x S x S x 3), and those (N x S x S): what SELF should give.
+        targets, mattes: the drivers times their mattes (uint8 N x S x S x 3), and those (N x S x S): what SELF should
+            give.
     """
 
     kind: str
@@ -199,7 +201,8 @@ class ValidationSource:
 
 
 def make_pairs(clips: Sequence[Person], frames: int) -> list[Pair]:
-    """For up to PEOPLE people: each driven by its own clip, by its next other clip where there is one, and by the next person.
+    """For up to PEOPLE people: each driven by its own clip, by its next other clip where there is one, and by the next
+    person.
 
     Args:
         clips: at least one.
@@ -232,7 +235,10 @@ def _identity_frames(person: Person, used: list[int]) -> list[int]:
 
 
 def sheet(driven: Sequence[tuple[Pair, tuple[np.ndarray, np.ndarray]]]) -> np.ndarray:
-    """One row a pair, its middle frame: identity, driver, target, output, matte, error (black where there is no truth). uint8 H x W x 3."""
+    """A picture, uint8 H x W x 3: the middle frame of each pair: identity, driver, target, output, matte, error.
+
+    Target and error are black where there is no truth.
+    """
     rows = []
     for pair, (outputs, mattes) in driven:
         middle = len(outputs) // 2

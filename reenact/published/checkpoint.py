@@ -57,7 +57,8 @@ class PublishedCheckpoint:
         path: the file.
         embedder, generator, discriminator: raw weights.
         averages: moving averages of embedder and generator; empty where the run kept none.
-        optimizers: state dicts of the optimizers of generator and encoders, and of the discriminator; those that are there.
+        optimizers: state dicts of the optimizers of generator and encoders, and of the discriminator; those that are
+            there.
         arguments: the command line that it was trained with; paths as text.
         others: top-level keys that we do not know.
     """
@@ -174,7 +175,8 @@ def _load(path: Path) -> Any:
     except unpickling.ForbiddenGlobal as error:
         raise UserError(
             f"{path}: its pickle asks for {error}, which no checkpoint of the published code needs; "
-            f"not read, as it could run a program of its own (allowed: {', '.join('.'.join(names) for names in unpickling.ALLOWED)})"
+            "not read, as it could run a program of its own "
+            f"(allowed: {', '.join('.'.join(names) for names in unpickling.ALLOWED)})"
         ) from None
     except _DAMAGED as error:
         reason = " ".join(str(error).split())[:160]

@@ -1,7 +1,8 @@
-"""An unpickler that makes nothing but what the authors' checkpoints are made of. Given to `torch.load` as its pickle module.
+"""An unpickler that makes nothing but what the authors' checkpoints are made of. Given to `torch.load` as its pickle
+module.
 
-`weights_only=True` cannot read these files: they were written with pickle protocol 5 and hold an argparse.Namespace with
-paths in it.
+`weights_only=True` cannot read these files: they were written with pickle protocol 5 and hold an argparse.Namespace
+with paths in it.
 """
 
 import argparse

@@ -76,9 +76,8 @@ def import_published(
         )
     save_model(model, net, facts, None if personal else discriminator)
     size = model.stat().st_size / 1e6
-    report.append(
-        f"model      {model}: {size:.0f} MB; {'an avatar, to be driven' if personal else 'a meta-model, to be fine-tuned or driven'}"
-    )
+    use = "an avatar, to be driven" if personal else "a meta-model, to be fine-tuned or driven"
+    report.append(f"model      {model}: {size:.0f} MB; {use}")
     print("\n".join(report), flush=True)
 
 

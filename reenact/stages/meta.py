@@ -49,7 +49,7 @@ PREVIEWED = 6
 
 @dataclass(frozen=True)
 class MetaOutputs:
-    """Files that the stage writes: the model, a row of statistics a step, how good it is, and identities x drivers as a picture."""
+    """Files that the stage writes: the model, a row of statistics a step, how good it is, and a picture."""
 
     model: Path
     curves: Path
@@ -168,8 +168,8 @@ class _Training:
             """The next smaller size."""
             if len(sizes) == 1 or distributed.world_size() > 1:
                 raise UserError(
-                    f"out of memory with {sizes[0]} samples at a time; raise meta.accumulate, or set meta.precision: bf16, "
-                    "fewer meta.identity_frames or a smaller model.preset"
+                    f"out of memory with {sizes[0]} samples at a time; raise meta.accumulate, or set "
+                    "meta.precision: bf16, fewer meta.identity_frames or a smaller model.preset"
                 )
             print(f"meta: out of memory with {sizes.pop(0)} samples at a time; trying {sizes[0]}", flush=True)
             return sizes[0]

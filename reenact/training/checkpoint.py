@@ -137,7 +137,7 @@ class RunFolder:
         return json.loads(self._metadata.read_text()) if self._metadata.exists() else {}
 
     def start(self, step: int) -> None:
-        """Before steps after `step` are made: drop their statistics, which are about to be made again, and what a dying writer left."""
+        """Before the steps after `step` are made (again): drop their statistics, and what a dying writer left."""
         for leftover in self.path.glob(".checkpoint_*"):
             leftover.unlink()
         self.copy_stats(self, step)

@@ -1,7 +1,9 @@
-"""Several processes (ranks) that share one training: which this one is, and exchanges between all. One process needs none of it.
+"""Several processes (ranks) that share one training: which this one is, and exchanges between all. One process needs
+none of it.
 
-torchrun (or `reenact.runtime.torchrun`, for one machine) starts the processes and tells them about each other; accelerate opens their
-connection: NCCL on GPUs, gloo on CPUs. All ranks call the functions here at the same point, or none does.
+torchrun (or `reenact.runtime.torchrun`, for one machine) starts the processes and tells them about each other;
+accelerate opens their connection: NCCL on GPUs, gloo on CPUs. All ranks call the functions here at the same point, or
+none does.
 """
 
 import os
@@ -24,7 +26,8 @@ def init_distributed(device: str, threads: int = 0) -> Iterator[torch.device]:
     """Meet the other processes, if torchrun or `launch` started several; yields the device of this one.
 
     Args:
-        device, threads: see `pick_device`; with several processes each has a GPU of its own (auto, cuda), or all the CPU.
+        device, threads: see `pick_device`; with several processes each has a GPU of its own (auto, cuda), or all the
+            CPU.
 
     Raises:
         UserError: the device is not there, or is one that several processes cannot share.

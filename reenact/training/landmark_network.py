@@ -1,4 +1,4 @@
-"""A small network that sees landmarks, and how far what it sees is from what is there: what the pose encoder is pretrained with."""
+"""What the pose encoder is pretrained with: a small network that sees landmarks, and a distance of landmarks."""
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,10 @@ OPENING_WEIGHTS = (2.0, 6.0, 6.0, 0.75, 0.375, 0.375, 0.375, 0.375)
 
 
 class LandmarkNetwork(nn.Module):
-    """A pose encoder and a linear readout of its descriptor: B x 3 x H x W in [0, 1] -> B x 68 x 2, fractions of the side less 0.5."""
+    """A pose encoder and a linear readout of its descriptor.
+
+    B x 3 x H x W in [0, 1] -> B x 68 x 2, as fractions of the side, less 0.5.
+    """
 
     def __init__(self, encoder: MobileNetV2) -> None:
         super().__init__()
@@ -30,7 +33,11 @@ class LandmarkNetwork(nn.Module):
 
 
 def openings(points: Tensor) -> Tensor:
-    """What a face does, from landmarks B x 68 x 2: gap of the lips, gap of each eye, width of the mouth, height of both ends of each brow: B x 8."""
+    """What a face does, from landmarks B x 68 x 2.
+
+    Returns:
+        B x 8: gap of the lips, of each eye, width of the mouth, height of both ends of each brow.
+    """
     low, high = (points[:, list(pairs), 1] for pairs in zip(*GAPS, strict=True))
     gaps = [(low - high)[:, part].mean(1) for part in (slice(0, 3), slice(3, 5), slice(5, 7))]
     width = points[:, 54, 0] - points[:, 48, 0]
@@ -38,10 +45,11 @@ def openings(points: Tensor) -> Tensor:
 
 
 def landmark_distance(found: Tensor, wanted: Tensor, emphasis: float = 1.0) -> Tensor:
-    """Mean absolute difference of landmarks B x 68 x 2, that of each eye and the mouth about its own middle, and `emphasis` times that of `openings`.
+    """Mean absolute difference of landmarks B x 68 x 2, that of each eye and the mouth about its own middle, and
+    `emphasis` times that of `openings`.
 
-    The first is mostly the place and turn of the head; the others are what opens and closes. A lid moves by a hundredth of the side, and is
-    not learned without a weight of its own.
+    The first is mostly the place and turn of the head; the others are what opens and closes. A lid moves by a hundredth
+    of the side, and is not learned without a weight of its own.
     """
     inner = [
         functional.l1_loss(*(points[:, part] - points[:, part].mean(1, keepdim=True) for points in (found, wanted)))

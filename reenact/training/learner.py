@@ -88,7 +88,7 @@ class Learner:
         return self
 
     def prepare(self, device: torch.device) -> None:
-        """Get ready for steps: on a device, in the memory format that the settings say, with the weights that rank 0 has."""
+        """Get ready for steps: on a device, in the memory format of the settings, with the weights of rank 0."""
         self.to(device)
         allow_tf32(self.settings.precision == "tf32")
         convert_sync_layers(self.reenactor)

@@ -31,7 +31,7 @@ class Monitor(Protocol):
         """Take the numbers of one step; write = of all steps since the last time, as a row of the statistics."""
 
     def measure(self, step: int, learner: Learner, validate: bool) -> dict[str, float]:
-        """More numbers about the networks after a step, by name; validate = all of them, else those that cost little."""
+        """Numbers about the networks after a step, by name; validate = all of them, else those that cost little."""
 
 
 def train(
@@ -167,8 +167,8 @@ def backward(learner: Learner, micro_batches: Sequence[Batch], image_losses: Ima
         image_losses: terms that compare output and target.
 
     Returns:
-        Means over the whole batch, scalars: every weighted loss term of the generator's side, and the discriminator's loss
-        as `discriminator`.
+        Means over the whole batch, scalars: every weighted loss term of the generator's side, and the discriminator's
+        loss as `discriminator`.
     """
     for optimizer in learner.optimizers:
         optimizer.zero_grad(set_to_none=True)
@@ -198,7 +198,7 @@ def average_gradients(learner: Learner) -> dict[str, Tensor]:
 
 
 def update(learner: Learner) -> None:
-    """One step of both optimizers, at its learning rates, then of the moving average, whose buffers are copied, as published."""
+    """One step of both optimizers, then of the moving average, whose buffers are copied, as published."""
     learner.step += 1
     multiplier = learner.schedule(learner.step)
     for optimizer in learner.optimizers:

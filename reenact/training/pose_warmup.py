@@ -1,10 +1,10 @@
 """A start for the encoders that keeps little data from pose collapse.
 
 Freshly made encoders put out nearly the same vector for every picture, and the generator, whose spectral norms bound
-how strongly it reacts, learns to ignore them: identity explains the picture, and every driver gives the same one.
-Three remedies, all before the first step of meta-learning: batch norms get statistics of many frames, because with those of a small
-batch a descriptor says more about the other frames in it than about its own; the pose encoder learns by itself where the
-face's landmarks are; and both embeddings are brought to a scale that the generator cannot overlook.
+how strongly it reacts, learns to ignore them: identity explains the picture, and every driver gives the same one. Three
+remedies, all before the first step of meta-learning: batch norms get statistics of many frames, because with those of a
+small batch a descriptor says more about the other frames in it than about its own; the pose encoder learns by itself
+where the face's landmarks are; and both embeddings are brought to a scale that the generator cannot overlook.
 """
 
 import math
@@ -44,7 +44,8 @@ def pretrain_pose_encoder(
         people: clips; frames without landmarks are not used.
         steps: of `BATCH` frames.
         seed: everything random follows from it and the step.
-        again: a generator knows the encoder's descriptors; they are turned and scaled at the end to be as like those before as can be.
+        again: a generator knows the encoder's descriptors; they are turned and scaled at the end to be as like those
+            before as can be.
     """
     device = next(encoder.parameters()).device
     samples = PoseSamples(people, device)
@@ -56,7 +57,8 @@ def pretrain_pose_encoder(
     with torch.no_grad():
         values = encoder(some)
         if not again:
-            # A descriptor that hardly varies would teach the readout the mean face, and pass no gradient on to the encoder.
+            # A descriptor that hardly varies would teach the readout the mean face, and pass no gradient on to the
+            # encoder.
             _rescale(encoder.classifier[1], values, 1.0)
         network.readout.weight.mul_(0.02)  # the mean face first
         network.readout.bias.copy_((samples.mean_face() - 0.5).flatten())
@@ -68,7 +70,8 @@ def pretrain_pose_encoder(
             group["lr"] = (
                 group["rate"] * min(1, (step + 1) / (RISE * steps)) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
             )
-        # What opens counts for more and more: from the first step on it keeps a new encoder from learning where the face is.
+        # What opens counts for more and more: from the first step on it keeps a new encoder from learning where the
+        # face is.
         loss = landmark_distance(network(frames), points - 0.5, emphasis=min(1, 1.25 * step / steps))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -93,7 +96,8 @@ def _groups(network: LandmarkNetwork, encoder_rate: float) -> list[dict[str, Any
 
 @torch.no_grad()
 def calibrate_batchnorm(encoder: nn.Module, people: list[Person], seed: int) -> None:
-    """Give the batch norms the mean statistics of many frames, and put the encoder into evaluation mode, in which they keep them.
+    """Give the batch norms the mean statistics of many frames, and put the encoder into evaluation mode, in which they
+    keep them.
 
     Args:
         encoder: changed in place.
@@ -118,7 +122,8 @@ def calibrate_batchnorm(encoder: nn.Module, people: list[Person], seed: int) -> 
 
 @torch.no_grad()
 def scale_descriptors(net: Reenactor, batch: Batch) -> None:
-    """Give both embeddings mean 0 and standard deviation `DESCRIPTOR_SCALE` over some frames (after Salimans & Kingma, NIPS 2016).
+    """Give both embeddings mean 0 and standard deviation `DESCRIPTOR_SCALE` over some frames (after Salimans & Kingma,
+    NIPS 2016).
 
     Args:
         net: changed in place: the weights and biases of the encoders' last layers.
@@ -140,8 +145,8 @@ def scale_descriptors(net: Reenactor, batch: Batch) -> None:
 def _align(head: nn.Linear, values: Tensor, wanted: Tensor) -> None:
     """Change a last layer, which put out `values` N x C, so that they are like `wanted` N x C. In place.
 
-    They are only turned, moved, and scaled as a whole (to the same standard deviation; orthogonal Procrustes): another linear map would come nearer, at the
-    cost of what `wanted` did not hold.
+    They are only turned, moved, and scaled as a whole (to the same standard deviation; orthogonal Procrustes): another
+    linear map would come nearer, at the cost of what `wanted` did not hold.
     """
     ours, theirs = values - values.mean(0), wanted - wanted.mean(0)
     u, _, v = torch.linalg.svd(ours.T @ theirs)
@@ -151,7 +156,7 @@ def _align(head: nn.Linear, values: Tensor, wanted: Tensor) -> None:
 
 
 def _rescale(head: nn.Linear, values: Tensor, std: float) -> None:
-    """Change a last layer, which put out `values` N x C, so that they have mean 0 and on average this standard deviation. In place."""
+    """Change a last layer, which put out `values` N x C, so that their mean is 0 and their mean std this. In place."""
     factor = std / values.std(0).mean().clamp_min(1e-6)
     head.weight.mul_(factor)
     head.bias.sub_(values.mean(0)).mul_(factor)

@@ -22,6 +22,7 @@ def cosine_decay(steps: int, decay: float) -> LRSchedule:
     falling = decay * steps
 
     def multiplier(step: int) -> float:
+        """1 until they fall."""
         passed = step - 1 - (steps - falling)
         return 0.5 + 0.5 * math.cos(math.pi * passed / falling) if passed > 0 else 1.0
 

@@ -1,4 +1,4 @@
-"""How meta-learning begins: from scratch, from the weights of another run, in another run's place; or resumed, which comes first."""
+"""How meta-learning begins: resumed if it can be; else from scratch, from another run's weights, or in its place."""
 
 from pathlib import Path
 from typing import Any
@@ -49,11 +49,13 @@ def check_start(settings: MetaSettings) -> None:
     """
     if settings.start and settings.resume:
         raise UserError(
-            "meta.resume and meta.start exclude each other: the one goes on with a run, the other begins a new one with its weights"
+            "meta.resume and meta.start exclude each other: the one goes on with a run, "
+            "the other begins a new one with its weights"
         )
     if settings.start_warmup and not settings.start:
         raise UserError(
-            f"meta.start_warmup: {settings.start_warmup} needs meta.start; before a training from scratch it is meta.pose_warmup"
+            f"meta.start_warmup: {settings.start_warmup} needs meta.start; "
+            "before a training from scratch it is meta.pose_warmup"
         )
 
 
@@ -152,7 +154,8 @@ def take_over_run(learner: Learner, folder: Path, run: RunFolder, metadata: dict
         changes = [f"people: were {theirs}, are {ours}"]
     if changes:
         raise UserError(
-            f"meta.resume: {str(folder)!r} cannot go on with other {'; '.join(changes)}. meta.start takes over what fits"
+            f"meta.resume: {str(folder)!r} cannot go on with other {'; '.join(changes)}. "
+            "meta.start takes over what fits"
         )
     _load(learner, state, folder, "meta.resume")
     if distributed.is_main():
@@ -178,7 +181,8 @@ def _last(folder: Path, setting: str) -> tuple[int, dict[str, Any]]:
     found = RunFolder(folder).latest() if folder.is_dir() else None
     if not found:
         raise UserError(
-            f"{setting}: {str(folder)!r} holds no checkpoint; give a folder of results/runs/meta, or import_published's --checkpoint-out"
+            f"{setting}: {str(folder)!r} holds no checkpoint; "
+            "give a folder of results/runs/meta, or import_published's --checkpoint-out"
         )
     return found
 

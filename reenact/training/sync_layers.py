@@ -45,7 +45,7 @@ class SyncDropout(nn.Dropout):
 
 
 def convert_sync_layers(net: nn.Module) -> None:
-    """Let the batch norms and dropouts of a network work on the samples of all ranks; names and weights stay. In place."""
+    """Let batch norms and dropouts of a network work on the samples of all ranks; names and weights stay. In place."""
     synced = {nn.BatchNorm2d: SyncBatchNorm, nn.Dropout: SyncDropout}
     for module in net.modules():
         if type(module) in synced:

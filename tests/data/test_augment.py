@@ -1,4 +1,4 @@
-"""Augmentation as published: what changes the driving frame alone, what changes it with its target, and what changes nothing."""
+"""Augmentation as published: what changes the driving frame alone, it and its target, and nothing."""
 
 import numpy as np
 import pytest
@@ -101,6 +101,6 @@ def test_elastic_jitter_moves_no_feature_far():
     elastic.p = 1.0
     torch.manual_seed(0)
     moved = elastic(batch.matte)
-    for (x, y), (x0, y0) in zip(extent(moved), extent(batch.matte)):
+    for (x, y), (x0, y0) in zip(extent(moved), extent(batch.matte), strict=True):
         assert max(abs(x - x0).max(), abs(y - y0).max()) <= 4
     assert (moved - batch.matte).abs().max() > 0.1

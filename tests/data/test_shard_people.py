@@ -28,24 +28,25 @@ def images(colour, number, side):
         np.stack(kind)
         if side == 64
         else np.stack([cv2.resize(i, (side, side), interpolation=cv2.INTER_AREA) for i in kind])
-        for kind in zip(*made)
+        for kind in zip(*made, strict=True)
     ]
 
 
 def write(folder, shards, splits=("train", "train")):
     """Two clips each of red and green, spread over some shards."""
-    clips = [(f"{name}/{number}", name, split) for name, split in zip(("red", "green"), splits) for number in range(2)]
+    people = zip(("red", "green"), splits, strict=True)
+    clips = [{"clip": f"{name}/{i}", "identity": name, "split": split} for name, split in people for i in range(2)]
     for place in range(shards):
         mine = clips[place::shards]
         with ShardWriter(folder / f"work{place}") as writer:
-            for clip, name, _ in mine:
-                frames, mattes = images(COLOURS[name], int(clip[-1]), 64)
+            for clip in mine:
+                frames, mattes = images(COLOURS[clip["identity"]], int(clip["clip"][-1]), 64)
                 encoded = (
                     [cv2.imencode(".png", i[..., ::-1] if i.ndim == 3 else i)[1].tobytes() for i in kind]
                     for kind in (frames, mattes)
                 )
-                writer.add(clip, "s", Pictures(*encoded, MARKS, ".png", 64))
-            writer.publish(folder / f"{place}.tar", [dict(zip(("clip", "identity", "split"), clip)) for clip in mine])
+                writer.add(clip["clip"], "s", Pictures(*encoded, MARKS, ".png", 64))
+            writer.publish(folder / f"{place}.tar", mine)
     return [folder / f"{place}.tar" for place in range(shards)]
 
 

@@ -159,7 +159,7 @@ def test_an_iteration_before_the_last_checkpoint_is_made_again(room, tmp_path):
     tune(room, tmp_path / "late", sweep=[6], checkpoint_every=1)
     late = tune(room, tmp_path / "late", sweep=[3, 6], checkpoint_every=1)
     whole = tune(room, tmp_path / "whole", sweep=[3, 6], checkpoint_every=1)
-    assert all(torch.equal(a, b) for a, b in zip(state(late[3]).values(), state(whole[3]).values()))
+    assert all(torch.equal(a, b) for a, b in zip(state(late[3]).values(), state(whole[3]).values(), strict=True))
 
 
 def test_an_avatar_cannot_be_fine_tuned(room, tmp_path):

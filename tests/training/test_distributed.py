@@ -178,7 +178,8 @@ def test_ranks_get_equal_parts_or_are_refused():
     assert rank_batch(8, 2, rank=1, world_size=2).indices == [2, 3, 6, 7]
     with pytest.raises(
         UserError,
-        match=r"meta\.batch_size: 6 samples cannot be divided among 2 processes with 2 micro-batches each; a multiple of 4 can",
+        match=r"meta\.batch_size: 6 samples cannot be divided among 2 processes with 2 micro-batches each; "
+        "a multiple of 4 can",
     ):
         rank_batch(6, 2, rank=1, world_size=2)
 

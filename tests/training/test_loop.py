@@ -79,7 +79,7 @@ class Watching(TrainLogger):
 def run_steps(
     people, learner, folder, steps, settings=SETTINGS, change=lambda step, batch: batch, found=dict, loaders=0, **more
 ):
-    """Train from the folder's last checkpoint; `change` changes the batch of a step, `found` gives what validation finds."""
+    """Train from the folder's last checkpoint; `change` changes a step's batch, `found` is what validation finds."""
     run = RunFolder(folder)
     sampler = Sampler(PeopleInMemory(people), settings, rank_batch(settings.batch_size, settings.accumulate), 1)
     resume(learner, run, steps)
@@ -321,7 +321,7 @@ def test_it_learns_identity_and_pose(people, tmp_path):
 
 
 def test_radam_is_the_authors(people):
-    """Their file is the original RAdam; torch's is the same mathematics: five steps of plain descent, then rectified."""
+    """Their file is the original RAdam; torch's is the same: five steps of plain descent, then rectified."""
     settings = SETTINGS.model_copy(update={"optimizer": "radam"})
     optimizer = new_learner(settings).optimizers[0]
     assert isinstance(optimizer, torch.optim.RAdam)

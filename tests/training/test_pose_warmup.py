@@ -44,7 +44,7 @@ def test_mirroring_twice_is_nothing_and_swaps_the_eyes():
 
 
 def test_landmarks_move_with_their_frame():
-    """A red disc on black, turned, scaled, shifted and mirrored: its middle stays the middle of its landmarks, and they keep their order."""
+    """A red disc on black, turned, scaled, shifted and mirrored: its middle stays that of its landmarks."""
     torch.manual_seed(0)
     red = person("red")
     images = (to_tensor(red.frames) * to_tensor(red.mattes)).repeat(4, 1, 1, 1)
@@ -72,7 +72,7 @@ def test_another_ground_leaves_the_person_alone():
 
 
 def test_drawn_landmarks_lie_where_the_frame_shows_them(monkeypatch: pytest.MonkeyPatch):
-    """Frames and landmarks of one sample belong together; colours and grounds, which would hide the red disc, stay as they are."""
+    """Frames and landmarks of one sample belong together; colours and grounds, which would hide the disc, stay."""
     monkeypatch.setattr(pose_samples, "replace_background", lambda images, mattes: images)
     monkeypatch.setattr(pose_samples, "photometric_augment", lambda images: images)
     frames, landmarks = PoseSamples([person("red")], torch.device("cpu")).draw(16, seed=0)
