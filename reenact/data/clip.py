@@ -39,7 +39,7 @@ class ClipWriter:
         self._archive.writestr(entry, data)
 
     def add_landmarks(self, landmarks: np.ndarray) -> None:
-        """Store the landmarks of all rows of the table: N x 68 x 2, shares of the image's side, NaN where unknown."""
+        """Store the landmarks of all rows of the table: N x 68 x 2, fractions of the side, NaN where unknown."""
         data = io.BytesIO()
         np.save(data, landmarks.astype(np.float32), allow_pickle=False)
         self.add_encoded(LANDMARKS, data.getvalue())
@@ -86,7 +86,7 @@ class Clip:
         return pixels
 
     def landmarks(self) -> np.ndarray:
-        """Landmarks of all rows: float32 N x 68 x 2, shares of the image's side; NaN where unknown."""
+        """Landmarks of all rows: float32 N x 68 x 2, fractions of the image's side; NaN where unknown."""
         if LANDMARKS not in self._archive.namelist():
             return np.full((len(self), 68, 2), np.nan, np.float32)
         return np.load(io.BytesIO(self._archive.read(LANDMARKS)), allow_pickle=False)

@@ -69,13 +69,13 @@ def fit(images: Tensor, size: int) -> Tensor:
         return functional.avg_pool2d(images, side // size)
     if side < size:
         return functional.interpolate(images, (size, size), mode="bicubic", align_corners=False).clamp(0, 1)
-    # Row i of `shares` says how much of output pixel i each input pixel covers.
+    # Row i of `coverage` says how much of output pixel i each input pixel covers.
     step = side / size
     begin = torch.arange(size, dtype=torch.float64)[:, None] * step
     pixel = torch.arange(side, dtype=torch.float64)[None]
     overlap = torch.minimum(begin + step, pixel + 1) - torch.maximum(begin, pixel)
-    shares = (overlap.clamp_min(0) / step).to(images)
-    return shares @ images @ shares.T
+    coverage = (overlap.clamp_min(0) / step).to(images)
+    return coverage @ images @ coverage.T
 
 
 def frame_by_frame(batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -37,8 +37,8 @@ class PoseSamples:
         return torch.from_numpy(np.mean([person.landmarks[rows].mean(0) for person, rows in self._known], 0))
 
     def draw(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Changed frames count x 3 x S x S in [0, 1], and where their landmarks are then, count x 68 x 2 in shares of
-        the side.
+        """Changed frames count x 3 x S x S in [0, 1], and where their landmarks are then, count x 68 x 2 in fractions
+        of the side.
 
         Drawn evenly from the clips, half of them by how unusual the face is. All that is random follows from `seed`.
         """

@@ -92,8 +92,9 @@ class Sampler:
 
     Args:
         people: at least one, of at least one clip each.
-        settings: seed; mirror = probability that all frames of a sample are mirrored; hard_pose_fraction = share of the
-            targets that are drawn by how unusual the face is, not evenly; losses, which may ask for `Batch.emphasis`.
+        settings: seed; mirror = probability that all frames of a sample are mirrored; hard_pose_fraction = fraction of
+            the targets that are drawn by how unusual the face is, not evenly; losses, which may ask for
+            `Batch.emphasis`.
         part: how many samples a batch has, and which of them are fetched; a number = all of so many.
         identity_frames: K; 0 = none.
     """

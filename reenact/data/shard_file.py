@@ -51,7 +51,7 @@ class Pictures:
     Attributes:
         frames: encoded pictures, of one size.
         mattes: encoded mattes, one a frame.
-        landmarks: float32 N x 68 x 2, shares of the side; NaN where unknown.
+        landmarks: float32 N x 68 x 2, fractions of the side; NaN where unknown.
         suffix: of the pictures' names, such as ".jpg".
         side: px.
     """
@@ -331,7 +331,7 @@ class Shard:
         )
 
     def landmarks(self, clip: int) -> np.ndarray:
-        """Landmarks of all frames of a clip: float32 N x 68 x 2, shares of the side; NaN where unknown. One read."""
+        """Landmarks of all frames of a clip: float32 N x 68 x 2, fractions of the side; NaN where unknown. One read."""
         offset, size, crc = (int(value) for value in self._landmarks[clip])
         return np.load(io.BytesIO(self._read(offset, size, crc, self.clips[clip])), allow_pickle=False).astype(
             np.float32

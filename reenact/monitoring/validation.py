@@ -257,7 +257,7 @@ def dice_coefficient(matte: np.ndarray, truth: np.ndarray) -> float:
 
 @torch.no_grad()
 def pose_response(outputs: Tensor, targets: Tensor) -> float:
-    """How much outputs for different drivers differ, as a share of how much the true frames differ.
+    """How much outputs for different drivers differ, as a fraction of how much the true frames differ.
 
     Near 0 is pose collapse: identity explains the picture and every driver gives the same one, while all
     losses still look fine.

@@ -60,15 +60,17 @@ def convert(
     labels = len(rows) if rows is not None and rows.ndim else 1
     theirs = {"embedder": embedder, "generator": generator, "discriminator": discriminator}
     ours = _reenactor_names(architecture, personal)
-    ours_judge = _discriminator_names(architecture, labels)
+    own_discriminator = _discriminator_names(architecture, labels)
     state = {key: _take(theirs[part], part, name, shape, source) for key, (part, name, shape) in ours.items()}
-    judge = {key: _take(theirs[part], part, name, shape, source) for key, (part, name, shape) in ours_judge.items()}
-    known = {(part, name) for part, name, _ in (*ours.values(), *ours_judge.values())}
+    converted = {
+        key: _take(theirs[part], part, name, shape, source) for key, (part, name, shape) in own_discriminator.items()
+    }
+    known = {(part, name) for part, name, _ in (*ours.values(), *own_discriminator.values())}
     for part, tensors in theirs.items():
         extra = next((name for name in tensors if (part, name) not in known), None)
         if extra is not None:
             raise UserError(f"{source}: {part}.{extra}: not a part of the published architecture")
-    return state, judge, personal
+    return state, converted, personal
 
 
 def convert_back(
@@ -80,8 +82,10 @@ def convert_back(
     theirs: dict[str, State] = {"embedder": {}, "generator": {}}
     for key, (part, name, _) in names.items():
         theirs[part][name] = reenactor[key]
-    judge = {name: discriminator[key] for key, (_, name, _) in _discriminator_names(architecture, labels).items()}
-    return theirs["embedder"], theirs["generator"], judge
+    theirs_discriminator = {
+        name: discriminator[key] for key, (_, name, _) in _discriminator_names(architecture, labels).items()
+    }
+    return theirs["embedder"], theirs["generator"], theirs_discriminator
 
 
 def _take(tensors: State, part: str, name: str, shape: torch.Size, source: str) -> Tensor:
@@ -123,8 +127,8 @@ def _theirs(key: str, architecture: Architecture) -> tuple[str, str]:
     if found := re.match(r"blocks\.(\d+)\.conv([12])\.", name):
         # In a block: AdaIN (its three modules), [up], convolution, and the same again.
         number, which = int(found[1]), int(found[2])
-        place = (3, 7)[which - 1] + (number >= _RESIDUAL_BLOCKS)
-        name = f"decoder_blocks.{number}.block.{place}.{name[found.end() :]}"
+        index = (3, 7)[which - 1] + (number >= _RESIDUAL_BLOCKS)
+        name = f"decoder_blocks.{number}.block.{index}.{name[found.end() :]}"
     return "generator", _rename(name, (*_GENERATOR, *_SPECTRAL_NORM))
 
 

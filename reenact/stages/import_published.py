@@ -46,10 +46,10 @@ def import_published(
     architecture = published_architecture(found.arguments, checkpoint)
     if weights == "average" and not found.averages:
         raise UserError(f"{checkpoint}: has no running_averages; take its raw weights with --weights raw")
-    raw, judge, personal = convert(
+    raw, raw_discriminator, personal = convert(
         found.embedder, found.generator, found.discriminator, architecture=architecture, source=str(checkpoint)
     )
-    _check_finite(raw | judge, checkpoint)
+    _check_finite(raw | raw_discriminator, checkpoint)
     average = raw
     if found.averages:
         embedder, generator = found.averages.values()
@@ -64,24 +64,26 @@ def import_published(
         if same_form != personal:
             raise UserError(f"{checkpoint}: running_averages.generator and generator are not of the same form")
     settings, ignored = convert_arguments(found.arguments, personal)
-    facts = _facts(found, weights, settings)
+    metadata = _metadata(found, weights, settings)
     report = _describe(found, architecture, weights, settings, ignored)
     net = _filled(Reenactor(architecture, personal), average if weights == "average" else raw)
-    discriminator = _filled(build_discriminator(architecture, len(found.discriminator["embed.weight_orig"])), judge)
+    discriminator = _filled(
+        build_discriminator(architecture, len(found.discriminator["embed.weight_orig"])), raw_discriminator
+    )
     if checkpoint_out:
         state, note = _training_state(found, architecture, raw, average, discriminator, settings)
         RunFolder(checkpoint_out).save(found.iteration, state)
         report.append(
             f"checkpoint {checkpoint_out}: step {found.iteration}; raw and averaged networks, discriminator; {note}"
         )
-    save_model(model, net, facts, None if personal else discriminator)
+    save_model(model, net, metadata, None if personal else discriminator)
     size = model.stat().st_size / 1e6
     use = "an avatar, to be driven" if personal else "a meta-model, to be fine-tuned or driven"
     report.append(f"model      {model}: {size:.0f} MB; {use}")
     print("\n".join(report), flush=True)
 
 
-def _facts(found: PublishedCheckpoint, weights: str, settings: dict[str, Any]) -> dict[str, Any]:
+def _metadata(found: PublishedCheckpoint, weights: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Where the model comes from, for its file. No paths: they tell about other people's machines."""
     with found.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -201,8 +203,8 @@ def _moments(found: PublishedCheckpoint, architecture: Architecture) -> list[dic
             for number in sorted(numbered):
                 part, key = keys[number]
                 states[part][key] = numbered[number][moment]
-        reenactor, judge, _ = convert(*states.values(), architecture=architecture, source=moment)
-        converted[moment] = [reenactor, judge]
+        reenactor, discriminator, _ = convert(*states.values(), architecture=architecture, source=moment)
+        converted[moment] = [reenactor, discriminator]
     for optimizer, _ in sides:
         numbered = found.optimizers[optimizer]["state"]
         steps.append(torch.tensor(float(max(int(entry["step"]) for entry in numbered.values()))))

@@ -24,7 +24,7 @@ from reenact.models.reenactor import Reenactor
 from reenact.training.landmark_network import LandmarkNetwork, landmark_distance
 
 BATCH, LEARNING_RATE, RISE, WEIGHT_DECAY = 256, 2e-3, 0.05, 0.02
-"""The learning rate rises over this share of the steps, then falls to nothing."""
+"""The learning rate rises over this fraction of the steps, then falls to nothing."""
 TAUGHT_RATE = 4e-4
 """Learning rate of an encoder that a generator already understands."""
 DESCRIPTOR_SCALE = 4.0

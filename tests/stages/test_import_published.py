@@ -32,7 +32,7 @@ def contents():
 
 def test_a_meta_model(contents, tmp_path, capsys):
     import_published(checkpoint=write(tmp_path / "c.pth", contents["meta"]), model=tmp_path / "m.safetensors")
-    net, about, judge = load_model(tmp_path / "m.safetensors")
+    net, about, discriminator = load_model(tmp_path / "m.safetensors")
     assert net.architecture == NARROW and net.identity_embedding is None
     theirs = contents["meta"]["running_averages"]["generator"]
     assert torch.equal(net.generator.tail_conv.bias, theirs["decoder_blocks.7.bias"])
@@ -40,9 +40,10 @@ def test_a_meta_model(contents, tmp_path, capsys):
         net.generator.blocks[2].conv1.parametrizations.weight.original, theirs["decoder_blocks.2.block.4.weight_orig"]
     )
     assert torch.equal(
-        judge["linear.parametrizations.weight.original"], contents["meta"]["discriminator"]["linear.weight_orig"]
+        discriminator["linear.parametrizations.weight.original"],
+        contents["meta"]["discriminator"]["linear.weight_orig"],
     )
-    assert not any(key.startswith("labels.") for key in judge)
+    assert not any(key.startswith("labels.") for key in discriminator)
     assert (about["form"], about["iteration"], about["weights"], about["source"]) == ("meta", 12, "average", "c.pth")
     assert len(about["sha256"]) == 64
     settings = MetaSettings(**about["settings"])
@@ -61,11 +62,11 @@ def test_a_meta_model(contents, tmp_path, capsys):
 
 def test_an_avatar(contents, tmp_path):
     import_published(checkpoint=write(tmp_path / "c.pth", contents["finetuned"]), model=tmp_path / "m.safetensors")
-    net, about, judge = load_model(tmp_path / "m.safetensors")
+    net, about, discriminator = load_model(tmp_path / "m.safetensors")
     assert torch.equal(
         net.identity_embedding, contents["finetuned"]["running_averages"]["generator"]["identity_embedding"]
     )
-    assert judge == {} and not any("parametrizations" in key for key in net.state_dict())
+    assert discriminator == {} and not any("parametrizations" in key for key in net.state_dict())
     settings = FinetuneSettings(**about["settings"])
     assert (settings.optimizer, settings.max_batch, settings.ema) == ("radam", 4, 0.972)
     assert Avatar.load(tmp_path / "m.safetensors", "cpu").personal
@@ -213,8 +214,8 @@ def test_full_size_checkpoints_of_the_recipe(form: str, tmp_path: Path, monkeypa
     recipe.write_checkpoint(tmp_path / "c.pth", form, "shared")
     import_published(checkpoint=tmp_path / "c.pth", model=tmp_path / "m.safetensors")
     (tmp_path / "c.pth").unlink()
-    net, about, judge = load_model(tmp_path / "m.safetensors")
-    assert net.architecture == PRESETS["published"] and bool(judge) == (form == "meta")
+    net, about, discriminator = load_model(tmp_path / "m.safetensors")
+    assert net.architecture == PRESETS["published"] and bool(discriminator) == (form == "meta")
     assert about["iteration"] == {"meta": 6, "finetuned": 12}[form]
     expected = np.load(RECIPE / f"expected_{form}.npz")
     avatar, inputs = Avatar.load(tmp_path / "m.safetensors", "cpu"), recipe.inputs("shared")

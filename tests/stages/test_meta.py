@@ -53,8 +53,8 @@ def make(clips, folder, **settings):
 
 def test_training_writes_model_curves_and_preview(clips, tmp_path):
     outputs = make(clips, tmp_path, steps=3, checkpoint_every=2)
-    net, about, judge = load_model(outputs.model)
-    assert net.identity_embedding is None and judge
+    net, about, discriminator = load_model(outputs.model)
+    assert net.identity_embedding is None and discriminator
     assert about["clips"] == ["red", "green"] and about["steps"] == 3
     curves = pd.read_csv(outputs.curves)
     assert curves.step.tolist() == [1, 2, 3]

@@ -63,10 +63,12 @@ def hardly_any(**changes):
 def narrow(personal, labels=3):
     """The content of a checkpoint of narrow networks with random weights; the averages of the generator are others."""
     torch.manual_seed(0)
-    net, judge = Reenactor(NARROW, personal).eval(), build_discriminator(NARROW, 1 if personal else labels)
+    net, own_discriminator = Reenactor(NARROW, personal).eval(), build_discriminator(NARROW, 1 if personal else labels)
     if personal:
         torch.nn.init.normal_(net.identity_embedding)
-    embedder, generator, discriminator = convert_back(net.state_dict(), judge.state_dict(), architecture=NARROW)
+    embedder, generator, discriminator = convert_back(
+        net.state_dict(), own_discriminator.state_dict(), architecture=NARROW
+    )
     averages = {key: value + 0.01 if key.endswith(("bias", "embedding")) else value for key, value in generator.items()}
     arguments = ARGUMENTS | (
         {"optimizer": "RAdam", "criterions": "adversarial, featmat, idt_embed, perceptual, dice"} if personal else {}

@@ -180,11 +180,11 @@ def forward(nets, vggs, batch):
         out["embeds"] = identity = each.mean(1)
     out["pose_embedding"] = pose_encoder(nets["embedder"], batch["pose_rgbs"])
     fake, matte = generator(nets["generator"], identity, out["pose_embedding"])
-    judge, real = nets["discriminator"], batch["target_rgbs"]
-    rows = label_rows(judge, batch["label"])
-    score, fake_maps = discriminator(judge, fake, rows)
-    fake_score_d, _ = discriminator(judge, fake.detach(), rows.detach())
-    real_score, real_maps = discriminator(judge, real, rows)
+    weights, real = nets["discriminator"], batch["target_rgbs"]
+    rows = label_rows(weights, batch["label"])
+    score, fake_maps = discriminator(weights, fake, rows)
+    fake_score_d, _ = discriminator(weights, fake.detach(), rows.detach())
+    real_score, real_maps = discriminator(weights, real, rows)
     out |= {
         "fake_rgbs": fake,
         "fake_segm": matte,
