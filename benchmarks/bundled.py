@@ -45,7 +45,7 @@ from reenact.tools.bundle_model import METHOD, METRICS
 from reenact.training.checkpoint import RunFolder, fingerprint
 from reenact.training.loop import train
 from reenact.training.pose_warmup import scale_descriptors
-from reenact.training.start import resume
+from reenact.training.resume import resume
 
 DOCS = Path("docs")
 FRAME_COUNTS = (1, 8, 32)

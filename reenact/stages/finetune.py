@@ -27,7 +27,7 @@ from reenact.settings.finetune import FinetuneSettings
 from reenact.training.checkpoint import RunFolder, Runs
 from reenact.training.learner import Learner
 from reenact.training.loop import train
-from reenact.training.start import resume
+from reenact.training.resume import resume
 
 SHEET_FRAMES = 6
 """Of the person's own, on TensorBoard: where the identity gap becomes small."""

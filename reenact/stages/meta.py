@@ -33,11 +33,11 @@ from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder, Runs
 from reenact.training.learner import Learner
 from reenact.training.loop import train
+from reenact.training.resume import resume
 from reenact.training.start import (
     check_start,
     freeze_batchnorm,
     new_learner,
-    resume,
     start_from_run,
     start_from_scratch,
     take_over_run,

@@ -140,6 +140,7 @@ def test_an_edit_reaches_the_stages_whose_results_it_decides(project):
     # An avatar crops videos itself, and so do the stages that have one; they follow crop anyway.
     assert changed(project, "settings/crop.py", "default=1.8", "default=1.9") == {"crop", "shard", "drive", "render"}
     assert changed(project, "training/losses.py", "1 + fake", "2 + fake") == {"meta", "finetune"}
+    assert changed(project, "settings/meta.py", "default=100_000", "default=200_000") == {"meta", "import_published"}
     assert changed(project, "data/augment.py", "\nimport torch", "\nAUGMENTED = 1\nimport torch") == {
         "meta",
         "finetune",

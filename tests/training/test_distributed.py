@@ -24,7 +24,7 @@ from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import Learner
 from reenact.training.loop import train
-from reenact.training.start import resume
+from reenact.training.resume import resume
 from reenact.training.sync_layers import SyncBatchNorm, SyncDropout
 
 NARROW = Architecture(

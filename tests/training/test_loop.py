@@ -26,7 +26,7 @@ from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import Learner
 from reenact.training.loop import VALIDATION_ERROR, train
 from reenact.training.pose_warmup import scale_descriptors
-from reenact.training.start import resume
+from reenact.training.resume import resume
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
