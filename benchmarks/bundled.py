@@ -259,7 +259,6 @@ def response(project: Project, people: dict[str, list[str]], drivers: list[str],
         people: identity -> names of the clips of the same person.
         drivers: clips, one of each person and more.
         measurer: the networks.
-
     """
     clips = {driver: project.pair(driver)[0] for driver in drivers}
     shown, plain = (

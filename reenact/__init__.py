@@ -11,7 +11,7 @@ __all__ = ["Avatar", "UserError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is first asked for: the Snakefile imports this package and must not load torch."""
+    """Import what is asked for at that moment: the Snakefile imports this package and must not load torch."""
     if name == "Avatar":
         from reenact.avatar import Avatar
 

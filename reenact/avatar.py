@@ -1,4 +1,4 @@
-"""The package's public face, `from reenact import Avatar`: an avatar or meta-model that follows videos and face crops."""
+"""The package's public face: an avatar or meta-model that follows videos and face crops."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path

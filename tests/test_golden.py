@@ -1,7 +1,7 @@
 """What the stages compute is what they computed when fixtures/golden.json was made.
 
-After a change that is meant to alter numbers: `make golden`, and say so in the commit message. On the machine where the file was
-made, `GOLDEN_EXACT=1 pytest tests/test_golden.py` compares bit by bit: for changes that only move code.
+After a change that is meant to alter numbers: `make golden`, and say so in the commit message. On the machine where the
+file was made, `GOLDEN_EXACT=1 pytest tests/test_golden.py` compares bit by bit: for changes that only move code.
 """
 
 import copy

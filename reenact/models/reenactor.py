@@ -35,7 +35,7 @@ class Reenactor(nn.Module):
         self.identity_embedding = nn.Parameter(torch.zeros(1, a.identity_dim)) if personal else None
 
     def embed(self, frames: Tensor) -> Tensor:
-        """Identity embedding of each frame: ... x 3 x H x W in [0, 1] -> ... x I. A person's is the mean over frames."""
+        """Identity embedding of each frame: ... x 3 x H x W in [0, 1] -> ... x I. A person's is their mean."""
         return self.identity_encoder(frames.flatten(0, -4)).unflatten(0, frames.shape[:-3])
 
 

@@ -12,4 +12,4 @@ class UserError(Exception):
 
 
 class InterruptedRun(Exception):
-    """A signal asked the stage to stop; everything is saved, and the same command goes on. Ends with CONTINUE_STATUS."""
+    """A signal asked the stage to stop; all is saved, and the same command goes on. Ends with CONTINUE_STATUS."""

@@ -6,12 +6,17 @@ from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGURG)
-"""SIGTERM: the machine or the scheduler ends the job. SIGUSR1, SIGURG: it warns beforehand (SLURM's --signal). Snakemake and
-bash ignore SIGURG, so it can be sent to a whole job and reaches only the training. SIGINT stays what it is: stop at once."""
+"""SIGTERM: the machine or the scheduler ends the job. SIGUSR1, SIGURG: it warns beforehand (SLURM's --signal).
+
+Snakemake and bash ignore SIGURG, so it can be sent to a whole job and reaches only the training. SIGINT stays what it
+is: stop at once.
+"""
 
 
 class Interruption:
-    """While it is open, SIGNALS are kept rather than obeyed. Use it as a context manager; does nothing outside of the main thread.
+    """While it is open, SIGNALS are kept rather than obeyed.
+
+    Use it as a context manager; it does nothing outside of the main thread.
 
     Attributes:
         stop_requested: name of the first signal that came, None while none has.

@@ -1,4 +1,4 @@
-"""Starting several processes of one machine that share a training. What they say to each other is `reenact.training.distributed`."""
+"""Starts processes of one machine that share a training; `reenact.training.distributed` is what they exchange."""
 
 import os
 import signal
@@ -10,7 +10,8 @@ from reenact.runtime.errors import CONTINUE_STATUS, InterruptedRun, UserError
 def launch(processes: int) -> bool:
     """Run this same command line in several processes of this machine, unless they run already.
 
-    torchrun's launcher, called from Python: as a command it turns every failure into status 1, and CONTINUE_STATUS would be lost.
+    torchrun's launcher, called from Python: as a command it turns every failure into status 1, and
+    CONTINUE_STATUS would be lost.
 
     Args:
         processes: how many.

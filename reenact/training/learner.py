@@ -111,9 +111,9 @@ class Learner:
 
 
 def allow_tf32(allowed: bool) -> None:
-    """Let NVIDIA GPUs round the inputs of float32 products and convolutions to 10 bits (TF32), or not; for this process.
+    """Let NVIDIA GPUs round the inputs of float32 products and convolutions to 10 bits (TF32), or not.
 
-    torch itself lets convolutions round and products not, so that float32 would be neither.
+    It holds for this process. torch itself lets convolutions round and products not, so that float32 would be neither.
     """
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 

@@ -1,7 +1,8 @@
-"""Golden numbers: what the stages compute today, kept in fixtures/golden.json, so that a change that alters numbers shows it in its diff.
+"""Golden numbers: what the stages compute today, kept in fixtures/golden.json, so that a change that alters numbers
+shows it in its diff.
 
-`make golden` (or `python tests/support/golden.py`, from the root) makes the file anew; tests/test_golden.py compares with it. Only stage
-functions are called, so that a change inside of them leaves this file as it is.
+`make golden` (or `python tests/support/golden.py`, from the root) makes the file anew; tests/test_golden.py compares
+with it. Only stage functions are called, so that a change inside of them leaves this file as it is.
 """
 
 import json
@@ -45,7 +46,7 @@ from reenact.training.checkpoint import Runs
 
 KEPT = ROOT / "tests" / "fixtures" / "golden.json"
 TOLERANCE = 1e-4
-"""Largest difference to the kept numbers on another CPU, whose kernels round differently; a share of the largest number in the same list."""
+"""Largest difference on another CPU, whose kernels round differently, as a fraction of the largest number of a list."""
 HASH = "crc32"
 """Key of what is compared bit by bit only; the statistics beside it say the same with a tolerance."""
 
@@ -56,7 +57,8 @@ TRAINING = {
     "seed": 1,
     "losses": {"face_perceptual": 0.5, "pixel": 10.0, "eyes_mouth": 8.0},
 }
-# Adam turns gradients that are nothing but rounding into whole steps; at usual rates a few of them move the losses by 1 % on another CPU.
+# Adam turns gradients that are nothing but rounding into whole steps; at usual rates a few of them move the losses
+# by 1 % on another CPU.
 META_RATES = {"learning_rate": 1e-6, "encoder_rate": 0.001, "discriminator_learning_rate": 1e-5}
 FINETUNE_RATES = {"learning_rate": 5e-5, "discriminator_learning_rate": 1e-4}
 LOSSES = [
@@ -74,7 +76,7 @@ STEPS = 5
 
 
 def training_losses(folder: Path) -> dict[str, dict[str, list[float]]]:
-    """Losses by name of five steps of meta-learning on two synthetic people, and of five steps of fine-tuning that model to a third."""
+    """Losses by name of five steps of meta-learning on two synthetic people, and of fine-tuning that to a third."""
     clips = [people.write_person(folder, name, 6, landmarks=True) for name in ("red", "green")]
     outputs = MetaOutputs(
         *(folder / name for name in ("model.safetensors", "curves.csv", "metrics.json", "preview.png"))
@@ -141,7 +143,7 @@ def _samples(arrays: np.ndarray) -> dict[str, list]:
 
 
 def rendering_scores(folder: Path) -> dict[str, Any]:
-    """Every metric of a head that follows its driver turned too little, paler, blurred and with a matte too small, and of the baselines."""
+    """Every metric of a head that turns too little, is pale, blurred and has a small matte, and of the baselines."""
     size, roles = 64, ["train"] * 3 + ["holdout"] * 6
     truth = person_clips.swaying(6)
     person = person_clips.write_person(
