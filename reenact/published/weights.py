@@ -1,4 +1,4 @@
-"""Names of the authors' state dicts (their spectral norm is torch's old form) and of ours, in both directions."""
+"""Names of the authors' state dicts (their spectral norm is torch's old form) and of ours."""
 
 import re
 from collections.abc import Iterable
@@ -59,8 +59,8 @@ def convert(
     rows = discriminator.get("embed.weight_orig")
     labels = len(rows) if rows is not None and rows.ndim else 1
     theirs = {"embedder": embedder, "generator": generator, "discriminator": discriminator}
-    ours = _reenactor_names(architecture, personal)
-    own_discriminator = _discriminator_names(architecture, labels)
+    ours = reenactor_names(architecture, personal)
+    own_discriminator = discriminator_names(architecture, labels)
     state = {key: _take(theirs[part], part, name, shape, source) for key, (part, name, shape) in ours.items()}
     converted = {
         key: _take(theirs[part], part, name, shape, source) for key, (part, name, shape) in own_discriminator.items()
@@ -71,21 +71,6 @@ def convert(
         if extra is not None:
             raise UserError(f"{source}: {part}.{extra}: not a part of the published architecture")
     return state, converted, personal
-
-
-def convert_back(
-    reenactor: State, discriminator: State, *, architecture: Architecture = PRESETS["published"]
-) -> tuple[State, State, State]:
-    """The inverse of `convert`: our states -> the authors' embedder, generator and discriminator."""
-    labels = len(discriminator["labels.parametrizations.weight.original"])
-    names = _reenactor_names(architecture, "identity_embedding" in reenactor)
-    theirs: dict[str, State] = {"embedder": {}, "generator": {}}
-    for key, (part, name, _) in names.items():
-        theirs[part][name] = reenactor[key]
-    theirs_discriminator = {
-        name: discriminator[key] for key, (_, name, _) in _discriminator_names(architecture, labels).items()
-    }
-    return theirs["embedder"], theirs["generator"], theirs_discriminator
 
 
 def _take(tensors: State, part: str, name: str, shape: torch.Size, source: str) -> Tensor:
@@ -102,14 +87,15 @@ def _take(tensors: State, part: str, name: str, shape: torch.Size, source: str) 
 
 
 @lru_cache
-def _reenactor_names(architecture: Architecture, personal: bool) -> dict[str, tuple[str, str, torch.Size]]:
+def reenactor_names(architecture: Architecture, personal: bool) -> dict[str, tuple[str, str, torch.Size]]:
     """Our key -> their network, their key, shape."""
     state = Reenactor(architecture, personal).state_dict()
     return {key: (*_theirs(key, architecture), value.shape) for key, value in state.items()}
 
 
 @lru_cache
-def _discriminator_names(architecture: Architecture, labels: int) -> dict[str, tuple[str, str, torch.Size]]:
+def discriminator_names(architecture: Architecture, labels: int) -> dict[str, tuple[str, str, torch.Size]]:
+    """As `reenactor_names`, of a discriminator with so many labels."""
     state = build_discriminator(architecture, labels).state_dict()
     rules = (*_DISCRIMINATOR, *_SPECTRAL_NORM)
     return {key: ("discriminator", _rename(key, rules), value.shape) for key, value in state.items()}

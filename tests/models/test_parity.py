@@ -11,12 +11,13 @@ import numpy as np
 import published_reference as reference
 import pytest
 import torch
+from published_files import convert_back
 
 from reenact.data.samples import Batch
 from reenact.models.architecture import PRESETS, Architecture
 from reenact.models.discriminator import feature_distance
 from reenact.models.reenactor import Reenactor, build_discriminator
-from reenact.published.weights import convert, convert_back
+from reenact.published.weights import convert
 from reenact.runtime.errors import UserError
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import MetaSettings

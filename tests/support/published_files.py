@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from reenact.models.architecture import Architecture
+from reenact.models.architecture import PRESETS, Architecture
 from reenact.models.reenactor import Reenactor, build_discriminator
-from reenact.published.weights import convert_back
+from reenact.published.weights import State, discriminator_names, reenactor_names
 
 ARGUMENTS = {
     "embedder": "unsupervised_pose_separate_embResNeXt_segmentation",
@@ -45,6 +45,21 @@ NARROW = Architecture(
     discriminator_channels=8,
     discriminator_blocks=2,
 )
+
+
+def convert_back(
+    reenactor: State, discriminator: State, *, architecture: Architecture = PRESETS["published"]
+) -> tuple[State, State, State]:
+    """The inverse of `convert`: our states -> the authors' embedder, generator and discriminator."""
+    labels = len(discriminator["labels.parametrizations.weight.original"])
+    names = reenactor_names(architecture, "identity_embedding" in reenactor)
+    theirs: dict[str, State] = {"embedder": {}, "generator": {}}
+    for key, (part, name, _) in names.items():
+        theirs[part][name] = reenactor[key]
+    theirs_discriminator = {
+        name: discriminator[key] for key, (_, name, _) in discriminator_names(architecture, labels).items()
+    }
+    return theirs["embedder"], theirs["generator"], theirs_discriminator
 
 
 def hardly_any(**changes):
