@@ -10,7 +10,7 @@ configfile: "config.yaml"
 
 
 # Of Snakemake's own report (`snakemake --report report.html`); the page of the rule `report` is another.
-report: "report/workflow.rst"
+report: "rules/captions/workflow.rst"
 
 
 # Where `--sdm apptainer` runs the stages; made from containers/reenact.def.

@@ -28,7 +28,7 @@ from reenact.data.people import PeopleInMemory, Person, load_person
 from reenact.data.samples import Sampler
 from reenact.data.sequence import CHECK, shown_frames, spread
 from reenact.evaluation import metrics
-from reenact.evaluation.measure import ROLES, IdentityReference, Measurer, Sequence, measure_driver
+from reenact.evaluation.measure import ROLES, IdentityReference, MeasuredFrames, Measurer, measure_driver
 from reenact.faces.landmarks import eye_distance
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.model_file import load_model, save_model
@@ -156,7 +156,7 @@ def random_meta(project: Project) -> Path:
     return path
 
 
-def nearest(reference: IdentityReference, protocol: str, frames: Sequence) -> Sequence:
+def nearest(reference: IdentityReference, protocol: str, frames: MeasuredFrames) -> MeasuredFrames:
     """For each driving frame that one of `frames` whose pose is most like it.
 
     Poses are landmarks less their usual place, in eye distances; in self-driving nothing is taken away: place and turn
@@ -168,7 +168,9 @@ def nearest(reference: IdentityReference, protocol: str, frames: Sequence) -> Se
         truth, ours = ((points - np.nanmean(points, 0)) / np.nanmean(eye_distance(points)) for points in (truth, ours))
     distances = np.linalg.norm(truth[:, None] - ours[None], axis=-1).mean(-1)
     chosen = np.nanargmin(np.where(np.isnan(distances), np.inf, distances), 1)
-    return Sequence(frames.images[chosen], frames.mattes[chosen], frames.landmarks[chosen], frames.descriptors[chosen])
+    return MeasuredFrames(
+        frames.images[chosen], frames.mattes[chosen], frames.landmarks[chosen], frames.descriptors[chosen]
+    )
 
 
 def compared(project: Project, name: str, driver: str, measurer: Measurer) -> Iterator[dict]:
@@ -295,7 +297,7 @@ def response(project: Project, people: dict[str, list[str]], drivers: list[str],
     )
 
 
-def measure(measurer: Measurer, crops: list[np.ndarray]) -> Sequence:
+def measure(measurer: Measurer, crops: list[np.ndarray]) -> MeasuredFrames:
     """Real crops with their backgrounds, measured."""
     return measurer.sequence(np.stack(crops), np.full((len(crops), *crops[0].shape[:2]), 255, np.uint8))
 

@@ -90,7 +90,7 @@ def report_outputs(outputs):
             directory(path)
             if kind == "frames"
             else report(
-                path, caption="../report/video.rst", category="Videos", labels=labels | {"kind": kind.replace("_", " ")}
+                path, caption="captions/video.rst", category="Videos", labels=labels | {"kind": kind.replace("_", " ")}
             )
         )
         for kind, path in outputs.items()

@@ -11,7 +11,7 @@ rule select:
         table="results/avatars/{identity}/sweep.csv",
         plot=report(
             "results/avatars/{identity}/sweep.png",
-            caption="../report/sweep.rst",
+            caption="captions/sweep.rst",
             category="Sweep",
             labels={"identity": "{identity}"},
         ),

@@ -38,7 +38,7 @@ ROLES = {"self": "holdout", "cross": "drive"}
 
 
 @dataclass(frozen=True)
-class Sequence:
+class MeasuredFrames:
     """Some frames of one person or avatar, measured.
 
     Attributes:
@@ -54,11 +54,11 @@ class Sequence:
     landmarks: np.ndarray
     descriptors: np.ndarray
 
-    def take(self, rows: np.ndarray) -> "Sequence":
+    def take(self, rows: np.ndarray) -> "MeasuredFrames":
         """Some of its frames: numbers, or a mask."""
-        return Sequence(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return MeasuredFrames(*(getattr(self, field.name)[rows] for field in fields(self)))
 
-    def still(self, count: int) -> "Sequence":
+    def still(self, count: int) -> "MeasuredFrames":
         """Its first frame `count` times."""
         return self.take(np.zeros(count, int))
 
@@ -78,7 +78,7 @@ class Measurer:
         """Which networks make the numbers, as columns for a table (NETWORKS)."""
         return dict(zip(NETWORKS, (self.descriptor.name, LANDMARK_DETECTOR, self.perceptual.name), strict=True))
 
-    def sequence(self, pictures: np.ndarray, mattes: np.ndarray) -> Sequence:
+    def sequence(self, pictures: np.ndarray, mattes: np.ndarray) -> MeasuredFrames:
         """Find the face in each masked image (the largest where there are several); describe some of them."""
         landmarks = np.full((len(pictures), 68, 2), np.nan)
         descriptors = np.full((len(pictures), self.descriptor.dimensions), np.nan)
@@ -90,7 +90,7 @@ class Measurer:
                 landmarks[position] = faces[0].landmarks
                 if position in described:
                     descriptors[position] = self.descriptor.describe(large, landmarks[position])
-        return Sequence(pictures, mattes, landmarks, descriptors)
+        return MeasuredFrames(pictures, mattes, landmarks, descriptors)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class DrivingFrames:
     """
 
     frames: pd.DataFrame
-    truth: Sequence
+    truth: MeasuredFrames
 
 
 class IdentityReference:
@@ -138,7 +138,7 @@ class IdentityReference:
         self.size, self.driving, self._identity, self._measurer = size, driving, identity, measurer
         self.references = _references(*identity, size, measurer, reference_frames)
 
-    def mean_image(self) -> Sequence:
+    def mean_image(self) -> MeasuredFrames:
         """Mean of all masked training frames and of their mattes, one frame."""
         crops, mattes = self._identity
         indices = frames_of(crops, "train")["index"].tolist()
@@ -152,12 +152,12 @@ class IdentityReference:
         """The crops that drive in a protocol, uint8, one by one; `crops` is the clip that they come from."""
         return images(crops, self.driving[protocol].frames["image"].tolist())
 
-    def output(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Sequence:
+    def output(self, batches: Iterable[tuple[Tensor, Tensor]]) -> MeasuredFrames:
         """Measure what an avatar made of them (`reenact.avatar.Avatar.drive`)."""
         pairs = list(frame_by_frame(batches))
         return self._measurer.sequence(np.stack([rgb for rgb, _ in pairs]), np.stack([matte for _, matte in pairs]))
 
-    def compare(self, output: Sequence, protocol: str) -> tuple[dict[str, float], pd.DataFrame]:
+    def compare(self, output: MeasuredFrames, protocol: str) -> tuple[dict[str, float], pd.DataFrame]:
         """All metrics of a sequence of outputs, frame by frame against what drove it.
 
         Args:
@@ -188,7 +188,7 @@ class IdentityReference:
             result[name] = metrics.mean(counted[name].to_numpy())
         return result | (self._against_truth(shown, truth) if protocol == "self" else {}), values
 
-    def _against_truth(self, output: Sequence, truth: Sequence) -> dict[str, float]:
+    def _against_truth(self, output: MeasuredFrames, truth: MeasuredFrames) -> dict[str, float]:
         """The metrics that need the true picture."""
         ours, true, mattes = output.images / 255, truth.images / 255, truth.mattes / 255
         return {
@@ -201,7 +201,7 @@ class IdentityReference:
 
 
 def frame_values(
-    output: Sequence, truth: Sequence, references: np.ndarray, frames: pd.DataFrame, protocol: str
+    output: MeasuredFrames, truth: MeasuredFrames, references: np.ndarray, frames: pd.DataFrame, protocol: str
 ) -> pd.DataFrame:
     """The errors of the trade-off frame by frame.
 
@@ -263,7 +263,7 @@ def _masked_one(crop: np.ndarray, matte: np.ndarray, size: int) -> tuple[np.ndar
     return np.rint(small * (mask[..., None] / 255)).astype(np.uint8), mask
 
 
-def _references(crops: Clip, mattes: Clip, size: int, measurer: Measurer, count: int) -> Sequence:
+def _references(crops: Clip, mattes: Clip, size: int, measurer: Measurer, count: int) -> MeasuredFrames:
     table = frames_of(crops, "train")
     if table.empty:
         raise UserError(f"{crops.path}: no training frame with a face; check the identity's media")
@@ -278,7 +278,9 @@ def _references(crops: Clip, mattes: Clip, size: int, measurer: Measurer, count:
     return references
 
 
-def baselines(reference: IdentityReference, protocol: str, mean_image: Sequence) -> Iterator[tuple[str, Sequence]]:
+def baselines(
+    reference: IdentityReference, protocol: str, mean_image: MeasuredFrames
+) -> Iterator[tuple[str, MeasuredFrames]]:
     """Name and sequence of what a protocol's scores are compared with.
 
     `mean_image`: the person's mean image as a still. Cross: `driver_frame`, the driver's own frames. Self:

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from reenact.faces.crop_pixels import centre_crop, crop_published, crop_square
-from reenact.faces.crop_table import describe_rows, hint, landmarks_in_crops, place_squares, table_of_crops
+from reenact.faces.crop_table import describe_rows, landmarks_in_crops, table_of_crops
 from reenact.faces.detection import detect_faces
 from reenact.faces.detectors import Detector
 from reenact.faces.person import choose_in_photos, choose_person
+from reenact.faces.place_squares import hint, place_squares
 from reenact.faces.square import Square, squares_of
 from reenact.media.frames import Frame
 from reenact.media.probe import Passes

@@ -19,8 +19,7 @@ from reenact.data.people import Clips, PeopleInMemory, Person, few
 from reenact.data.sequence import spread
 from reenact.data.shard_people import Shards
 from reenact.evaluation import metrics
-from reenact.evaluation.measure import Measurer
-from reenact.evaluation.measure import Sequence as Measured
+from reenact.evaluation.measure import MeasuredFrames, Measurer
 from reenact.evaluation.perceptual import perceptual_error
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.reenactor import Reenactor, embed_person
@@ -86,7 +85,7 @@ class Validation:
     ) -> None:
         self._pairs, self._device, self._measurer = make_pairs(clips, frames), device, measurer
         self._trained_on = trained_on
-        self._truth: list[Measured] | None = None
+        self._truth: list[MeasuredFrames] | None = None
 
     def pose_response(self, average: Reenactor) -> dict[str, float]:
         """Mean of `pose_response` over people who follow their own frames; {} where nobody is to."""
@@ -129,7 +128,7 @@ class Validation:
     def _kinds(self) -> list[str]:
         return [kind for kind in (SELF, OTHER_VIDEO, CROSS) if any(pair.kind == kind for pair in self._pairs)]
 
-    def _measure_truth(self, measurer: Measurer) -> list[Measured]:
+    def _measure_truth(self, measurer: Measurer) -> list[MeasuredFrames]:
         """The real frames behind each pair: for SELF the targets, else those that the person is known by."""
         if self._truth is None:
             self._truth = [

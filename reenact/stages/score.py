@@ -11,8 +11,8 @@ from reenact.evaluation.measure import (
     NETWORKS,
     ROLES,
     IdentityReference,
+    MeasuredFrames,
     Measurer,
-    Sequence,
     baselines,
     measure_driver,
     part_of_frames,
@@ -97,9 +97,9 @@ def _models(
     part: pd.DataFrame,
     measurer: Measurer,
     reference: IdentityReference,
-    mean_image: Sequence,
+    mean_image: MeasuredFrames,
     protocol: str,
-) -> Iterator[tuple[str, Sequence]]:
+) -> Iterator[tuple[str, MeasuredFrames]]:
     """Yield (name, sequence) of the baselines and of every model, one in memory at a time."""
     yield from baselines(reference, protocol, mean_image)
     for iteration, rows in part.groupby("iteration"):

@@ -24,8 +24,8 @@ from reenact.evaluation.measure import (
     ROLES,
     DrivingFrames,
     IdentityReference,
+    MeasuredFrames,
     Measurer,
-    Sequence,
     baselines,
     measure_driver,
 )
@@ -162,7 +162,7 @@ class _Bench:
         self.self_driven.add(job["key_self"])
         return iter(rows)
 
-    def _prepare(self, crops: str, mattes: str, size: int) -> tuple[IdentityReference, Sequence | None]:
+    def _prepare(self, crops: str, mattes: str, size: int) -> tuple[IdentityReference, MeasuredFrames | None]:
         reference = IdentityReference(
             (Clip(Path(crops)), Clip(Path(mattes))), size, self._measurer, self._references, {}
         )

@@ -9,7 +9,7 @@ from person_clips import swaying, write_person
 
 from reenact.data.clip import Clip
 from reenact.data.sequence import CHECK, SELECT, parts
-from reenact.evaluation.measure import DrivingFrames, IdentityReference, Sequence
+from reenact.evaluation.measure import DrivingFrames, IdentityReference, MeasuredFrames
 
 
 class FixedFace:
@@ -17,9 +17,9 @@ class FixedFace:
 
     perceptual = None
 
-    def sequence(self, pictures: np.ndarray, mattes: np.ndarray) -> Sequence:
+    def sequence(self, pictures: np.ndarray, mattes: np.ndarray) -> MeasuredFrames:
         face = np.random.default_rng(0).uniform(80, 180, (68, 2))
-        return Sequence(pictures, mattes, np.repeat(face[None], len(pictures), 0), np.ones((len(pictures), 4)))
+        return MeasuredFrames(pictures, mattes, np.repeat(face[None], len(pictures), 0), np.ones((len(pictures), 4)))
 
 
 @pytest.mark.parametrize(("count", "counted"), [(32, 16), (15, 15)])
@@ -33,7 +33,7 @@ def test_tables_are_of_the_frames_on_which_nothing_is_chosen(tmp_path: Path, cou
     wrong = (frames["part"] == SELECT).to_numpy()
     landmarks = truth.landmarks + np.where(wrong, 10.0 * np.arange(count), 0.0)[:, None, None]
     descriptors = np.where(wrong[:, None], [[1.0, 0, 0, 0]], truth.descriptors)
-    row, values = reference.compare(Sequence(truth.images, truth.mattes, landmarks, descriptors), "cross")
+    row, values = reference.compare(MeasuredFrames(truth.images, truth.mattes, landmarks, descriptors), "cross")
     assert row["frames"] == counted and len(values) == count
     counts = values["part"] == CHECK if counted < count else values["part"] == SELECT
     for name in ("identity_error", "motion_error"):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reenact.data.people import Person
-from reenact.evaluation.measure import Sequence
+from reenact.evaluation.measure import MeasuredFrames
 from reenact.evaluation.perceptual import RandomVgg
 from reenact.models.architecture import PRESETS
 from reenact.models.reenactor import Reenactor, build_discriminator
@@ -48,7 +48,7 @@ class PretendedMeasurer:
         landmarks = np.arange(136).reshape(68, 2) + seen[:, None, None]
         descriptors = np.stack([seen, np.ones_like(seen)], 1)
         nothing = np.nan if self.blind else 0
-        return Sequence(pictures, mattes, landmarks + nothing, descriptors + nothing)
+        return MeasuredFrames(pictures, mattes, landmarks + nothing, descriptors + nothing)
 
 
 @pytest.fixture(scope="module")
