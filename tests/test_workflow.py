@@ -259,7 +259,7 @@ def test_killed_training_goes_on_and_ends_the_same(project, configured, edited):
     done = project.snakemake(target.format("killed"))
     assert done.returncode == 0, done.stdout[-2000:]
     log = (project.folder / "logs" / "meta" / "killed.log").read_text()
-    assert int(re.search(r"resuming from step (\d+) of 12", log)[1]) >= 3
+    assert int(re.search(r"resuming from step (\d+) \(", log)[1]) >= 3
     whole, killed = (load(project.folder / target.format(name)) for name in ("whole", "killed"))
     assert whole.keys() == killed.keys() and all((whole[key] == killed[key]).all() for key in whole)
 
