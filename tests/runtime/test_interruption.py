@@ -14,7 +14,6 @@ from tree import ROOT
 from reenact.models.model_file import load_model
 from reenact.runtime.errors import CONTINUE_STATUS
 from reenact.training.checkpoint import RunFolder
-from workflow_scripts import meta
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,8 @@ def clips(tmp_path_factory):
     return [write_person(folder, name, 6) for name in ("red", "green")]
 
 
-def arguments(clips, folder, steps, **settings):
+def command(clips, folder, steps, **settings):
+    """The stage's command line. One thread: sums of several are rounded according to how many there are."""
     crops, mattes = zip(*clips, strict=True)
     flags = {
         "steps": steps,
@@ -41,16 +41,19 @@ def arguments(clips, folder, steps, **settings):
         "preview": "preview.png",
         "runs": "runs",
     }
-    return [
+    arguments = [
         "--crops",
         *crops,
         "--mattes",
         *mattes,
         "--device",
         "cpu",
+        "--threads",
+        flags.get("processes", 1),
         *(part for name, value in flags.items() for part in (f"--{name}", value)),
         *(part for name, file in files.items() for part in (f"--{name}", folder / file)),
     ]
+    return [sys.executable, "-m", "workflow_scripts.meta", *map(str, arguments)]
 
 
 @pytest.fixture
@@ -59,9 +62,11 @@ def start(clips):
     begun = []
 
     def begin(folder, **settings):
-        command = [sys.executable, "-m", "workflow_scripts.meta", *arguments(clips, folder, 10_000, **settings)]
-        begun.append(subprocess.Popen(list(map(str, command)), cwd=ROOT, stderr=subprocess.PIPE, text=True))
-        return begun[-1]
+        running = subprocess.Popen(
+            command(clips, folder, 10_000, **settings), cwd=ROOT, stderr=subprocess.PIPE, text=True
+        )
+        begun.append(running)
+        return running
 
     yield begin
     for running in begun:
@@ -70,10 +75,9 @@ def start(clips):
                 process.kill()
 
 
-def finish(clips, folder, steps, monkeypatch):
-    """The rest of the steps, in this process."""
-    monkeypatch.setattr(sys, "argv", list(map(str, ["meta", *arguments(clips, folder, steps)])))
-    meta.main()
+def finish(clips, folder, steps):
+    """Make the rest of the steps, in a process as `start`'s: in pytest's own, earlier tests decide about threads."""
+    subprocess.run(command(clips, folder, steps), cwd=ROOT, check=True)
     return load_model(folder / "model.safetensors")[0].state_dict()
 
 
@@ -90,7 +94,7 @@ def wait_for_step(running, folder, step):
         time.sleep(0.05)
 
 
-def test_a_run_that_was_killed_and_told_to_stop_equals_one_that_was_not(clips, start, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_and_told_to_stop_equals_one_that_was_not(clips, start, tmp_path):
     running = start(tmp_path / "cut")
     wait_for_step(running, tmp_path / "cut", 2)
     running.kill()
@@ -103,7 +107,7 @@ def test_a_run_that_was_killed_and_told_to_stop_equals_one_that_was_not(clips, s
     assert running.returncode == CONTINUE_STATUS, printed
     stopped_at = last_step(tmp_path / "cut")
     assert f"SIGTERM: saved step {stopped_at} of 10000; the same command goes on from there" in printed
-    cut, whole = (finish(clips, tmp_path / name, stopped_at + 1, monkeypatch) for name in ("cut", "whole"))
+    cut, whole = (finish(clips, tmp_path / name, stopped_at + 1) for name in ("cut", "whole"))
     assert all(torch.equal(cut[name], whole[name]) for name in whole)
 
 
