@@ -42,6 +42,10 @@ rule all:
         files_of(VIDEOS),
 
 
+onstart:
+    write_manifest()
+
+
 onerror:
     describe_failures(log)
 

@@ -10,6 +10,7 @@ from reenact.cluster.devices import visible_devices
 from reenact.cluster.failures import Target, failure_table, read_failures, report_what_is_there
 from reenact.runtime.code_fingerprint import code
 from reenact.runtime.errors import UserError
+from reenact.runtime.files import write_text
 from reenact.settings.files import load_config, repeated_keys
 from reenact.settings.workflow import FETCHED
 
@@ -22,6 +23,7 @@ IDENTITIES = list(CONFIG.identities)
 CLIPS = [*CONFIG.identities, *CONFIG.drivers]
 RENDERED = CONFIG.render.targets("results/renders/{identity}/{driver}")
 PARTIAL_PAGE = Path("results/report/partial.html")
+MANIFEST = Path("results/report/manifest.json")
 META = f"results/meta/{CONFIG.meta.name}"
 META_MODEL = CONFIG.meta_model(trained=f"{META}/model.safetensors", imported=f"{META}/imported.safetensors")
 SHARDS = [f"{number:05d}-of-{CONFIG.meta.shards:05d}" for number in range(CONFIG.meta.shards if CONFIG.meta.set else 0)]
@@ -131,6 +133,12 @@ def cross_driver(stage_file):
     return path
 
 
+def write_manifest():
+    """As a run starts: name what its page is about."""
+    manifest = {"config": CONFIG.model_dump(mode="json"), "inputs": list(rules.report.input)}
+    write_text(MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+
 def describe_failures(snakemake_logs):
     """After a run in which jobs failed: what was not built and why, and a page about what is there."""
     failures = read_failures(snakemake_logs)
@@ -138,7 +146,7 @@ def describe_failures(snakemake_logs):
         return
     print("\nNot everything was built. logs/<failed job>.log has all that a job printed.\n")
     print(failure_table(failures, [*AVATARS, *VIDEOS], CLIPS), end="\n\n")
-    arguments = ["--config", CONFIG.model_dump_json(), "--settings", section("report")]
+    arguments = ["--manifest", str(MANIFEST), "--settings", section("report")]
     print(report_what_is_there(rules.report.input, arguments, PARTIAL_PAGE), end="\n\n")
 
 

@@ -1,4 +1,6 @@
 # report: one self-contained page with everything that was made.
+# What it shows is named in MANIFEST, which a run writes as it starts (common.smk, write_manifest): the names of hundreds
+# of files are more than the system lets one command line hold.
 # A run in which jobs fail ends with PARTIAL_PAGE in its place, about what is there (common.smk, describe_failures).
 
 
@@ -30,5 +32,4 @@ rule report:
         config=CONFIG.model_dump_json(),
     shell:
         "exec python -m workflow_scripts.launch --log {log:q}"
-        " report --inputs {input:q} --config {params.config:q} --page {output.page:q}"
-        " --settings {params.settings:q}"
+        " report --manifest {MANIFEST:q} --page {output.page:q} --settings {params.settings:q}"

@@ -160,3 +160,21 @@ def test_another_meta_model_trains_every_avatar_and_prepares_no_clip(project):
 def test_settings_run_their_stage_and_what_follows(project, section, jobs):
     project.configure(**section)
     assert project.planned() == jobs
+
+
+def test_three_hundred_people_fit_into_every_command_line(project):
+    """Linux lets one argument, here a whole shell command, be 128 KiB."""
+    project.configure(identities={f"person_{number:03d}": {"media": "media/cleo.mp4"} for number in range(300)})
+    printed = project.snakemake("--dry-run", "--printshellcmds", "report")
+    commands = [line for line in printed.splitlines() if "python -m workflow_scripts" in line]
+    assert sum(" finetune --" in command for command in commands) == 300
+    assert sum(" report --" in command for command in commands) == 1
+    assert max(map(len, commands)) < 2**15
+
+
+def test_losses_are_told_the_scale_of_the_crops(project):
+    project.configure(crop={"scale": 2.5})
+    printed = project.snakemake("--dry-run", "--printshellcmds", "results/avatars/anna/sweep")
+    assert "--crop-scale 2.5" in printed
+    project.configure(crop={"scale": 2.5}, finetune={"sweep": [1, 2], "crop_scale": 1.5})
+    assert "--crop-scale 1.5" in project.snakemake("--dry-run", "--printshellcmds", "results/avatars/anna/sweep")

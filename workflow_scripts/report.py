@@ -10,8 +10,12 @@ from reenact.settings.report import ReportSettings
 
 @command(__doc__, ReportSettings)
 @click.option("--results", type=FILE, default="results", show_default=True, help="Results folder.")
-@click.option("--inputs", type=FILE, multiple=True, required=True, help="Files and folders in it that the page shows.")
-@click.option("--config", required=True, help="The settings that made them: YAML or JSON text.")
+@click.option(
+    "--manifest",
+    type=FILE,
+    required=True,
+    help="JSON file: config, the settings of a run, and inputs, which of its files and folders the page shows.",
+)
 @click.option("--page", type=FILE, required=True, help="HTML file to write.")
 def main(settings: ReportSettings, **arguments: Any) -> None:
     from reenact.stages.report import build_report

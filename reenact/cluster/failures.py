@@ -119,16 +119,15 @@ def report_what_is_there(inputs: Sequence[str], arguments: Sequence[str], page: 
 
     Args:
         inputs: of rule report.
-        arguments: of stage report, beside inputs and page.
+        arguments: of stage report, beside the page.
         page: to write.
 
     Returns:
         A line that says where it is, or why there is none.
     """
-    there = [file for file in inputs if Path(file).exists()]
-    if not there:
+    if not any(Path(file).exists() for file in inputs):
         return f"{page}: not made, there is nothing to show"
-    command = ["python", "-m", "workflow_scripts.report", "--page", str(page), *arguments, "--inputs", *there]
+    command = ["python", "-m", "workflow_scripts.report", "--page", str(page), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:

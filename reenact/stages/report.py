@@ -1,13 +1,11 @@
 """Stage report: one self-contained HTML page with everything that was made, to judge it by."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import reenact
@@ -17,6 +15,7 @@ from reenact.reporting.pictures import ThemedPicture, data_uri, draw_themed, png
 from reenact.reporting.plots import draw_curves, draw_sweep
 from reenact.reporting.results import Results
 from reenact.reporting.scores import METRICS, ScoreTable, networks, score_tables
+from reenact.runtime.errors import UserError
 from reenact.runtime.files import write_text
 from reenact.settings.report import ReportSettings
 
@@ -39,22 +38,23 @@ class IdentityView:
     preview: str | None
 
 
-def build_report(
-    *, results: Path, inputs: Sequence[Path], config: Path | str, page: Path, settings: ReportSettings
-) -> None:
-    """Write the page. It needs no other file and no network; what is missing among `inputs` is left out of it.
+def build_report(*, results: Path, manifest: Path, page: Path, settings: ReportSettings) -> None:
+    """Write the page. It needs no other file and no network; what is missing among its inputs is left out of it.
 
     Args:
         results: the results folder.
-        inputs: files under it (or folders of files, as a sweep) that the page shows:
-            clips/<clip>/{source.json,crops.zip,mattes.zip}, meta/<name>/{curves.csv,preview.png},
-            avatars/<identity>/{sweep,scores.csv,sweep.csv,selected.json}, renders/<identity>/<driver>.mp4 and its kin
-            (`RenderSettings.targets`).
-        config: the settings that made them, as YAML or JSON text or a file of it.
+        manifest: JSON file of `config`, the settings of the run, and `inputs`, files under the results folder (or
+            folders of files, as a sweep) that the page shows: clips/<clip>/{source.json,crops.zip,mattes.zip},
+            meta/<name>/{curves.csv,preview.png}, avatars/<identity>/{sweep,scores.csv,sweep.csv,selected.json},
+            renders/<identity>/<driver>.mp4 and its kin (`RenderSettings.targets`).
         page: HTML to write.
         settings: of the stage.
+
+    Raises:
+        UserError: the manifest cannot be read.
     """
-    found = Results(results, inputs)
+    described = _read_manifest(manifest)
+    found = Results(results, [Path(file) for file in described["inputs"]])
     identities = list(dict.fromkeys([*found.names("avatars"), *found.names("renders")]))
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -76,9 +76,19 @@ def build_report(
         ],
         metrics=METRICS,
         networks=networks(found, identities),
-        settings=_settings(config),
+        settings=_settings(described["config"]),
     )
     write_text(page, text)
+
+
+def _read_manifest(manifest: Path) -> dict[str, Any]:
+    try:
+        described = json.loads(manifest.read_text(encoding="utf-8"))
+        return {"config": dict(described["config"]), "inputs": list(described["inputs"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{manifest}: no manifest of a report ({error!r}); a run of the workflow writes it as it starts"
+        ) from None
 
 
 def _identity(found: Results, name: str, settings: ReportSettings) -> IdentityView:
@@ -114,10 +124,8 @@ def _curves(path: Path | None) -> ThemedPicture | None:
     return draw_themed(draw_curves, table) if len(table) > 1 else None
 
 
-def _settings(config: Path | str) -> list[tuple[str, list[tuple[str, str]]]]:
+def _settings(values: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Settings as (section, [(key, value)]), nested keys joined by dots; single values come first, as one section."""
-    text = config.read_text(encoding="utf-8") if isinstance(config, Path) else config
-    values = yaml.safe_load(text) or {}
     single = [(key, _text(value)) for key, value in values.items() if not isinstance(value, dict)]
     nested = [(key, _flat(value)) for key, value in values.items() if isinstance(value, dict)]
     return ([("general", single)] if single else []) + nested

@@ -14,6 +14,7 @@ from person_clips import swaying, write_person
 from reenact.monitoring.previews import write_grid
 from reenact.rendering.encode import write_video
 from reenact.reporting.clips import lost_frames, matte_notes
+from reenact.runtime.errors import UserError
 from reenact.settings.report import ReportSettings
 from reenact.settings.select import SelectSettings
 from reenact.stages.report import build_report
@@ -146,7 +147,9 @@ def everything(root: Path) -> list[Path]:
 
 
 def build(root: Path, page: Path, inputs: list[Path], **settings: object) -> str:
-    build_report(results=root, inputs=inputs, config=json.dumps(CONFIG), page=page, settings=ReportSettings(**settings))
+    manifest = page.with_suffix(".json")
+    manifest.write_text(json.dumps({"config": CONFIG, "inputs": list(map(str, inputs))}))
+    build_report(results=root, manifest=manifest, page=page, settings=ReportSettings(**settings))
     return page.read_text(encoding="utf-8")
 
 
@@ -182,6 +185,15 @@ def test_it_needs_nothing_else(results: Path, tmp_path: Path) -> None:
     assert "script" not in page.tags
     assert not re.search(r"https?://", text)
     assert "&lt;script&gt;" in text, "what users write is shown, not run"
+
+
+@pytest.mark.parametrize("text", [None, "not JSON", "[]", '{"inputs": []}', '{"inputs": 3, "config": {}}'])
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str | None) -> None:
+    manifest = tmp_path / "manifest.json"
+    if text is not None:
+        manifest.write_text(text)
+    with pytest.raises(UserError, match=r"manifest\.json: no manifest of a report"):
+        build_report(results=tmp_path, manifest=manifest, page=tmp_path / "page.html", settings=ReportSettings())
 
 
 def test_the_same_twice(results: Path, tmp_path: Path) -> None:
