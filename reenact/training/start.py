@@ -163,7 +163,13 @@ def _last(folder: Path, setting: str) -> tuple[int, dict[str, Any]]:
             f"{setting}: {str(folder)!r} holds no checkpoint; "
             "give a folder of results/runs/meta, or import_published's --checkpoint-out"
         )
-    return found
+    step, state = found
+    if not state.keys() >= {"step", "networks", "optimizers"} or LABEL_ROWS not in state["networks"][1]:
+        raise UserError(
+            f"{setting}: the checkpoint of step {step} in {str(folder)!r} is none of meta-learning, or of another "
+            "version of reenact; begin anew, or give another folder"
+        )
+    return step, state
 
 
 def _load(learner: Learner, state: dict[str, Any], folder: Path, setting: str) -> None:

@@ -218,10 +218,26 @@ def test_every_setting_of_before_is_there_or_its_error_says_what_became_of_it():
 
 
 def test_a_run_with_settings_of_before_is_refused_by_name(tmp_path):
-    settings = {"learning_rate": 3e-4, "extremes": 0.5}
-    (tmp_path / "about.json").write_text(json.dumps({"model.preset": "small", "settings": settings}))
-    with pytest.raises(UserError, match=r"1 problem in .*about\.json.*:\n  - extremes is now hard_pose_fraction"):
+    about = tmp_path / "about.json"
+    settings = {"learning_rate": 3e-4, "extremes": 0.5, "losses": {"landmarks": 0.0, "pixel": 2.0}}
+    about.write_text(json.dumps({"model.preset": "small", "settings": settings}))
+    for key in ("resume", "start"):
+        with pytest.raises(UserError) as refused:
+            saved_settings({key: str(tmp_path)})
+        first, *named = str(refused.value).splitlines()
+        assert first.startswith(f"2 problems in {about}, settings of an older run")
+        assert named[0].startswith("  - losses.landmarks is gone: ") and named[1] == (
+            "  - extremes is now hard_pose_fraction"
+        )
+    del settings["extremes"], settings["losses"]["landmarks"]
+    about.write_text(json.dumps({"model.preset": "small", "settings": settings}))
+    assert saved_settings({"start": str(tmp_path)}) == {"meta": settings, "model": {"preset": "small"}}
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"settings": {}}', '{"model.preset": "small"}', '{"settings": 3}'])
+def test_a_record_that_is_none_is_refused_and_no_record_is_needed(tmp_path, text):
+    (tmp_path / "about.json").write_text(text)
+    with pytest.raises(UserError, match=r"about\.json: cannot be read as the record of a training run"):
         saved_settings({"resume": str(tmp_path)})
-    del settings["extremes"]
-    (tmp_path / "about.json").write_text(json.dumps({"model.preset": "small", "settings": settings}))
-    assert saved_settings({"start": str(tmp_path)}) == {"meta": {"learning_rate": 3e-4}, "model": {"preset": "small"}}
+    (tmp_path / "about.json").unlink()
+    assert saved_settings({"resume": str(tmp_path)}) == {}

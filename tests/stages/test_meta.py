@@ -195,6 +195,14 @@ def test_what_cannot_change_when_a_run_goes_on_is_refused_by_name(clips, tmp_pat
         make(clips, tmp_path / "x", steps=2, resume=run)
 
 
+@pytest.mark.parametrize("state", [{"step": 1, "model": {}}, {"step": 1, "networks": [{}, {}, {}], "optimizers": []}])
+def test_a_checkpoint_of_another_version_is_refused(clips, tmp_path, state):
+    torch.save(state, tmp_path / "checkpoint_00000001.pt")
+    for key in ("resume", "start"):
+        with pytest.raises(UserError, match=rf"meta\.{key}: the checkpoint of step 1 in .* is none of meta-learning"):
+            make(clips, tmp_path / "x", steps=2, **{key: str(tmp_path)})
+
+
 def test_fewer_samples_at_a_time_where_memory_runs_out(clips, tmp_path, monkeypatch, capsys):
     real, sizes = reenact.training.loop.backward, []
 
