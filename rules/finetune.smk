@@ -23,9 +23,10 @@ rule finetune:
     params:
         code=code("finetune"),
         settings=section("finetune", exclude={"choose"}),
+        crop_scale=CONFIG.finetune.crop_scale or CONFIG.crop.scale,
         device=CONFIG.device,
     shell:
         "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q}"
         " finetune --crops {input.crops:q} --mattes {input.mattes:q} --meta {input.meta:q}"
         " --sweep-folder {output.sweep:q} --runs results/runs/finetune --threads {threads}"
-        " --settings {params.settings:q}"
+        " --settings {params.settings:q} --crop-scale {params.crop_scale}"

@@ -39,6 +39,7 @@ rule meta:
         settings=explicit("meta", exclude={"source", "validate_clips", "processes", "nodes"}),
         score=section("score", exclude={"identity_frames", "reference_frames"}) if VALIDATED else "{}",
         model=explicit("model"),
+        crop_scale=CONFIG.meta.crop_scale or CONFIG.crop.scale,
         device=CONFIG.device,
     shell:
         "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q}"
@@ -48,4 +49,4 @@ rule meta:
         " --validation-crops {input.validation_crops:q} --validation-mattes {input.validation_mattes:q}"
         " --curves {output.curves:q} --metrics {output.metrics:q} --preview {output.preview:q}"
         " --runs results/runs/meta --threads {threads} --processes {resources.processes}"
-        " --settings {params.settings:q} --model-settings {params.model:q} --score-settings {params.score:q}"
+        " --settings {params.settings:q} --crop-scale {params.crop_scale} --model-settings {params.model:q} --score-settings {params.score:q}"

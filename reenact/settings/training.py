@@ -134,6 +134,13 @@ class TrainingSettings(Section):
         description="VGGFace of the face perceptual loss: null = a VGG-16 with fixed random weights; or the path of "
         "vgg_face_weights.pth.",
     )
+    crop_scale: float | None = Field(
+        default=None,
+        ge=1,
+        le=4,
+        description="Side of the crops as a multiple of the face box's longer side, so that the face perceptual loss "
+        "finds the face; null = crop.scale.",
+    )
     perceptual_width: float = Field(
         default=1.0,
         gt=0,

@@ -6,11 +6,9 @@ from torch.nn import functional
 
 from reenact.models.vgg import PerceptualNetwork, perceptual_loss
 from reenact.models.vgg_weights import perceptual_network
+from reenact.settings.crop import CropSettings
 from reenact.settings.training import TrainingSettings
 from reenact.training import distributed
-
-FACE_FRACTION = 1 / 1.8
-"""Crops are 1.8 times as wide as the face box, which is what the face network sees."""
 
 
 def hinge_generator(fake: Tensor) -> Tensor:
@@ -46,9 +44,9 @@ def _sums(matte: Tensor, target: Tensor) -> Tensor:
     )
 
 
-def face_region(images: Tensor) -> Tensor:
-    """The central `FACE_FRACTION` of B x C x H x W, enlarged to the same size (bilinear)."""
-    zoom = torch.eye(2, 3, device=images.device) * FACE_FRACTION
+def face_region(images: Tensor, crop_scale: float) -> Tensor:
+    """The face box, central 1 / `crop_scale` of B x C x H x W, enlarged to the same size (bilinear)."""
+    zoom = torch.eye(2, 3, device=images.device) * (1 / crop_scale)
     grid = functional.affine_grid(zoom.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
@@ -67,6 +65,7 @@ class ImageLosses(nn.Module):
         super().__init__()
         self._weights = settings.losses
         self._dice = published_dice if settings.losses.form == "published" else dice
+        self._crop_scale = settings.crop_scale or CropSettings().scale
         self.described: list[str] = []
         self.perceptual = self._network(settings, "perceptual", settings.perceptual_weights, "vgg19")
         self.face_perceptual = self._network(settings, "face_perceptual", settings.face_perceptual_weights, "vgg16")
@@ -89,7 +88,8 @@ class ImageLosses(nn.Module):
         if self.perceptual is not None:
             terms["perceptual"] = perceptual_loss(self.perceptual, output, target)
         if self.face_perceptual is not None:
-            terms["face_perceptual"] = perceptual_loss(self.face_perceptual, face_region(output), face_region(target))
+            faces = (face_region(images, self._crop_scale) for images in (output, target))
+            terms["face_perceptual"] = perceptual_loss(self.face_perceptual, *faces)
         if self._weights.pixel:
             terms["pixel"] = functional.l1_loss(output, target)
         if self._weights.eyes_mouth and emphasis is not None:

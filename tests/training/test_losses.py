@@ -33,9 +33,23 @@ def test_published_dice_counts_the_mask_three_times():
 def test_face_region_is_the_middle_at_full_size():
     image = torch.zeros(1, 1, 36, 36)
     image[:, :, 8:28, 8:28] = 1  # 20 of 36 px = 1 / 1.8
-    assert face_region(image).mean() > 0.95 and face_region(1 - image).mean() < 0.05
+    assert face_region(image, 1.8).mean() > 0.95 and face_region(1 - image, 1.8).mean() < 0.05
     ramp = torch.linspace(0, 1, 36).expand(1, 1, 36, 36)
-    assert face_region(ramp)[0, 0, 0, 0].item() == pytest.approx(0.5 - 0.5 / 1.8, abs=0.02)
+    for scale in (1.0, 1.8, 3.0):
+        assert face_region(ramp, scale)[0, 0, 0, 0].item() == pytest.approx(0.5 - 0.5 / scale, abs=0.02)
+
+
+def test_the_face_perceptual_loss_sees_the_face_of_these_crops():
+    """What differs lies between the face boxes of crops of scale 1.8, which is the default, and of scale 3."""
+    weights = LossWeights(perceptual=0, face_perceptual=1, dice=0)
+    ring, matte = torch.zeros(1, 3, 64, 64), torch.ones(1, 1, 64, 64)
+    ring[..., 16:48, 16:48] = 1
+    ring[..., 20:44, 20:44] = 0
+    found = {}
+    for scale in (None, 1.8, 3.0):
+        losses = ImageLosses(TrainingSettings(losses=weights, perceptual_width=0.1, crop_scale=scale))
+        found[scale] = losses(ring, matte, torch.zeros_like(ring), matte)["face_perceptual"].item()
+    assert found[None] == found[1.8] > 0 == found[3.0]
 
 
 def test_terms_of_weight_zero_are_left_out_and_the_rest_reaches_the_output():
