@@ -24,9 +24,9 @@ from picture import outline
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip
 from reenact.data.images import resize_area
-from reenact.data.people import PeopleInMemory, Person, load_person
 from reenact.data.samples import Sampler
 from reenact.data.sequence import CHECK, shown_frames, spread
+from reenact.data.training_clips import PeopleInMemory, TrainingClip, load_training_clip
 from reenact.evaluation import metrics
 from reenact.evaluation.measure import ROLES, IdentityReference, MeasuredFrames, Measurer, measure_driver
 from reenact.faces.landmarks import eye_distance
@@ -102,10 +102,10 @@ class Project:
         """Crops and mattes of a clip."""
         return Clip(self.clips / name / "crops.zip"), Clip(self.clips / name / "mattes.zip")
 
-    def person(self, name: str, count: int) -> Person:
+    def clip(self, name: str, count: int) -> TrainingClip:
         """`count` frames spread over those of a clip that may be trained on, at the model's size."""
         size = load_model(BUNDLED_MODEL)[0].architecture.image_size
-        whole = load_person(self.clips / name / "crops.zip", self.clips / name / "mattes.zip", size)
+        whole = load_training_clip(self.clips / name / "crops.zip", self.clips / name / "mattes.zip", size)
         chosen = spread(len(whole.frames), count)
         return replace(
             whole, frames=whole.frames[chosen], mattes=whole.mattes[chosen], landmarks=whole.landmarks[chosen]
@@ -130,14 +130,14 @@ def avatar_of(project: Project, name: str, count: int, meta: Path, kind: str) ->
     made_by = fingerprint({"settings": project.settings.model_dump(mode="json"), "weights": weights_hash(meta)}, [])
     before, after = (project.work / f"{name}-{count}-{kind}-{made_by}-{step}.safetensors" for step in (0, steps))
     if not after.exists():
-        person = project.person(name, count)
-        learner = personalise(person, meta, project.settings)
+        clip = project.clip(name, count)
+        learner = personalise(clip, meta, project.settings)
         save_model(before, learner.average, {"iteration": 0})
         batch_size = min(project.settings.max_batch, count)
         run = RunFolder(project.work / f"{name}-{count}-{kind}-{made_by}")
         resume(learner.to(project.device), run, steps)
         with TrainLogger(run, learner.step + 1, steps, f"{kind} {name} {count}", project.device) as logger:
-            batches = sampler(person, project.settings, batch_size)
+            batches = sampler(clip, project.settings, batch_size)
             train(learner, batches, run, steps, device=project.device, monitor=logger)
         save_model(after, learner.average, {"iteration": steps})
     return before, after
@@ -150,7 +150,7 @@ def random_meta(project: Project) -> Path:
     if not path.exists():
         torch.manual_seed(1)
         net = Reenactor(architecture)
-        people = [project.person(folder.name, 8) for folder in sorted(project.clips.iterdir())]
+        people = [project.clip(folder.name, 8) for folder in sorted(project.clips.iterdir())]
         scale_descriptors(net, Sampler(PeopleInMemory(people), TrainingSettings(), 32, identity_frames=1)(0))
         save_model(path, net, {"stage": "random"}, build_discriminator(net.architecture, 1))
     return path
@@ -189,9 +189,9 @@ def compared(project: Project, name: str, driver: str, measurer: Measurer) -> It
     for count in FRAME_COUNTS:
         before, after = avatar_of(project, name, count, BUNDLED_MODEL, "bundled")
         _, blank = avatar_of(project, name, count, random_meta(project), "random")
-        person = project.person(name, count)
-        mattes = np.asarray(person.mattes)
-        masked = np.rint(person.frames * (mattes[..., None] / 255)).astype(np.uint8)
+        clip = project.clip(name, count)
+        mattes = np.asarray(clip.mattes)
+        masked = np.rint(clip.frames * (mattes[..., None] / 255)).astype(np.uint8)
         seen = measurer.sequence(masked, mattes)
         for protocol in driving:
             crops = (identity if protocol == "self" else other)[0]

@@ -169,6 +169,7 @@ def run_libraries(media: Path, crops: Path, mattes: Path) -> list[Lap]:
     networks: list[Any] = []
 
     def load() -> None:
+        """Open both networks, and use them once: they load the rest then."""
         networks.extend(
             [
                 FaceMesh(static_image_mode=True, max_num_faces=8, refine_landmarks=True),
@@ -283,9 +284,14 @@ def mean(rounds: list[list[Lap]]) -> list[Lap]:
     ]
 
 
+def total(laps: list[Lap], of: str = "wall") -> float:
+    """Sum of their wall or cpu, s."""
+    return sum(getattr(one, of) for one in laps)
+
+
 def table(title: str, laps: list[Lap]) -> str:
     """Laps as text: one line each and their sum."""
-    wall, cpu = sum(one.wall for one in laps), sum(one.cpu for one in laps)
+    wall, cpu = total(laps), total(laps, "cpu")
     lines = [f"{title:30s} {'ms/frame':>9s} {'core ms':>9s} {'share':>6s} {'frames/s':>9s}"]
     for one in [*laps, Lap("together", wall, cpu, laps[0].frames)] if len(laps) > 1 else laps:
         each = one.wall / one.frames * 1000
@@ -293,6 +299,58 @@ def table(title: str, laps: list[Lap]) -> str:
             f"  {one.name:28s} {each:9.2f} {one.cpu / one.frames * 1000:9.2f} {one.wall / wall:6.0%} {1000 / each:9.1f}"
         )
     return "\n".join(lines)
+
+
+def measure(source: Path, frames: int, rounds: int) -> list[list[Lap]]:
+    """Means over rounds: laps of the stages, of the stages with one thread, of the libraries, and of three loops."""
+    loops: list[tuple[str, Callable[[Path, Path], None], Callable[[Path, Path], None]]] = [
+        ("crops to PNG files", files_to_crops, crops_to_mattes),
+        ("crops to JPEG files", partial(files_to_crops, suffix=".jpg"), crops_to_mattes),
+        ("crops as the stages', to PNG", files_to_same_crops, crops_to_same_mattes),
+    ]
+    with tempfile.TemporaryDirectory(prefix="reenact-bench-") as name:
+        folder = Path(name)
+        media = folder / "woman.mp4"
+        make_clip(source, media, frames)
+        run_stages(media, folder, frames)  # loads what is loaded once
+        found = [
+            [
+                run_stages(media, folder, frames),
+                run_stages(media, folder, frames, threads=1),
+                run_libraries(media, folder / "crops.zip", folder / "mattes.zip"),
+                *(run_loop(media, folder, frames, *loop) for loop in loops),
+            ]
+            for _ in range(rounds)
+        ]
+    return [mean(list(kind)) for kind in zip(*found, strict=True)]
+
+
+def show(frames: int, stages: list[Lap], single: list[Lap], libraries: list[Lap], *loops: list[Lap]) -> None:
+    """Print the tables of `measure`, and the ratios."""
+    again, alone = libraries[0], libraries[1:]
+    print(f"512 x 512, {frames} frames, {CORES} cores, load {os.getloadavg()[0]:.1f}\n")
+    print(table(f"stages, {CORES} threads", stages), "\n")
+    print(table("stages, 1 thread", single), "\n")
+    print(table("libraries alone, 1 core", alone))
+    print(table("", [again]).split("\n")[1], "\n")
+    for loop in loops:
+        print(table("straightforward loop", loop), "\n")
+    ours, work, least = total(stages), total(stages, "cpu"), total(alone, "cpu")
+    print(f"decode + crop + segment        {frames / ours:.1f} frames/s")
+    for name, seconds in (
+        ("clock, 2 threads", ours),
+        ("cores' time, 2 threads", work),
+        ("cores' time, 1 thread", total(single, "cpu")),
+    ):
+        print(
+            f"{name + ' / libraries':31s}{seconds / (least + again.cpu):.2f} with both passes of decoding, "
+            f"{seconds / least:.2f} with one"
+        )
+    for loop in loops:
+        print(
+            f"faster than the loop           {total(loop) / ours:.2f} x (clock), "
+            f"{total(loop, 'cpu') / work:.2f} x (cores' time), {loop[1].name}"
+        )
 
 
 def main() -> None:
@@ -311,67 +369,7 @@ def main() -> None:
         sys.exit(f"error: {arguments.media}: no such file; fetch it with: snakemake --cores 1 {WOMAN}")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    with tempfile.TemporaryDirectory(prefix="reenact-bench-") as name:
-        folder = Path(name)
-        media = folder / "woman.mp4"
-        make_clip(arguments.media, media, arguments.frames)
-        run_stages(media, folder, arguments.frames)  # loads what is loaded once
-        rounds = [
-            (
-                run_stages(media, folder, arguments.frames),
-                run_stages(media, folder, arguments.frames, threads=1),
-                run_libraries(media, folder / "crops.zip", folder / "mattes.zip"),
-                run_loop(media, folder, arguments.frames, "crops to PNG files", files_to_crops, crops_to_mattes),
-                run_loop(
-                    media,
-                    folder,
-                    arguments.frames,
-                    "crops to JPEG files",
-                    partial(files_to_crops, suffix=".jpg"),
-                    crops_to_mattes,
-                ),
-                run_loop(
-                    media,
-                    folder,
-                    arguments.frames,
-                    "crops as the stages', to PNG",
-                    files_to_same_crops,
-                    crops_to_same_mattes,
-                ),
-            )
-            for _ in range(arguments.rounds)
-        ]
-    stages, single, libraries, *loops = (mean(list(kind)) for kind in zip(*rounds, strict=True))
-    again, libraries = libraries[0], libraries[1:]
-    ours, work, alone = (
-        sum(one.wall for one in stages),
-        sum(one.cpu for one in stages),
-        sum(one.cpu for one in libraries),
-    )
-    by_one = sum(one.cpu for one in single)
-    print(f"512 x 512, {arguments.frames} frames, {CORES} cores, load {os.getloadavg()[0]:.1f}\n")
-    print(table(f"stages, {CORES} threads", stages), "\n")
-    print(table("stages, 1 thread", single), "\n")
-    print(table("libraries alone, 1 core", libraries))
-    print(table("", [again]).split("\n")[1], "\n")
-    for loop in loops:
-        print(table("straightforward loop", loop), "\n")
-    print(f"decode + crop + segment        {arguments.frames / ours:.1f} frames/s")
-    for name, time_of in (
-        ("clock, 2 threads", ours),
-        ("cores' time, 2 threads", work),
-        ("cores' time, 1 thread", by_one),
-    ):
-        print(
-            f"{name + ' / libraries':31s}{time_of / (alone + again.cpu):.2f} with both passes of decoding, "
-            f"{time_of / alone:.2f} with one"
-        )
-    for loop in loops:
-        wall, cpu = sum(one.wall for one in loop), sum(one.cpu for one in loop)
-        print(
-            f"faster than the loop           {wall / ours:.2f} x (clock), {cpu / work:.2f} x (cores' time), "
-            f"{loop[1].name}"
-        )
+    show(arguments.frames, *measure(arguments.media, arguments.frames, arguments.rounds))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reenact.data.clip import Clip
 from reenact.data.images import fit, to_tensor
+from reenact.data.sequence import frames_of
 from reenact.faces.crops import cut_crops, follow_face
 from reenact.faces.detectors import open_detectors
 from reenact.media.frame_table import Stretch, frame_table
@@ -217,3 +219,24 @@ def video_crops(media: Path, settings: CropSettings) -> Iterator[np.ndarray]:
         face = follow_face(passes, table, detectors, settings)
     for _, crop, _ in cut_crops(passes, face.table, settings, 1, np.asarray):
         yield crop
+
+
+def person_identity(avatar: Avatar, model: Path, crops: Path | None, batch_size: int = 8) -> Tensor | None:
+    """Whom a model shows: None for an avatar, which has an identity of its own; for a meta-model the mean embedding
+    (1 x I) of all training pictures of a person.
+
+    Raises:
+        UserError: a meta-model without crops of a person.
+    """
+    if avatar.personal:
+        return None
+    if crops is None:
+        raise UserError(
+            f"{model}: is a meta-model, which can be anybody; give the person's crops with --identity-crops"
+        )
+    clip = Clip(crops)
+    names = frames_of(clip, "train")["image"].tolist()
+    if not names:
+        raise UserError(f"{crops}: no picture of role train; these are not an identity's crops")
+    found = [avatar.identity_embedding(to_tensor(clip.images(part))) for part in batches(names, batch_size)]
+    return torch.cat(found).mean(0, keepdim=True)

@@ -52,8 +52,8 @@ def main(
     if launch(settings.processes):
         return
 
-    from reenact.data.people import Clips
     from reenact.data.shard_people import Shards
+    from reenact.data.training_clips import Clips
     from reenact.monitoring.validation import ValidationSource
     from reenact.stages.meta import MetaOutputs, dry_run_meta, make_meta_model
     from reenact.training.checkpoint import Runs

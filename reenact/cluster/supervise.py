@@ -40,10 +40,12 @@ def supervise(
     stop_requested: list[int] = []
 
     def warn(number: int, child: subprocess.Popen[bytes]) -> None:
+        """Pass a warning on to the command and to the workers that it has."""
         # torchrun starts the workers out of reach of signals to our group.
         send_signal(number, [child.pid, *(children(child.pid) if workers else [])])
 
     def hand_on(number: int, frame: FrameType | None) -> None:
+        """Note a signal to this process, and pass it on where the command does not get it by itself."""
         stop_requested.append(number)
         if child and child.poll() is None:
             if number in WARNINGS:

@@ -16,7 +16,7 @@ import kornia.augmentation as K
 import torch
 from torch import Tensor, nn
 
-from reenact.data.rank_batch import RankBatch, rank_batch
+from reenact.data.rank_batch import RankBatch, divide_batch
 from reenact.data.samples import Batch
 from reenact.settings.training import AugmentSettings
 
@@ -58,20 +58,22 @@ class Augmentation(nn.Module):
     @torch.no_grad()
     def forward(self, batch: Batch) -> Batch:
         """The same shapes and ranges as `batch`."""
-        part = batch.part or rank_batch(len(batch.driver))
+        rank_batch = batch.rank_batch or divide_batch(len(batch.driver))
         frame, matte, identity, emphasis = batch.driver, batch.matte, batch.identity_frames, batch.emphasis
         if self.joint.p > 0:
             # One call on stacked channels: all get the same transform.
             stacked = [frame, matte] if emphasis is None else [frame, matte, emphasis]
             frame, matte, *rest = (
-                _apply(self.joint, torch.cat(stacked, 1), part).clamp(0, 1).split([t.shape[1] for t in stacked], 1)
+                _apply(self.joint, torch.cat(stacked, 1), rank_batch)
+                .clamp(0, 1)
+                .split([t.shape[1] for t in stacked], 1)
             )
             emphasis = rest[0] if rest else None
         if self.colour > 0:
-            frame, identity = self._colour(frame, identity, part)
+            frame, identity = self._colour(frame, identity, rank_batch)
         driver = frame
         for change in self.pose:
-            driver = _apply(change, driver, part)
+            driver = _apply(change, driver, rank_batch)
         return replace(
             batch,
             identity_frames=identity,
@@ -81,18 +83,19 @@ class Augmentation(nn.Module):
             emphasis=emphasis,
         )
 
-    def _colour(self, frame: Tensor, identity: Tensor, part: RankBatch) -> tuple[Tensor, Tensor]:
+    def _colour(self, frame: Tensor, identity: Tensor, rank_batch: RankBatch) -> tuple[Tensor, Tensor]:
         """A gain for each channel and an exponent, one draw for all frames of a sample."""
-        gain = 1 + 0.2 * (2 * torch.rand(part.batch_size, 3, 1, 1, device=frame.device) - 1)
-        power = torch.exp(0.3 * (2 * torch.rand(part.batch_size, 1, 1, 1, device=frame.device) - 1))
-        used = (torch.rand(part.batch_size, 1, 1, 1, device=frame.device) < self.colour).float()
-        gain, power = ((1 + used * (value - 1))[part.indices] for value in (gain, power))
+        gain = 1 + 0.2 * (2 * torch.rand(rank_batch.batch_size, 3, 1, 1, device=frame.device) - 1)
+        power = torch.exp(0.3 * (2 * torch.rand(rank_batch.batch_size, 1, 1, 1, device=frame.device) - 1))
+        used = (torch.rand(rank_batch.batch_size, 1, 1, 1, device=frame.device) < self.colour).float()
+        gain, power = ((1 + used * (value - 1))[rank_batch.indices] for value in (gain, power))
         return (frame**power * gain).clamp(0, 1), (identity ** power[:, None] * gain[:, None]).clamp(0, 1)
 
 
-def _apply(change: K.AugmentationBase2D, images: Tensor, part: RankBatch) -> Tensor:
+def _apply(change: K.AugmentationBase2D, images: Tensor, rank_batch: RankBatch) -> Tensor:
     """One of kornia's augmentations of B x C x H x W, a rank's part of a step's samples."""
-    drawn = change.forward_parameters(torch.Size([part.batch_size, *images.shape[1:]]))
+    drawn = change.forward_parameters(torch.Size([rank_batch.batch_size, *images.shape[1:]]))
     return change(
-        images, params={name: value if name in WHOLE_BATCH else value[part.indices] for name, value in drawn.items()}
+        images,
+        params={name: value if name in WHOLE_BATCH else value[rank_batch.indices] for name, value in drawn.items()},
     )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from reenact.data.people import Person
+from reenact.data.training_clips import TrainingClip
 from reenact.faces.landmarks import MIRRORED
 
 ROTATION, SCALE, SHIFT = 15.0, 0.15, 0.06
@@ -19,13 +19,13 @@ class PoseSamples:
     whose it is.
 
     Args:
-        people: clips; frames without landmarks are not used.
+        clips: frames without landmarks are not used.
         device: where the samples are wanted.
     """
 
-    def __init__(self, people: list[Person], device: torch.device) -> None:
-        known = [(person, np.flatnonzero(np.isfinite(person.landmarks).all((1, 2)))) for person in people]
-        self._known = [(person, rows) for person, rows in known if len(rows)]
+    def __init__(self, clips: list[TrainingClip], device: torch.device) -> None:
+        known = [(clip, np.flatnonzero(np.isfinite(clip.landmarks).all((1, 2)))) for clip in clips]
+        self._known = [(clip, rows) for clip, rows in known if len(rows)]
         self._device = device
 
     def __bool__(self) -> bool:
@@ -34,7 +34,7 @@ class PoseSamples:
 
     def mean_face(self) -> Tensor:
         """Mean of the clips' mean landmarks: 68 x 2, fractions of the side."""
-        return torch.from_numpy(np.mean([person.landmarks[rows].mean(0) for person, rows in self._known], 0))
+        return torch.from_numpy(np.mean([clip.landmarks[rows].mean(0) for clip, rows in self._known], 0))
 
     def draw(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
         """Changed frames count x 3 x S x S in [0, 1], and where their landmarks are then, count x 68 x 2 in fractions
@@ -45,18 +45,18 @@ class PoseSamples:
         random = np.random.default_rng(seed)
         chosen = []
         for number in random.integers(len(self._known), size=count):
-            person, rows = self._known[number]
+            clip, rows = self._known[number]
             chosen.append(
                 (
-                    person,
-                    random.choice(len(person.frames), p=person.pose_deviation)
+                    clip,
+                    random.choice(len(clip.frames), p=clip.pose_deviation)
                     if random.random() < 0.5
                     else random.choice(rows),
                 )
             )
         frames, mattes, points = (
-            torch.from_numpy(np.stack([getattr(person, part)[row] for person, row in chosen])).to(self._device)
-            for part in ("frames", "mattes", "landmarks")
+            torch.from_numpy(np.stack([getattr(clip, name)[row] for clip, row in chosen])).to(self._device)
+            for name in ("frames", "mattes", "landmarks")
         )
         torch.manual_seed(seed)
         images = replace_background(frames.permute(0, 3, 1, 2) / 255.0, mattes[:, None] / 255.0)

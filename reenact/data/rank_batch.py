@@ -28,7 +28,7 @@ class RankBatch:
     micro_batches: int = 1
 
 
-def rank_batch(batch_size: int, micro_batches: int = 1, rank: int = 0, world_size: int = 1) -> RankBatch:
+def divide_batch(batch_size: int, micro_batches: int = 1, rank: int = 0, world_size: int = 1) -> RankBatch:
     """An equal part of every micro-batch.
 
     Args:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from reenact.data.images import to_tensor
-from reenact.data.people import People, Person
-from reenact.data.rank_batch import RankBatch, rank_batch
+from reenact.data.rank_batch import RankBatch, divide_batch
+from reenact.data.training_clips import People, TrainingClip
 from reenact.faces.landmarks import EYES_AND_MOUTH
 from reenact.settings.training import TrainingSettings
 
@@ -32,7 +32,7 @@ class Batch:
         label: B, number of the person.
         emphasis: B x 1 x H x W, 1 around eyes and mouth of the target, falling to 0; None where no loss asks for it.
         names: of the people, for messages.
-        part: which samples of the step's whole batch these are; None = all of them.
+        rank_batch: which samples of the step's whole batch these are; None = all of them.
     """
 
     identity_frames: Tensor
@@ -42,20 +42,20 @@ class Batch:
     label: Tensor
     emphasis: Tensor | None = None
     names: Sequence[str] = ()
-    part: RankBatch | None = None
+    rank_batch: RankBatch | None = None
 
     @property
     def batch_size(self) -> int:
         """Samples of the step's whole batch, of all ranks."""
-        return self.part.batch_size if self.part else len(self.driver)
+        return self.rank_batch.batch_size if self.rank_batch else len(self.driver)
 
     def to(self, device: torch.device) -> "Batch":
         """The same samples on another device."""
         return self._each(lambda value: value.to(device))
 
     def micro_batches(self) -> list["Batch"]:
-        """Its samples in as many equal parts as `part` says, in order."""
-        count = self.part.micro_batches if self.part else 1
+        """Its samples in as many equal parts as `rank_batch` says, in order."""
+        count = self.rank_batch.micro_batches if self.rank_batch else 1
         size = len(self.driver) // count
         return [self._each(itemgetter(slice(i * size, (i + 1) * size))) for i in range(count)]
 
@@ -76,9 +76,9 @@ class Draw:
     """
 
     label: int
-    clip: Person
+    clip: TrainingClip
     target: int
-    shown: list[tuple[Person, int]]
+    shown: list[tuple[TrainingClip, int]]
     mirrored: bool
 
 
@@ -95,27 +95,27 @@ class Sampler:
         settings: seed; mirror = probability that all frames of a sample are mirrored; hard_pose_fraction = fraction of
             the targets that are drawn by how unusual the face is, not evenly; losses, which may ask for
             `Batch.emphasis`.
-        part: how many samples a batch has, and which of them are fetched; a number = all of so many.
+        rank_batch: how many samples a batch has, and which of them are fetched; a number = all of so many.
         identity_frames: K; 0 = none.
     """
 
     def __init__(
-        self, people: People, settings: TrainingSettings, part: RankBatch | int, identity_frames: int = 0
+        self, people: People, settings: TrainingSettings, rank_batch: RankBatch | int, identity_frames: int = 0
     ) -> None:
         self._people, self._settings, self._identity_frames = people, settings, identity_frames
-        self._part = rank_batch(part) if isinstance(part, int) else part
+        self._rank_batch = divide_batch(rank_batch) if isinstance(rank_batch, int) else rank_batch
 
     def __call__(self, step: int) -> Batch:
         """The samples of one step that this rank works on."""
         whole = self.draw(step)
-        draws = [whole[index] for index in self._part.indices]
+        draws = [whole[index] for index in self._rank_batch.indices]
         names = [self._people.names[draw.label] for draw in draws]
-        return replace(fetch(draws, self._settings.losses.eyes_mouth > 0), names=names, part=self._part)
+        return replace(fetch(draws, self._settings.losses.eyes_mouth > 0), names=names, rank_batch=self._rank_batch)
 
     def draw(self, step: int) -> list[Draw]:
         """Which frames make the samples of the whole batch of one step. No picture is looked at."""
         random = np.random.default_rng((self._settings.seed, step))
-        labels = _without_repeats(random, len(self._people), self._part.batch_size)
+        labels = _without_repeats(random, len(self._people), self._rank_batch.batch_size)
         counts = zip(*np.unique(labels, return_counts=True), strict=True)
         of_person = {label: iter(self._draw_person(random, int(label), int(count))) for label, count in counts}
         # In the order of the draw: in that of the labels, each micro-batch would see a range of people.
@@ -171,8 +171,8 @@ def around_eyes_and_mouth(landmarks: np.ndarray, side: int) -> np.ndarray:
 
 
 def _targets(
-    random: np.random.Generator, clips: Sequence[Person], count: int, hard_pose_fraction: float
-) -> list[tuple[Person, int]]:
+    random: np.random.Generator, clips: Sequence[TrainingClip], count: int, hard_pose_fraction: float
+) -> list[tuple[TrainingClip, int]]:
     """`count` frames of one person: clip and number in it."""
     owners = [(clip, number) for clip in clips for number in range(len(clip.frames))]
     chosen = list(_without_repeats(random, len(owners), count))
@@ -186,8 +186,8 @@ def _targets(
 
 
 def _identity_frames(
-    random: np.random.Generator, clips: Sequence[Person], clip: Person, target: int, count: int
-) -> list[tuple[Person, int]]:
+    random: np.random.Generator, clips: Sequence[TrainingClip], clip: TrainingClip, target: int, count: int
+) -> list[tuple[TrainingClip, int]]:
     """Frames of one person other than the target: clip and number in it."""
     owners = [
         (other, number)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from reenact.data.images import resize_area
-from reenact.data.people import Person
 from reenact.data.shard_file import Shard, index_of
+from reenact.data.training_clips import TrainingClip
 from reenact.runtime.errors import UserError
 
 REMEMBERED = 1024
@@ -18,7 +18,7 @@ REMEMBERED = 1024
 
 
 class Lazy:
-    """An array whose rows are read when asked for: what of one `Person` needs.
+    """An array whose rows are read when asked for: what of one `TrainingClip` needs.
 
     Args:
         length: rows.
@@ -60,7 +60,7 @@ class Shards:
 
 
 class ShardPeople:
-    """The people of one split of a set, in shards; see `reenact.data.people.People`.
+    """The people of one split of a set, in shards; see `reenact.data.training_clips.People`.
 
     They are ordered by name, however many shards there are. Objects may be pickled and used by several threads.
 
@@ -82,7 +82,7 @@ class ShardPeople:
     ) -> None:
         self._shards = [Shard(path) for path in shards]
         self._size = size
-        self._person = lru_cache(REMEMBERED)(self._open_person)
+        self._clip = lru_cache(REMEMBERED)(self._open_clip)
         found = [
             (shard.identities[clip] if by == "identity" else shard.clips[clip], shard.clips[clip], number, clip)
             for number, shard in enumerate(self._shards)
@@ -106,26 +106,26 @@ class ShardPeople:
     def __len__(self) -> int:
         return len(self.names)
 
-    def __getitem__(self, label: int) -> list[Person]:
+    def __getitem__(self, label: int) -> list[TrainingClip]:
         """The clips of one person, in order of their names."""
         if not 0 <= label < len(self):
             raise IndexError(label)
         rows = self._clips[self._first[label] : self._first[label + 1]]
-        return [self._person(int(number), int(clip)) for number, clip in rows]
+        return [self._clip(int(number), int(clip)) for number, clip in rows]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_person"}
+        return {name: value for name, value in self.__dict__.items() if name != "_clip"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._person = lru_cache(REMEMBERED)(self._open_person)
+        self._clip = lru_cache(REMEMBERED)(self._open_clip)
 
-    def _open_person(self, number: int, clip: int) -> Person:
+    def _open_clip(self, number: int, clip: int) -> TrainingClip:
         """A clip of a shard: pictures are read each time that they are asked for, landmarks once."""
         shard = self._shards[number]
         count = int(shard.first[clip + 1] - shard.first[clip])
         landmarks = cache(partial(shard.landmarks, clip))
-        return Person(
+        return TrainingClip(
             shard.clips[clip],
             Lazy(count, lambda row: resize_area(shard.frame(clip, row)[None], self._size)[0]),
             Lazy(count, lambda row: resize_area(shard.matte(clip, row)[None], self._size)[0]),

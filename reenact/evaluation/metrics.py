@@ -265,6 +265,7 @@ def psnr(output: np.ndarray, truth: np.ndarray, mattes: np.ndarray | None = None
     """
 
     def measure(ours: np.ndarray, true: np.ndarray) -> float:
+        """Of one frame, dB."""
         with np.errstate(divide="ignore"):
             return min(peak_signal_noise_ratio(true, ours, data_range=1.0), MAX_PSNR)
 
@@ -275,6 +276,7 @@ def ssim(output: np.ndarray, truth: np.ndarray, mattes: np.ndarray | None = None
     """Structural similarity, 1 = equal: mean over frames and channels; Gaussian window, sigma 1.5 [SSIM]. As `psnr`."""
 
     def measure(ours: np.ndarray, true: np.ndarray) -> float:
+        """Of one frame."""
         return structural_similarity(
             ours, true, channel_axis=-1, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
         )

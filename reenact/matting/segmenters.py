@@ -110,6 +110,7 @@ class _Graphs:
         self._general = self._first if general else None
 
     def close(self) -> None:
+        """Free what both hold outside of Python."""
         self._first.close()
         if self._general not in (None, self._first):
             self._general.close()

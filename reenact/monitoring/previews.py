@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from reenact.data.images import to_tensor, to_uint8
-from reenact.data.people import Person
 from reenact.data.sequence import spread
+from reenact.data.training_clips import TrainingClip
 from reenact.models.reenactor import Reenactor, embed_person
 from reenact.runtime.files import atomic_write
 
@@ -16,34 +16,34 @@ KNOWN_BY = 8
 """Frames that show who a person is."""
 
 
-def spread_frames(person: Person, count: int) -> np.ndarray:
+def spread_frames(clip: TrainingClip, count: int) -> np.ndarray:
     """Up to `count` frames spread over a clip, each times its matte: uint8 N x S x S x 3."""
-    return masked_frames(person, spread(len(person.frames), count))
+    return masked_frames(clip, spread(len(clip.frames), count))
 
 
-def masked_frames(person: Person, numbers: list[int]) -> np.ndarray:
+def masked_frames(clip: TrainingClip, numbers: list[int]) -> np.ndarray:
     """Frames of a clip by number, each times its matte: uint8 N x S x S x 3."""
-    masked = person.frames[numbers] * (person.mattes[numbers][..., None] / 255.0)
+    masked = clip.frames[numbers] * (clip.mattes[numbers][..., None] / 255.0)
     return masked.round().astype(np.uint8)
 
 
 @torch.no_grad()
-def drive_people(net: Reenactor, people: list[Person], drivers: np.ndarray, device: torch.device) -> np.ndarray:
-    """Every person following every driving frame.
+def drive_people(net: Reenactor, clips: list[TrainingClip], drivers: np.ndarray, device: torch.device) -> np.ndarray:
+    """The person of every clip following every driving frame.
 
     Args:
         net: in evaluation mode.
-        people: known by up to KNOWN_BY of their frames (`embed_person`).
+        clips: whose people are known by up to KNOWN_BY of their frames (`embed_person`).
         drivers: driving frames, uint8 N x S x S x 3.
         device: where `net` is.
 
     Returns:
-        uint8, people x N x S x S x 3.
+        uint8, clips x N x S x S x 3.
     """
     pose = net.pose_encoder(to_tensor(drivers).to(device))
     rows = []
-    for person in people:
-        identity = embed_person(net, person.frames[spread(len(person.frames), KNOWN_BY)])
+    for clip in clips:
+        identity = embed_person(net, clip.frames[spread(len(clip.frames), KNOWN_BY)])
         rows.append(to_uint8(net.generator(identity.expand(len(pose), -1), pose)[0]))
     return np.stack(rows)
 
@@ -61,16 +61,16 @@ def write_grid(path: Path, rows: list[np.ndarray]) -> None:
         cv2.imwrite(str(temporary), grid(rows)[..., ::-1])
 
 
-def write_preview(net: Reenactor, people: list[Person], path: Path) -> None:
-    """Write a picture of what a meta-model makes of people whom it knows by a few frames.
+def write_preview(net: Reenactor, clips: list[TrainingClip], path: Path) -> None:
+    """Write a picture of what a meta-model makes of people whom it knows by a few frames of a clip.
 
     Args:
         net: in evaluation mode, on the CPU.
-        people: whose frames drive (first row), and who follow them, one row each.
+        clips: whose frames drive (first row), and who follow them, one row each.
         path: PNG to write.
     """
-    drivers = np.concatenate([spread_frames(person, 3) for person in people])
-    driven = drive_people(net, people, drivers, torch.device("cpu"))
+    drivers = np.concatenate([spread_frames(clip, 3) for clip in clips])
+    driven = drive_people(net, clips, drivers, torch.device("cpu"))
     rows = [np.concatenate([np.zeros_like(drivers[:1]), drivers])]
-    rows += [np.concatenate([spread_frames(person, 1), row]) for person, row in zip(people, driven, strict=True)]
+    rows += [np.concatenate([spread_frames(clip, 1), row]) for clip, row in zip(clips, driven, strict=True)]
     write_grid(path, rows)

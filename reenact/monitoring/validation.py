@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from reenact.data.images import to_tensor, to_uint8
-from reenact.data.people import Clips, PeopleInMemory, Person, few
 from reenact.data.sequence import spread
 from reenact.data.shard_people import Shards
+from reenact.data.training_clips import Clips, PeopleInMemory, TrainingClip, few
 from reenact.evaluation import metrics
 from reenact.evaluation.measure import MeasuredFrames, Measurer
 from reenact.evaluation.perceptual import perceptual_error
@@ -72,28 +72,28 @@ class Validation:
         frames: that drive each person, in each way.
         device: where the networks are.
         measurer: finds and describes faces; None = sheets only.
-        trained_on: people whose pose response is taken; none = no pose response.
+        trained_on: clips whose pose response is taken; none = no pose response.
     """
 
     def __init__(
         self,
-        clips: Sequence[Person],
+        clips: Sequence[TrainingClip],
         frames: int,
         device: torch.device,
         measurer: Measurer | None = None,
-        trained_on: Sequence[Person] = (),
+        trained_on: Sequence[TrainingClip] = (),
     ) -> None:
         self._pairs, self._device, self._measurer = make_pairs(clips, frames), device, measurer
         self._trained_on = trained_on
         self._truth: list[MeasuredFrames] | None = None
 
     def pose_response(self, average: Reenactor) -> dict[str, float]:
-        """Mean of `pose_response` over people who follow their own frames; {} where nobody is to."""
+        """Mean of `pose_response` over clips that follow their own frames; {} where none is to."""
         responses = []
-        for person in self._trained_on[:RESPONDING]:
-            frames = spread_frames(person, RESPONSE_FRAMES)
+        for clip in self._trained_on[:RESPONDING]:
+            frames = spread_frames(clip, RESPONSE_FRAMES)
             if len(frames) > 1:
-                outputs = drive_people(average, [person], frames, self._device)[0]
+                outputs = drive_people(average, [clip], frames, self._device)[0]
                 responses.append(pose_response(to_tensor(outputs), to_tensor(frames)))
         return {"pose_response": float(np.mean(responses))} if responses else {}
 
@@ -182,11 +182,13 @@ class ValidationSource:
     score: ScoreSettings = field(default_factory=ScoreSettings)
 
     @contextmanager
-    def open(self, trained_on: list[Person], size: int, frames: int, device: torch.device) -> Iterator[Validation]:
+    def open(
+        self, trained_on: list[TrainingClip], size: int, frames: int, device: torch.device
+    ) -> Iterator[Validation]:
         """Load people and networks.
 
         Args:
-            trained_on: people whom training sees.
+            trained_on: clips that training sees.
             size: side of the images, px.
             frames: that drive each person, in each way.
             device: where the trained networks are.
@@ -199,7 +201,7 @@ class ValidationSource:
             yield Validation(unseen or trained_on, frames, device, None, trained_on)
 
 
-def make_pairs(clips: Sequence[Person], frames: int) -> list[Pair]:
+def make_pairs(clips: Sequence[TrainingClip], frames: int) -> list[Pair]:
     """For up to PEOPLE people: each driven by its own clip, by its next other clip where there is one, and by the next
     person.
 
@@ -227,9 +229,9 @@ def make_pairs(clips: Sequence[Person], frames: int) -> list[Pair]:
     return pairs
 
 
-def _identity_frames(person: Person, used: list[int]) -> list[int]:
+def _identity_frames(clip: TrainingClip, used: list[int]) -> list[int]:
     """Numbers of frames that show who it is: not those `used`, unless there are no others."""
-    free = [number for number in range(len(person.frames)) if number not in used] or list(range(len(person.frames)))
+    free = [number for number in range(len(clip.frames)) if number not in used] or list(range(len(clip.frames)))
     return [free[i] for i in spread(len(free), IDENTITY_FRAMES)]
 
 

@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from accelerate.utils import find_executable_batch_size
 
-from reenact.data.people import PeopleInMemory, Person, load_person
 from reenact.data.samples import Sampler
+from reenact.data.training_clips import PeopleInMemory, TrainingClip, load_training_clip
 from reenact.models.model_file import load_model, save_model
 from reenact.models.reenactor import Reenactor, build_discriminator, embed_person
 from reenact.monitoring.previews import drive_people, spread_frames, write_grid
@@ -76,27 +76,25 @@ def finetune(
         UserError: `meta` is not a meta-model, there is no frame to train on, or the run folder is in use.
     """
     picked = pick_device(device, threads)
-    person = load_person(crops, mattes, load_model(meta).reenactor.architecture.image_size)
-    iterations = guided_sweep(len(person.frames)) if settings.sweep is None else settings.sweep
+    clip = load_training_clip(crops, mattes, load_model(meta).reenactor.architecture.image_size)
+    iterations = guided_sweep(len(clip.frames)) if settings.sweep is None else settings.sweep
     # The sweep says where to look, not how to train: a longer one goes on from the old run.
     key = settings.model_dump(mode="json", exclude={"sweep", "choose", *settings.without_effect})
-    path = runs.path(person.name, key, [crops, mattes, meta, *map(Path, settings.weight_files().values())])
+    path = runs.path(clip.name, key, [crops, mattes, meta, *map(Path, settings.weight_files().values())])
 
     def attempt(batch_size: int) -> None:
         """Train with this batch size; accelerate tries a smaller one when memory runs out."""
-        print(
-            f"finetune {person.name}: {len(person.frames)} frames, batch {batch_size}, sweep {iterations}", flush=True
-        )
+        print(f"finetune {clip.name}: {len(clip.frames)} frames, batch {batch_size}, sweep {iterations}", flush=True)
         run = RunFolder(path.with_name(f"{path.name}-batch{batch_size}"))
         with run.lock():
-            _train(person, meta, run, iterations, batch_size, picked, settings)
-            _publish(run, person, [0, *iterations], sweep)
+            _train(clip, meta, run, iterations, batch_size, picked, settings)
+            _publish(run, clip, [0, *iterations], sweep)
 
-    find_executable_batch_size(attempt, min(settings.max_batch, len(person.frames)))()
+    find_executable_batch_size(attempt, min(settings.max_batch, len(clip.frames)))()
 
 
 def _train(
-    person: Person,
+    clip: TrainingClip,
     meta: Path,
     run: RunFolder,
     iterations: list[int],
@@ -105,23 +103,23 @@ def _train(
     settings: FinetuneSettings,
 ) -> None:
     """Put the models of iteration 0 and of the sweep into the run folder; those that are there are not made again."""
-    metadata = {"stage": "finetune", "identity": person.name, "frames": len(person.frames)}
+    metadata = {"stage": "finetune", "identity": clip.name, "frames": len(clip.frames)}
     metadata["settings"] = settings.model_dump(mode="json")
     missing = [iteration for iteration in iterations if not _model(run, iteration).exists()]
     if not missing and _model(run, 0).exists():
         return
-    learner = personalise(person, meta, settings)
+    learner = personalise(clip, meta, settings)
     _save(run, 0, metadata, learner.average)
     if not missing:
         return
     learner.to(device)
     resume(learner, run, missing[0] - 1)
-    title = f"finetune {person.name}"
-    validation = Validation([person], SHEET_FRAMES, device)
+    title = f"finetune {clip.name}"
+    validation = Validation([clip], SHEET_FRAMES, device)
     with TrainLogger(run, learner.step + 1, missing[-1], title, device, validation) as logger:
         train(
             learner,
-            sampler(person, settings, batch_size),
+            sampler(clip, settings, batch_size),
             run,
             missing[-1],
             device=device,
@@ -130,7 +128,7 @@ def _train(
         )
 
 
-def personalise(person: Person, meta: Path, settings: FinetuneSettings) -> Learner:
+def personalise(clip: TrainingClip, meta: Path, settings: FinetuneSettings) -> Learner:
     """The start of fine-tuning: the meta-model's averaged weights, the person's mean embedding also as label.
 
     The encoders are frozen and in evaluation mode: the published code leaves the pose encoder's batch norms
@@ -143,7 +141,7 @@ def personalise(person: Person, meta: Path, settings: FinetuneSettings) -> Learn
     base, _, discriminator_weights = load_model(meta)
     if not discriminator_weights:
         raise UserError(f"{meta}: an avatar cannot be fine-tuned; give a meta-model")
-    identity = embed_person(base.eval(), person.frames)
+    identity = embed_person(base.eval(), clip.frames)
     net = Reenactor(base.architecture, personal=True)
     net.load_state_dict(base.state_dict() | {"identity_embedding": identity})
     net.eval().requires_grad_(False)
@@ -159,14 +157,14 @@ def personalise(person: Person, meta: Path, settings: FinetuneSettings) -> Learn
     return Learner(net, discriminator, settings)
 
 
-def sampler(person: Person, settings: FinetuneSettings, batch_size: int) -> Sampler:
+def sampler(clip: TrainingClip, settings: FinetuneSettings, batch_size: int) -> Sampler:
     """What fine-tuning on one person learns from.
 
     A single photo is not mirrored: in batches of one it would now and then be another person's step.
     """
-    if len(person.frames) == 1:
+    if len(clip.frames) == 1:
         settings = settings.model_copy(update={"mirror": 0.0})
-    return Sampler(PeopleInMemory([person]), settings, batch_size)
+    return Sampler(PeopleInMemory([clip]), settings, batch_size)
 
 
 def _model(run: RunFolder, iteration: int) -> Path:
@@ -177,15 +175,15 @@ def _save(run: RunFolder, iteration: int, metadata: dict[str, Any], average: Ree
     save_model(_model(run, iteration), average, {**metadata, "iteration": iteration})
 
 
-def _publish(run: RunFolder, person: Person, iterations: list[int], sweep: Path) -> None:
+def _publish(run: RunFolder, clip: TrainingClip, iterations: list[int], sweep: Path) -> None:
     """Copy the models of the sweep out of the run folder and show them; the folder appears as a whole."""
-    drivers = spread_frames(person, 8)
+    drivers = spread_frames(clip, 8)
     rows = [drivers]
     with atomic_folder(sweep) as folder:
         for iteration in iterations:
             shutil.copyfile(_model(run, iteration), folder / f"{iteration:06d}.safetensors")
             net = load_model(_model(run, iteration)).reenactor.eval()
-            rows.append(drive_people(net, [person], drivers, torch.device("cpu"))[0])
+            rows.append(drive_people(net, [clip], drivers, torch.device("cpu"))[0])
         write_grid(folder / "preview.png", rows)
         stats = [row for row in run.stats() if row["step"] <= iterations[-1]]
         pd.DataFrame(stats, columns=None if stats else ["step"]).to_csv(folder / "curves.csv", index=False)

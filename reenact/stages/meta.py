@@ -14,11 +14,11 @@ import pandas as pd
 import torch
 from accelerate.utils import find_executable_batch_size
 
-from reenact.data.people import FEW, Clips, People, Person, few
 from reenact.data.prefetch import Prefetch
-from reenact.data.rank_batch import RankBatch, rank_batch
+from reenact.data.rank_batch import RankBatch, divide_batch
 from reenact.data.samples import Sampler
 from reenact.data.shard_people import Shards
+from reenact.data.training_clips import FEW, Clips, People, TrainingClip, few
 from reenact.models.architecture import PRESETS
 from reenact.models.model_file import load_model, save_model
 from reenact.monitoring.dry_run import dry_run, million_parameters
@@ -146,7 +146,7 @@ class _Training:
     validation: Validation
 
     @cached_property
-    def clips(self) -> list[Person]:
+    def clips(self) -> list[TrainingClip]:
         """A few of the people's clips."""
         return few(self.people)
 
@@ -157,7 +157,7 @@ class _Training:
 
     def train(self, settings: MetaSettings, run: RunFolder) -> Learner:
         """Train to the end, from the run folder's last checkpoint; with smaller micro-batches where memory runs out."""
-        size = len(self._part(settings, settings.accumulate).indices) // settings.accumulate
+        size = len(self._rank_batch(settings, settings.accumulate).indices) // settings.accumulate
         sizes = [samples for samples in range(size, 0, -1) if size % samples == 0]
 
         def attempt(samples: int) -> Learner:
@@ -179,7 +179,7 @@ class _Training:
     def _train(self, settings: MetaSettings, run: RunFolder, micro_batches: int) -> Learner:
         """Train with each step in so many micro-batches."""
         learner = self._start(settings, run)
-        sampler = Sampler(self.people, settings, self._part(settings, micro_batches), settings.identity_frames)
+        sampler = Sampler(self.people, settings, self._rank_batch(settings, micro_batches), settings.identity_frames)
         first, title = learner.step + 1, f"meta {settings.name}"
         with (
             Prefetch(sampler, threads=settings.loaders, last=settings.steps) as batches,
@@ -220,9 +220,9 @@ class _Training:
             run.write_metadata(metadata)
         return learner
 
-    def _part(self, settings: MetaSettings, micro_batches: int) -> RankBatch:
+    def _rank_batch(self, settings: MetaSettings, micro_batches: int) -> RankBatch:
         """What this rank does of each step."""
-        return rank_batch(settings.batch_size, micro_batches, distributed.rank(), distributed.world_size())
+        return divide_batch(settings.batch_size, micro_batches, distributed.rank(), distributed.world_size())
 
 
 def _publish(

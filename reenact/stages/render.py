@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
-from reenact.avatar import Avatar
+from reenact.avatar import Avatar, person_identity
 from reenact.data.clip import Clip
 from reenact.data.images import to_tensor
 from reenact.data.sequence import frames_of, images, spread
@@ -135,27 +134,6 @@ def _sound(audio: str, table: pd.DataFrame, driver: DriverFiles) -> Sound | None
     check_sound(driver.media)
     # Time 0 of the pictures is the presentation time of the driver's first frame.
     return Sound(driver.media, float(table["source_time"].iloc[0] - table["time"].iloc[0]))
-
-
-def person_identity(avatar: Avatar, model: Path, crops: Path | None, batch_size: int = 8) -> Tensor | None:
-    """Whom a model shows: None for an avatar, which has an identity of its own; for a meta-model the mean embedding
-    (1 x I) of all training pictures of a person.
-
-    Raises:
-        UserError: a meta-model without crops of a person.
-    """
-    if avatar.personal:
-        return None
-    if crops is None:
-        raise UserError(
-            f"{model}: is a meta-model, which can be anybody; give the person's crops with --identity-crops"
-        )
-    clip = Clip(crops)
-    names = frames_of(clip, "train")["image"].tolist()
-    if not names:
-        raise UserError(f"{crops}: no picture of role train; these are not an identity's crops")
-    found = [avatar.identity_embedding(to_tensor(clip.images(part))) for part in batches(names, batch_size)]
-    return torch.cat(found).mean(0, keepdim=True)
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from reenact.data.augment import Augmentation
 from reenact.data.images import to_uint8
-from reenact.data.people import Clips
 from reenact.data.samples import Batch, Sampler
 from reenact.data.shard_people import Shards
+from reenact.data.training_clips import Clips
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
 from reenact.settings.meta import MetaSettings

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from reenact.avatar import Avatar
+from reenact.avatar import Avatar, person_identity
 from reenact.data.images import resize_to, to_tensor
 from reenact.faces.crop_pixels import crop_square
 from reenact.faces.face import Face, box_iou
@@ -20,7 +20,6 @@ from reenact.rendering.pose_filter import OneEuro
 from reenact.rendering.screens import open_screen
 from reenact.runtime.devices import pick_device
 from reenact.settings.live import LiveSettings
-from reenact.stages.render import person_identity
 
 DETECT_SIDE = 480
 """Longer side of the pictures that faces are looked for in, px."""

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from reenact.avatar import Avatar
+from reenact.avatar import Avatar, person_identity
 from reenact.data.clip import Clip
 from reenact.data.images import resize_to, to_tensor
 from reenact.data.sequence import frames_of
@@ -27,7 +27,6 @@ from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
 from reenact.runtime.progress import progress
 from reenact.settings.render import RenderSettings
-from reenact.stages.render import person_identity
 
 FPS = 25
 """Of a morph between two poses, frames/s."""

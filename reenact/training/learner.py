@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reenact.models.discriminator import Discriminator
+from reenact.models.precision import allow_tf32
 from reenact.models.reenactor import Reenactor
 from reenact.settings.training import TrainingSettings
 from reenact.training import distributed
@@ -108,14 +109,6 @@ class Learner:
             f"{side}learning_rate": optimizer.param_groups[0]["lr"]
             for side, optimizer in zip(SIDES, self.optimizers, strict=True)
         }
-
-
-def allow_tf32(allowed: bool) -> None:
-    """Let NVIDIA GPUs round the inputs of float32 products and convolutions to 10 bits (TF32), or not.
-
-    It holds for this process. torch itself lets convolutions round and products not, so that float32 would be neither.
-    """
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def _parameter_groups(net: nn.Module, rate: float, encoder_rate: float) -> list[dict[str, Any]]:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from reenact.data.images import to_tensor
-from reenact.data.people import Person
 from reenact.data.pose_samples import PoseSamples
 from reenact.data.samples import Batch
+from reenact.data.training_clips import TrainingClip
 from reenact.models.mobilenet import MobileNetV2
 from reenact.models.reenactor import Reenactor
 from reenact.training.landmark_network import LandmarkNetwork, landmark_distance
@@ -33,7 +33,7 @@ NORM_BATCHES, NORM_BATCH = 16, 64
 
 
 def pretrain_pose_encoder(
-    encoder: MobileNetV2, people: list[Person], *, steps: int, seed: int, again: bool = False
+    encoder: MobileNetV2, clips: list[TrainingClip], *, steps: int, seed: int, again: bool = False
 ) -> None:
     """Train the pose encoder so that a linear readout of its descriptor gives the landmarks (`PoseSamples`).
 
@@ -41,14 +41,14 @@ def pretrain_pose_encoder(
 
     Args:
         encoder: changed in place, where it is, and in evaluation mode afterwards.
-        people: clips; frames without landmarks are not used.
+        clips: frames without landmarks are not used.
         steps: of `BATCH` frames.
         seed: everything random follows from it and the step.
         again: a generator knows the encoder's descriptors; they are turned and scaled at the end to be as like those
             before as can be.
     """
     device = next(encoder.parameters()).device
-    samples = PoseSamples(people, device)
+    samples = PoseSamples(clips, device)
     if not steps or not samples:
         return
     torch.manual_seed(seed)
@@ -87,21 +87,21 @@ def pretrain_pose_encoder(
 def _groups(network: LandmarkNetwork, encoder_rate: float) -> list[dict[str, Any]]:
     """Parameters of encoder and readout with their learning rates; matrices decay, biases and norms do not."""
     groups = []
-    for part, rate in ((network.encoder, encoder_rate), (network.readout, LEARNING_RATE)):
+    for module, rate in ((network.encoder, encoder_rate), (network.readout, LEARNING_RATE)):
         for deep in (True, False):
-            parameters = [p for p in part.parameters() if (p.ndim > 1) == deep]
+            parameters = [p for p in module.parameters() if (p.ndim > 1) == deep]
             groups.append({"params": parameters, "rate": rate, "weight_decay": WEIGHT_DECAY if deep else 0.0})
     return groups
 
 
 @torch.no_grad()
-def calibrate_batchnorm(encoder: nn.Module, people: list[Person], seed: int) -> None:
+def calibrate_batchnorm(encoder: nn.Module, clips: list[TrainingClip], seed: int) -> None:
     """Give the batch norms the mean statistics of many frames, and put the encoder into evaluation mode, in which they
     keep them.
 
     Args:
         encoder: changed in place.
-        people: clips; frames are drawn evenly from them.
+        clips: frames are drawn evenly from them.
         seed: of the draw.
     """
     random = np.random.default_rng((seed, 2))
@@ -112,8 +112,8 @@ def calibrate_batchnorm(encoder: nn.Module, people: list[Person], seed: int) -> 
         layer.momentum = None  # the mean of all that it sees
     encoder.train()
     for _ in range(NORM_BATCHES):
-        chosen = [people[number] for number in random.integers(len(people), size=NORM_BATCH)]
-        frames = to_tensor(np.stack([person.frames[random.integers(len(person.frames))] for person in chosen]))
+        chosen = [clips[number] for number in random.integers(len(clips), size=NORM_BATCH)]
+        frames = to_tensor(np.stack([clip.frames[random.integers(len(clip.frames))] for clip in chosen]))
         encoder(frames.to(device))
     for layer, former in zip(layers, momentum, strict=True):
         layer.momentum = former

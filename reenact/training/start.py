@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from reenact.data.people import People, Person
 from reenact.data.samples import Sampler
+from reenact.data.training_clips import People, TrainingClip
 from reenact.models.architecture import PRESETS
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.runtime.errors import UserError
@@ -59,7 +59,7 @@ def check_start(settings: MetaSettings) -> None:
         )
 
 
-def start_from_scratch(learner: Learner, people: People, clips: list[Person], settings: MetaSettings) -> None:
+def start_from_scratch(learner: Learner, people: People, clips: list[TrainingClip], settings: MetaSettings) -> None:
     """Make of random encoders ones that say something (`pose_warmup`).
 
     Args:
@@ -79,7 +79,7 @@ def start_from_scratch(learner: Learner, people: People, clips: list[Person], se
     learner.average.load_state_dict(net.state_dict())
 
 
-def start_from_run(learner: Learner, folder: Path, clips: list[Person], settings: MetaSettings) -> None:
+def start_from_run(learner: Learner, folder: Path, clips: list[TrainingClip], settings: MetaSettings) -> None:
     """Take over networks, averages and optimizers of another run's last checkpoint, from step 0.
 
     The discriminator's label rows belong to that run's people: with another number of people they begin anew.

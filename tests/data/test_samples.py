@@ -8,8 +8,8 @@ from people import write_person
 from reenact.data.augment import Augmentation
 from reenact.data.clip import Clip, write_clip
 from reenact.data.images import resize_area, resize_to, to_tensor, to_uint8
-from reenact.data.people import PeopleInMemory, Person, load_person
 from reenact.data.samples import Sampler
+from reenact.data.training_clips import PeopleInMemory, TrainingClip, load_training_clip
 from reenact.runtime.errors import UserError
 from reenact.settings.training import AugmentSettings, TrainingSettings
 
@@ -17,7 +17,7 @@ from reenact.settings.training import AugmentSettings, TrainingSettings
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
     folder = tmp_path_factory.mktemp("people")
-    return [load_person(*write_person(folder, n, 6, holdout=2), 64) for n in ("red", "green")]
+    return [load_training_clip(*write_person(folder, n, 6, holdout=2), 64) for n in ("red", "green")]
 
 
 def test_clip_round_trip(tmp_path, people):
@@ -116,7 +116,7 @@ def test_a_turned_head_and_an_open_mouth_are_unusual_and_unknown_faces_are_not_d
     unknown[1:] = np.nan
 
     def pose_deviation(landmarks):
-        return Person("x", np.zeros((8, 4, 4, 3)), np.zeros((8, 4, 4)), landmarks).pose_deviation
+        return TrainingClip("x", np.zeros((8, 4, 4, 3)), np.zeros((8, 4, 4)), landmarks).pose_deviation
 
     for landmarks, row in ((turned, 2), (open_mouth, 3), (unknown, 0)):
         shares = pose_deviation(landmarks)

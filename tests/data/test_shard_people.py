@@ -10,11 +10,11 @@ import pytest
 import torch
 from people import COLOURS, disc
 
-from reenact.data.people import PeopleInMemory, Person
 from reenact.data.rank_batch import RankBatch
 from reenact.data.samples import Sampler
 from reenact.data.shard_file import Pictures, Shard, ShardWriter
 from reenact.data.shard_people import ShardPeople
+from reenact.data.training_clips import PeopleInMemory, TrainingClip
 from reenact.monitoring.previews import spread_frames
 from reenact.runtime.errors import UserError
 from reenact.settings.training import LossWeights, TrainingSettings
@@ -52,7 +52,7 @@ def write(folder, shards, splits=("train", "train")):
 
 def in_memory(side, by):
     clips = [
-        Person(f"{name}/{number}", *images(COLOURS[name], number, side), MARKS, name if by == "identity" else "")
+        TrainingClip(f"{name}/{number}", *images(COLOURS[name], number, side), MARKS, name if by == "identity" else "")
         for name in ("green", "red")
         for number in range(2)
     ]

@@ -11,34 +11,22 @@ import numpy as np
 import published_reference as reference
 import pytest
 import torch
+from narrow import NARROW
 from published_files import convert_back
 
 from reenact.data.samples import Batch
 from reenact.models.architecture import PRESETS, Architecture
 from reenact.models.discriminator import feature_distance
+from reenact.models.precision import allow_tf32
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.published.weights import convert
 from reenact.runtime.errors import UserError
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import MetaSettings
-from reenact.training.learner import Learner, allow_tf32
+from reenact.training.learner import Learner
 from reenact.training.loop import backward, forward, update
 from reenact.training.losses import ImageLosses, hinge_discriminator, hinge_generator
 
-NARROW = Architecture(
-    image_size=32,
-    identity_dim=32,
-    pose_dim=16,
-    generator_channels=16,
-    max_channels=32,
-    discriminator_channels=8,
-    discriminator_blocks=3,
-    identity_layers=(1, 2, 1, 1),
-    identity_width=8,
-    identity_groups=4,
-    pose_width=0.25,
-    pose_dropout=0.0,
-)
 # The published size; parity was measured with the pose encoder's dropout off.
 FULL = Architecture.from_json(PRESETS["published"].to_json() | {"pose_dropout": 0.0}, "test")
 NAMES = {

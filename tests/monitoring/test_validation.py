@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reenact.data.people import Person
+from reenact.data.training_clips import TrainingClip
 from reenact.evaluation.measure import MeasuredFrames
 from reenact.evaluation.perceptual import RandomVgg
 from reenact.models.architecture import PRESETS
@@ -29,7 +29,7 @@ def person(name, identity="", frames=12, colour=0):
     pictures = random.integers(0, 255, (frames, 64, 64, 3), dtype=np.uint8)
     mattes = np.zeros((frames, 64, 64), np.uint8)
     mattes[:, 16:48, 16:48] = 255
-    return Person(name, pictures, mattes, np.full((frames, 68, 2), np.nan, np.float32), identity)
+    return TrainingClip(name, pictures, mattes, np.full((frames, 68, 2), np.nan, np.float32), identity)
 
 
 PEOPLE = [person("a1", "a", colour=1), person("a2", "a", colour=2), person("b", colour=3)]

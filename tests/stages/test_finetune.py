@@ -9,7 +9,7 @@ import torch
 from people import write_person
 
 import reenact.stages.finetune
-from reenact.data.people import load_person
+from reenact.data.training_clips import load_training_clip
 from reenact.models.architecture import PRESETS
 from reenact.models.model_file import load_model, save_model
 from reenact.models.reenactor import Reenactor, build_discriminator
@@ -58,7 +58,7 @@ def test_iteration_zero_is_the_meta_model_with_the_mean_embedding(room, tmp_path
     models = tune(room, tmp_path)
     assert sorted(models) == [0, 1, 3]
     base = load_model(room[2])[0].eval()
-    frames = torch.from_numpy(load_person(room[0], room[1], 64).frames).permute(0, 3, 1, 2) / 255
+    frames = torch.from_numpy(load_training_clip(room[0], room[1], 64).frames).permute(0, 3, 1, 2) / 255
     start = state(models[0])
     torch.testing.assert_close(
         start["identity_embedding"][0], base.identity_encoder(frames).mean(0), atol=1e-5, rtol=1e-4
@@ -80,7 +80,7 @@ def test_generator_and_embedding_learn_and_encoders_stay(room, tmp_path):
 
 
 def test_settings_say_how_often_frames_are_mirrored(room):
-    person = load_person(room[0], room[1], 64)
+    person = load_training_clip(room[0], room[1], 64)
     plain, mirrored = (sampler(person, FinetuneSettings(mirror=mirror), 4)(7) for mirror in (0.0, 1.0))
     for name in ("driver", "target", "matte"):
         torch.testing.assert_close(getattr(mirrored, name), getattr(plain, name).flip(-1), rtol=0, atol=0)
@@ -93,7 +93,7 @@ def test_settings_say_how_often_frames_are_mirrored(room):
 
 
 def test_settings_say_how_often_unusual_faces_are_drawn(room):
-    person = load_person(room[0], room[1], 64)
+    person = load_training_clip(room[0], room[1], 64)
     landmarks = np.repeat(np.random.default_rng(0).random((1, 68, 2)), len(person.frames), axis=0)
     landmarks[3, 27:36, 0] += 0.1  # the nose of one frame points elsewhere
     person = replace(
@@ -122,7 +122,7 @@ def test_the_published_form_lets_the_pose_encoder_drift(room, tmp_path):
 
 
 def test_discriminator_starts_from_the_meta_model_with_the_person_as_label(room):
-    learner = personalise(load_person(room[0], room[1], 64), room[2], FinetuneSettings())
+    learner = personalise(load_training_clip(room[0], room[1], 64), room[2], FinetuneSettings())
     meta = load_model(room[2])[2]
     for key, value in learner.discriminator.state_dict().items():
         if not key.startswith("labels"):

@@ -14,7 +14,7 @@ from people import write_person
 import reenact.training.loop
 import workflow_scripts.meta
 from reenact.data.clip import Clip
-from reenact.data.people import Clips
+from reenact.data.training_clips import Clips
 from reenact.models.model_file import load_model
 from reenact.runtime.errors import UserError
 from reenact.settings.meta import MetaSettings

@@ -71,60 +71,15 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with one avatar, its driver, a meta-model and a video, made without any network."""
     root = tmp_path_factory.mktemp("results")
     for name, roles in (("woman", ["train"] * 4 + ["holdout"] * 3), ("man", ["drive"] * 7)):
         write_person(root / "clips" / name, swaying(7), roles)
         (root / "clips" / name / "source.json").write_text(json.dumps(SOURCE))
     avatar = root / "avatars" / "woman"
     (avatar / "sweep").mkdir(parents=True)
-    rows = [
-        {
-            "model": m,
-            "protocol": p,
-            "frames": 96,
-            "identity_error": 0.1,
-            "motion_error": 0.05,
-            "descriptor": "dlib ResNet-29 v1",
-            "landmark_detector": "MediaPipe Face Mesh",
-            "perceptual_network": "VGG-19",
-            "failed": 0.25,
-            "jitter": 1.5,
-        }
-        | ({"pose_error": 0.1, "psnr": 20.0} if p == "self" else {})
-        for p in ("self", "cross")
-        for m in ("mean_image", "0", "30", "60")
-    ]
-    pd.DataFrame(rows).reindex(columns=COLUMNS).to_csv(avatar / "scores.csv", index=False)
-    frames = [
-        {
-            "model": m,
-            "protocol": p,
-            "part": part,
-            "run": run,
-            "index": 8 * run + i,
-            "failed": 0,
-            "identity_error": 0.1 + 0.001 * i,
-            "pose_error": 0.1,
-            "motion_error": 0.05,
-        }
-        for p in ("self", "cross")
-        for m in ("0", "30", "60")
-        for run, part in enumerate(("select", "check"))
-        for i in range(8)
-    ]
-    pd.DataFrame(frames).to_csv(avatar / "frame_scores.csv", index=False)
-    for iteration in (0, 30, 60):
-        (avatar / "sweep" / f"{iteration:06d}.safetensors").write_text("x" * 1000)
-    select_model(
-        scores=avatar / "scores.csv",
-        frame_scores=avatar / "frame_scores.csv",
-        sweep=avatar / "sweep",
-        outputs=SelectOutputs(
-            *(avatar / name for name in ("model.safetensors", "sweep.csv", "sweep.png", "selected.json"))
-        ),
-        wanted=60,
-        settings=SelectSettings(),
-    )
+    write_scores(avatar)
+    choose(avatar, 60)
     curves = pd.DataFrame({"step": range(1, 61), "adversarial": np.linspace(1, 0, 60), "dice": 0.5, "seconds": 1.0})
     (root / "meta" / "small").mkdir(parents=True)
     for folder in (avatar / "sweep", root / "meta" / "small"):
@@ -134,6 +89,48 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with write_video(root / "renders" / "woman" / kind, 64, 64, preset="ultrafast") as writer:
             writer.add(np.zeros((64, 64, 3), np.uint8), 0, 0.04)
     return root
+
+
+def write_scores(avatar: Path) -> None:
+    """Both tables of stage score, of three iterations and, in the first, of a baseline."""
+    networks = {
+        "descriptor": "dlib ResNet-29 v1",
+        "landmark_detector": "MediaPipe Face Mesh",
+        "perceptual_network": "VGG-19",
+    }
+    errors = {"identity_error": 0.1, "motion_error": 0.05}
+    rows = [
+        {"model": m, "protocol": p, "frames": 96, "failed": 0.25, "jitter": 1.5, **errors, **networks}
+        | ({"pose_error": 0.1, "psnr": 20.0} if p == "self" else {})
+        for p in ("self", "cross")
+        for m in ("mean_image", "0", "30", "60")
+    ]
+    pd.DataFrame(rows).reindex(columns=COLUMNS).to_csv(avatar / "scores.csv", index=False)
+    frames = [
+        {"model": m, "protocol": p, "part": part, "run": run, "index": 8 * run + i, "failed": 0, "pose_error": 0.1}
+        | errors
+        | {"identity_error": 0.1 + 0.001 * i}
+        for p in ("self", "cross")
+        for m in ("0", "30", "60")
+        for run, part in enumerate(("select", "check"))
+        for i in range(8)
+    ]
+    pd.DataFrame(frames).to_csv(avatar / "frame_scores.csv", index=False)
+
+
+def choose(avatar: Path, wanted: int) -> None:
+    """Stage select, with models that are none."""
+    for iteration in (0, 30, 60):
+        (avatar / "sweep" / f"{iteration:06d}.safetensors").write_text("x" * 1000)
+    outputs = (avatar / name for name in ("model.safetensors", "sweep.csv", "sweep.png", "selected.json"))
+    select_model(
+        scores=avatar / "scores.csv",
+        frame_scores=avatar / "frame_scores.csv",
+        sweep=avatar / "sweep",
+        outputs=SelectOutputs(*outputs),
+        wanted=wanted,
+        settings=SelectSettings(),
+    )
 
 
 def everything(root: Path) -> list[Path]:

@@ -26,7 +26,7 @@ from tree import ROOT
 
 from reenact.data.clip import Clip, write_clip
 from reenact.data.images import resize_area
-from reenact.data.people import Clips
+from reenact.data.training_clips import Clips
 from reenact.evaluation.metrics import METRICS
 from reenact.media.frame_table import Stretch
 from reenact.settings.crop import CropSettings

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from narrow import NARROW
 from people import write_person
 from torch import multiprocessing, nn
 
 from reenact.data.augment import Augmentation
-from reenact.data.people import PeopleInMemory, load_person
-from reenact.data.rank_batch import RankBatch, rank_batch
+from reenact.data.rank_batch import RankBatch, divide_batch
 from reenact.data.samples import Sampler
-from reenact.models.architecture import Architecture
+from reenact.data.training_clips import PeopleInMemory, load_training_clip
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.monitoring.train_logger import TrainLogger
 from reenact.runtime.errors import UserError
@@ -27,20 +27,7 @@ from reenact.training.loop import train
 from reenact.training.resume import resume
 from reenact.training.sync_layers import SyncBatchNorm, SyncDropout
 
-NARROW = Architecture(
-    image_size=32,
-    identity_dim=16,
-    pose_dim=8,
-    generator_channels=8,
-    max_channels=16,
-    discriminator_channels=8,
-    discriminator_blocks=2,
-    identity_layers=(1, 1, 1, 1),
-    identity_width=8,
-    identity_groups=4,
-    pose_width=0.25,
-    pose_dropout=0.2,
-)
+WITH_DROPOUT = replace(NARROW, pose_dropout=0.2)
 SETTINGS = MetaSettings(
     learning_rate=1e-5,
     discriminator_learning_rate=1e-5,
@@ -59,13 +46,15 @@ SETTINGS = MetaSettings(
 def train_here(folder, run, steps, micro_batches=1):
     """Train in double precision, so that a difference that is not rounding can be told."""
     torch.set_default_dtype(torch.float64)
-    clips = [load_person(folder / name / "crops.zip", folder / name / "mattes.zip", 32) for name in ("red", "blue")]
+    clips = [
+        load_training_clip(folder / name / "crops.zip", folder / name / "mattes.zip", 32) for name in ("red", "blue")
+    ]
     landmarks = np.random.default_rng(0).uniform(0.3, 0.7, (12, 68, 2)).astype(np.float32)
     people = PeopleInMemory([replace(clip, landmarks=landmarks) for clip in clips])
     torch.manual_seed(0)
-    learner = Learner(Reenactor(NARROW), build_discriminator(NARROW, 2), SETTINGS)
-    part = rank_batch(SETTINGS.batch_size, micro_batches, distributed.rank(), distributed.world_size())
-    sampler = Sampler(people, SETTINGS, part, SETTINGS.identity_frames)
+    learner = Learner(Reenactor(WITH_DROPOUT), build_discriminator(WITH_DROPOUT, 2), SETTINGS)
+    rank_batch = divide_batch(SETTINGS.batch_size, micro_batches, distributed.rank(), distributed.world_size())
+    sampler = Sampler(people, SETTINGS, rank_batch, SETTINGS.identity_frames)
 
     def batches(step):
         batch = sampler(step)
@@ -160,28 +149,28 @@ def test_a_run_goes_on_in_another_number_of_processes(room, tmp_path):
 
 
 def test_augmentation_belongs_to_samples(room):
-    person = PeopleInMemory([load_person(room / "red" / "crops.zip", room / "red" / "mattes.zip", 32)])
+    people = PeopleInMemory([load_training_clip(room / "red" / "crops.zip", room / "red" / "mattes.zip", 32)])
     settings = SETTINGS.model_copy(update={"batch_size": 4})
-    batch = Sampler(person, settings, rank_batch(4, 2), identity_frames=1)(1)
+    batch = Sampler(people, settings, divide_batch(4, 2), identity_frames=1)(1)
     augment = Augmentation(AugmentSettings(colour=0.5))
     torch.manual_seed(3)
     whole = augment(batch)
     torch.manual_seed(3)
     last = batch.micro_batches()[1]
-    half = augment(replace(last, part=RankBatch([2, 3], 4)))
+    half = augment(replace(last, rank_batch=RankBatch([2, 3], 4)))
     for name in ("driver", "target", "matte", "identity_frames", "emphasis"):
         torch.testing.assert_close(getattr(half, name), getattr(whole, name)[2:], rtol=0, atol=1e-6)
     assert not torch.equal(half.driver, last.driver)
 
 
 def test_ranks_get_equal_parts_or_are_refused():
-    assert rank_batch(8, 2, rank=1, world_size=2).indices == [2, 3, 6, 7]
+    assert divide_batch(8, 2, rank=1, world_size=2).indices == [2, 3, 6, 7]
     with pytest.raises(
         UserError,
         match=r"meta\.batch_size: 6 samples cannot be divided among 2 processes with 2 micro-batches each; "
         "a multiple of 4 can",
     ):
-        rank_batch(6, 2, rank=1, world_size=2)
+        divide_batch(6, 2, rank=1, world_size=2)
 
 
 def test_alone_shared_layers_are_torchs():

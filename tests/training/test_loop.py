@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from narrow import NARROW
 from people import write_person
 
-from reenact.data.people import PeopleInMemory, load_person
 from reenact.data.prefetch import Prefetch
-from reenact.data.rank_batch import rank_batch
+from reenact.data.rank_batch import divide_batch
 from reenact.data.samples import Sampler
-from reenact.models.architecture import Architecture
+from reenact.data.training_clips import PeopleInMemory, load_training_clip
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.monitoring.train_logger import TrainLogger
 from reenact.runtime.errors import InterruptedRun, UserError
@@ -30,20 +30,6 @@ from reenact.training.resume import resume
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-TINY = Architecture(
-    image_size=32,
-    identity_dim=32,
-    pose_dim=16,
-    generator_channels=16,
-    max_channels=32,
-    discriminator_channels=8,
-    discriminator_blocks=2,
-    identity_layers=(1, 1, 1, 1),
-    identity_width=8,
-    identity_groups=4,
-    pose_width=0.25,
-    pose_dropout=0.0,
-)
 SETTINGS = MetaSettings(
     learning_rate=2e-3,
     discriminator_learning_rate=2e-3,
@@ -59,12 +45,12 @@ SETTINGS = MetaSettings(
 @pytest.fixture(scope="module")
 def people(tmp_path_factory):
     folder = tmp_path_factory.mktemp("people")
-    return [load_person(*write_person(folder, name, 12), 32) for name in ("red", "blue")]
+    return [load_training_clip(*write_person(folder, name, 12), 32) for name in ("red", "blue")]
 
 
 def new_learner(settings=SETTINGS):
     torch.manual_seed(0)
-    return Learner(Reenactor(TINY), build_discriminator(TINY, 2), settings)
+    return Learner(Reenactor(NARROW), build_discriminator(NARROW, 2), settings)
 
 
 class Watching(TrainLogger):
@@ -81,7 +67,7 @@ def run_steps(
 ):
     """Train from the folder's last checkpoint; `change` changes a step's batch, `found` is what validation finds."""
     run = RunFolder(folder)
-    sampler = Sampler(PeopleInMemory(people), settings, rank_batch(settings.batch_size, settings.accumulate), 1)
+    sampler = Sampler(PeopleInMemory(people), settings, divide_batch(settings.batch_size, settings.accumulate), 1)
     resume(learner, run, steps)
     with (
         Prefetch(lambda step: change(step, sampler(step)), threads=loaders, last=steps) as batches,

@@ -7,9 +7,9 @@ from people import COLOURS, disc
 
 from reenact.data import pose_samples
 from reenact.data.images import to_tensor
-from reenact.data.people import PeopleInMemory, Person
 from reenact.data.pose_samples import PoseSamples, geometric_augment, replace_background
 from reenact.data.samples import Sampler
+from reenact.data.training_clips import PeopleInMemory, TrainingClip
 from reenact.faces.landmarks import MIRRORED
 from reenact.models.architecture import PRESETS
 from reenact.models.mobilenet import MobileNetV2
@@ -26,7 +26,7 @@ from reenact.training.pose_warmup import (
 )
 
 
-def person(name: str) -> Person:
+def person(name: str) -> TrainingClip:
     """Discs whose 'landmarks' are 68 points on their rim."""
     frames, mattes, landmarks = [], [], []
     angle = np.linspace(0, 2 * np.pi, 68, endpoint=False)
@@ -35,7 +35,7 @@ def person(name: str) -> Person:
         frames.append(frame)
         mattes.append(matte)
         landmarks.append(np.stack([x + 0.25 * np.cos(angle), 0.5 + 0.25 * np.sin(angle)], 1))
-    return Person(name, np.stack(frames), np.stack(mattes), np.stack(landmarks).astype(np.float32))
+    return TrainingClip(name, np.stack(frames), np.stack(mattes), np.stack(landmarks).astype(np.float32))
 
 
 def test_mirroring_twice_is_nothing_and_swaps_the_eyes():
@@ -151,7 +151,7 @@ def test_settled_norms_make_a_descriptor_its_frames_own():
 
 
 def test_frames_without_landmarks_are_not_used():
-    unknown = Person(
+    unknown = TrainingClip(
         "x", np.zeros((2, 64, 64, 3), np.uint8), np.zeros((2, 64, 64), np.uint8), np.full((2, 68, 2), np.nan)
     )
     encoder = MobileNetV2(16, 0.25)

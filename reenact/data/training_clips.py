@@ -1,4 +1,4 @@
-"""Whom training learns from: people, each with one clip or several, whose frames lie in memory or in shards."""
+"""What training learns from: clips of people, one or several of each, whose frames lie in memory or in shards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True)
-class Person:
-    """Training frames of one clip.
+class TrainingClip:
+    """The frames of one clip that training may see.
 
     Attributes:
         name: of the clip.
@@ -63,7 +63,7 @@ class Person:
         return distance / distance.sum()
 
 
-def load_person(crops: Path, mattes: Path, size: int, identity: str = "") -> Person:
+def load_training_clip(crops: Path, mattes: Path, size: int, identity: str = "") -> TrainingClip:
     """Read the frames of one clip that training may see (never the held-out ones).
 
     Args:
@@ -80,7 +80,7 @@ def load_person(crops: Path, mattes: Path, size: int, identity: str = "") -> Per
         raise UserError(f"{crops}: no frame to train on")
     names = clip.table.image[rows].tolist()
     frames, masks = (resize_area(source.images(names), size) for source in (clip, matte_clip))
-    return Person(crops.parent.name, frames, masks, clip.landmarks()[rows], identity)
+    return TrainingClip(crops.parent.name, frames, masks, clip.landmarks()[rows], identity)
 
 
 class People(Protocol):
@@ -94,14 +94,14 @@ class People(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, label: int) -> list[Person]: ...
+    def __getitem__(self, label: int) -> list[TrainingClip]: ...
 
 
-class PeopleInMemory(list[list[Person]]):
+class PeopleInMemory(list[list[TrainingClip]]):
     """Clips grouped by identity, in the order of their first ones; a clip without one is somebody's only one."""
 
-    def __init__(self, clips: Sequence[Person]) -> None:
-        groups: dict[tuple[str, str], list[Person]] = {}
+    def __init__(self, clips: Sequence[TrainingClip]) -> None:
+        groups: dict[tuple[str, str], list[TrainingClip]] = {}
         for clip in clips:
             groups.setdefault(("identity", clip.identity) if clip.identity else ("clip", clip.name), []).append(clip)
         super().__init__(groups.values())
@@ -134,13 +134,13 @@ class Clips:
                     f"{option}: {len(given)} for {len(self.crops)} clips; give one for each, in the same order"
                 )
         files = zip(self.crops, self.mattes, names, strict=True)
-        return PeopleInMemory([load_person(crops, mattes, size, identity) for crops, mattes, identity in files])
+        return PeopleInMemory([load_training_clip(crops, mattes, size, identity) for crops, mattes, identity in files])
 
 
 FEW = 500
 """Clips of a large set that the start of its training, measures and pictures look at, and that a model's file names."""
 
 
-def few(people: People, most: int = FEW) -> list[Person]:
+def few(people: People, most: int = FEW) -> list[TrainingClip]:
     """At most `most` clips, of people spread over all."""
     return [clip for label in spread(len(people), most) for clip in people[label]][:most]
