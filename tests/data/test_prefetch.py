@@ -32,7 +32,10 @@ def test_no_more_is_in_memory_than_said():
     with Prefetch(make, threads=8, last=1000, ahead=3) as batches:
         waiting = threading.Thread(target=batches, args=(1,))
         waiting.start()
-        time.sleep(0.05)
+        deadline = time.monotonic() + 60
+        while len(made) < 4 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.05)  # for more, were there any
         assert sorted(made) == [1, 2, 3, 4]
         release.set()
         waiting.join()
