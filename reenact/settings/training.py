@@ -6,6 +6,9 @@ from pydantic import Field
 
 from reenact.settings.base import Section, Values
 
+CROP_SCALE = 1.8
+"""Default of crop.scale, which is not imported: an edit of how crops are made is none of how networks are trained."""
+
 
 class LossWeights(Section):
     """Weight of each loss term; 0 switches it off and saves its cost."""

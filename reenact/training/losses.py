@@ -6,8 +6,7 @@ from torch.nn import functional
 
 from reenact.models.vgg import PerceptualNetwork, perceptual_loss
 from reenact.models.vgg_weights import perceptual_network
-from reenact.settings.crop import CropSettings
-from reenact.settings.training import TrainingSettings
+from reenact.settings.training import CROP_SCALE, TrainingSettings
 from reenact.training import distributed
 
 
@@ -65,7 +64,7 @@ class ImageLosses(nn.Module):
         super().__init__()
         self._weights = settings.losses
         self._dice = published_dice if settings.losses.form == "published" else dice
-        self._crop_scale = settings.crop_scale or CropSettings().scale
+        self._crop_scale = settings.crop_scale or CROP_SCALE
         self.described: list[str] = []
         self.perceptual = self._network(settings, "perceptual", settings.perceptual_weights, "vgg19")
         self.face_perceptual = self._network(settings, "face_perceptual", settings.face_perceptual_weights, "vgg16")

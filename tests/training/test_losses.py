@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from reenact.settings.training import LossWeights, TrainingSettings
+from reenact.settings.crop import CropSettings
+from reenact.settings.training import CROP_SCALE, LossWeights, TrainingSettings
 from reenact.training.losses import ImageLosses, dice, face_region, hinge_discriminator, hinge_generator, published_dice
 
 
@@ -50,6 +51,7 @@ def test_the_face_perceptual_loss_sees_the_face_of_these_crops():
         losses = ImageLosses(TrainingSettings(losses=weights, perceptual_width=0.1, crop_scale=scale))
         found[scale] = losses(ring, matte, torch.zeros_like(ring), matte)["face_perceptual"].item()
     assert found[None] == found[1.8] > 0 == found[3.0]
+    assert CropSettings().scale == CROP_SCALE == 1.8
 
 
 def test_terms_of_weight_zero_are_left_out_and_the_rest_reaches_the_output():
