@@ -31,6 +31,7 @@ include: "rules/drive.smk"
 include: "rules/score.smk"
 include: "rules/select.smk"
 include: "rules/render.smk"
+include: "rules/mark.smk"
 include: "rules/report.smk"
 
 

@@ -12,6 +12,7 @@ from reenact.runtime.code_fingerprint import code
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import write_text
 from reenact.settings.files import load_config, repeated_keys
+from reenact.settings.mark import EMBEDDING
 from reenact.settings.workflow import FETCHED
 
 try:
@@ -22,6 +23,9 @@ except UserError as error:
 IDENTITIES = list(CONFIG.identities)
 CLIPS = [*CONFIG.identities, *CONFIG.drivers]
 RENDERED = CONFIG.render.targets("results/renders/{identity}/{driver}")
+SIDECARS = list(CONFIG.render.sidecars("results/renders/{identity}/{driver}").values()) if CONFIG.mark.enabled else []
+UNSIGNED = "results/unsigned/{identity}/{driver}"
+UNSIGNED_MODEL = "results/unsigned/{identity}.safetensors"
 PARTIAL_PAGE = Path("results/report/partial.html")
 MANIFEST = Path("results/report/manifest.json")
 META = f"results/meta/{CONFIG.meta.name}"
@@ -39,7 +43,7 @@ AVATARS = [
 VIDEOS = [
     Target(
         name=f"video {identity}/{driver}",
-        files=[path.format(identity=identity, driver=driver) for path in RENDERED.values()],
+        files=[path.format(identity=identity, driver=driver) for path in [*RENDERED.values(), *SIDECARS]],
         clips=[identity, driver, CONFIG.cross_driver(identity)],
     )
     for identity, driver in CONFIG.rendered_pairs()
@@ -74,14 +78,19 @@ def files_of(targets):
     return [file for target in targets for file in target.files]
 
 
-def section(name, exclude=None):
+def section(name, exclude=None, include=None):
     """Settings of one section as YAML text for a stage's --settings; those that are left out stay at their defaults."""
-    return getattr(CONFIG, name).model_dump_json(exclude=exclude)
+    return getattr(CONFIG, name).model_dump_json(exclude=exclude, include=include)
 
 
 def explicit(section, exclude=()):
     """What the configuration itself says of a section, so that a checkpoint comes before presets and defaults."""
     return json.dumps({key: value for key, value in (config.get(section) or {}).items() if key not in exclude})
+
+
+def unsigned_outputs(outputs):
+    """Outputs of a pair before they are signed."""
+    return {kind: directory(path) if kind == "frames" else path for kind, path in outputs.items()}
 
 
 def report_outputs(outputs):
@@ -102,6 +111,18 @@ def report_outputs(outputs):
 def media(wildcards):
     """File or folder of a clip."""
     return CONFIG.clip(getattr(wildcards, "clip", None) or wildcards.driver).media
+
+
+def identity_media(wildcards):
+    """File or folder of an identity."""
+    return CONFIG.identities[wildcards.identity].media
+
+
+def consent_flags(wildcards):
+    """Params function: why a face may be used, as flags."""
+    person = CONFIG.identities[wildcards.identity]
+    flags = [f"--consent={person.consent}"] if person.consent else []
+    return flags + ([f"--consent-note={person.consent_note}"] if person.consent_note else [])
 
 
 def fetched_flags(wildcards):

@@ -1,16 +1,18 @@
-# render: one avatar follows one driver -> the outputs that render.outputs names, beside each other.
+# render: one avatar follows one driver -> the outputs that render.outputs names, beside each other, with a watermark and not yet
+# signed: rule mark does that.
 
 
 rule render:
     input:
-        model="results/avatars/{identity}/model.safetensors",
+        model=UNSIGNED_MODEL,
         identity_crops="results/clips/{identity}/crops.zip",
         crops="results/clips/{driver}/crops.zip",
         media=media,
         source="results/clips/{driver}/source.json",
-        files=[str(path) for path in CONFIG.render.files().values()],
+        files=[str(path) for path in (CONFIG.render.files() | CONFIG.mark.embedding_files()).values()],
     output:
-        **report_outputs(RENDERED),
+        **unsigned_outputs(CONFIG.render.targets(UNSIGNED)),
+        record=f"{UNSIGNED}.json",
     log:
         "logs/render/{identity}/{driver}.log",
     benchmark:
@@ -24,10 +26,11 @@ rule render:
     params:
         code=code("render"),
         settings=section("render"),
+        mark=section("mark", include=EMBEDDING),
         device=CONFIG.device,
     shell:
         "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q}"
         " render --model {input.model:q} --identity-crops {input.identity_crops:q}"
         " --driver-crops {input.crops:q} --driver-media {input.media:q} --driver-source {input.source:q}"
-        " --stem results/renders/{wildcards.identity}/{wildcards.driver} --threads {threads}"
-        " --settings {params.settings:q}"
+        " --stem results/unsigned/{wildcards.identity}/{wildcards.driver} --threads {threads}"
+        " --settings {params.settings:q} --mark-settings {params.mark:q}"

@@ -7,7 +7,7 @@ rule select:
         frame_scores="results/avatars/{identity}/frame_scores.csv",
         sweep="results/avatars/{identity}/sweep",
     output:
-        model="results/avatars/{identity}/model.safetensors",
+        model=UNSIGNED_MODEL,
         table="results/avatars/{identity}/sweep.csv",
         plot=report(
             "results/avatars/{identity}/sweep.png",

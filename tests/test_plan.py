@@ -19,7 +19,7 @@ CONFIG = {
     "score": {"descriptor_weights": "media/face.dat"},
 }
 CLIP = ("decode", "crop", "segment")
-AVATAR = ("finetune", "drive", "score", "select")
+AVATAR = ("finetune", "drive", "score", "select", "mark_model")
 
 
 class Project:
@@ -89,7 +89,11 @@ def chain(*stages, of):
 
 
 def renders(people=PEOPLE, drivers=DRIVERS):
-    return {f"render {person} {driver}" for person in people for driver in drivers}
+    return {f"render {person} {driver}" for person in people for driver in drivers} | marks(people, drivers)
+
+
+def marks(people=PEOPLE, drivers=DRIVERS):
+    return {f"mark {person} {driver}" for person in people for driver in drivers}
 
 
 def test_built_means_nothing_to_do(project):
@@ -132,7 +136,7 @@ def test_pairs_are_videos(project):
     (project.folder / "results" / "renders" / "ben" / "song.mp4").unlink()
     assert project.planned() == {"report"}
     project.configure(pairs=pairs)
-    assert project.planned() == {"render ben song", "report"}
+    assert project.planned() == {"mark ben song", "report"}, "what was rendered is kept, unsigned"
     (project.folder / "results" / "renders" / "ben" / "song.mp4").write_text("results/renders/ben/song.mp4")
 
 
@@ -151,10 +155,14 @@ def test_another_meta_model_trains_every_avatar_and_prepares_no_clip(project):
     [
         ({"render": {"crf": 20}}, renders() | {"report"}),
         ({"report": {"title": "Heads"}}, {"report"}),
-        ({"select": {"identity_weight": 0.6}}, chain("select", of=PEOPLE) | renders() | {"report"}),
-        ({"drive": {"frames": 90}}, chain("drive", "score", "select", of=PEOPLE) | renders() | {"report"}),
-        ({"finetune": CONFIG["finetune"] | {"choose": 2}}, chain("select", of=PEOPLE) | renders() | {"report"}),
+        ({"select": {"identity_weight": 0.6}}, chain(*AVATAR[-2:], of=PEOPLE) | renders() | {"report"}),
+        ({"drive": {"frames": 90}}, chain(*AVATAR[-4:], of=PEOPLE) | renders() | {"report"}),
+        ({"finetune": CONFIG["finetune"] | {"choose": 2}}, chain(*AVATAR[-2:], of=PEOPLE) | renders() | {"report"}),
         ({"meta": CONFIG["meta"] | {"steps": 7, "clips": ["anna"]}}, {"report"}),
+        ({"mark": {"names": True}}, marks() | chain("mark_model", of=PEOPLE) | {"report"}),
+        ({"mark": {"time_stamp": "http://time.example"}}, marks() | {"report"}),
+        ({"mark": {"label": "synthetic"}}, renders() | {"report"}),
+        ({"mark": {"enabled": False}}, renders() | chain("mark_model", of=PEOPLE) | {"report"}),
     ],
 )
 def test_settings_run_their_stage_and_what_follows(project, section, jobs):
@@ -178,3 +186,21 @@ def test_losses_are_told_the_scale_of_the_crops(project):
     assert "--crop-scale 2.5" in printed
     project.configure(crop={"scale": 2.5}, finetune={"sweep": [1, 2], "crop_scale": 1.5})
     assert "--crop-scale 1.5" in project.snakemake("--dry-run", "--printshellcmds", "results/avatars/anna/sweep")
+
+
+def test_consent_signs_again_and_renders_nothing(project):
+    project.configure(identities=PEOPLE | {"ben": PEOPLE["ben"] | {"consent": "written", "consent_note": "Of May."}})
+    assert project.planned() == marks(["ben"]) | {"mark_model ben", "report"}
+
+
+def test_another_key_signs_again_and_renders_nothing(project):
+    for name in ("certificate.pem", "key.pem"):
+        (project.folder / name).write_text(name)
+    project.configure(mark={"certificate": "certificate.pem", "key": "key.pem"})
+    assert project.planned() == marks() | chain("mark_model", of=PEOPLE) | {"report"}
+
+
+def test_another_key_of_the_watermark_renders(project):
+    (project.folder / "secret.txt").write_text("0123456789abcdef")
+    project.configure(mark={"watermark_key": "secret.txt"})
+    assert project.planned() == renders() | {"report"}

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from tree import ROOT
 
-STAGES = {"fetch", "decode", "crop", "segment", "meta", "finetune", "drive", "score", "select", "render", "report"}
+STAGES = {"fetch", "decode", "crop", "segment", "meta", "finetune", "drive", "score", "select"}
+STAGES |= {"render", "mark", "report"}
 TOY = {
     "identities": {
         "pexels_woman": {"media": "media/WolfgangLanger_Pexels.mp4", "end": 1.5, "holdout": 0.4},
@@ -159,12 +160,12 @@ def test_a_touched_file_is_not_a_changed_file(project):
 
 def test_sweep_changes_finetune_and_what_follows(project, configured):
     configured(finetune=TOY["finetune"] | {"sweep": [1, 3]})
-    assert project.planned() == {"finetune", "drive", "score", "select", "render", "report"}
+    assert project.planned() == {"finetune", "drive", "score", "select", "mark_model", "render", "mark", "report"}
 
 
 def test_choosing_by_hand_trains_nothing(project, configured):
     configured(finetune=TOY["finetune"] | {"choose": 2})
-    assert project.planned() == {"select", "render", "report"}
+    assert project.planned() == {"select", "mark_model", "render", "mark", "report"}
 
 
 def test_replaced_driver_changes_its_own_chain(project, demo_media):
@@ -173,7 +174,7 @@ def test_replaced_driver_changes_its_own_chain(project, demo_media):
     try:
         done = project.snakemake("--dry-run", "results/renders/astronaut/carphone.mp4", "--quiet", "reason")
         assert "Nothing to be done" in done.stdout
-        assert project.planned() == {"decode", "crop", "segment", "render", "report"}
+        assert project.planned() == {"decode", "crop", "segment", "render", "mark", "report"}
     finally:
         shutil.copy(demo_media("single_face.mp4"), media)
 

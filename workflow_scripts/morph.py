@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from reenact.runtime.cli import FILE, command, device_options, run
-from reenact.settings.render import RenderSettings
+from reenact.settings.morph import MorphSettings
 
 
-@command(__doc__, RenderSettings)
+@command(__doc__, MorphSettings)
 @click.option("--model", type=FILE, required=True, help="The avatar, or a meta-model (.safetensors).")
 @click.option("--to-model", type=FILE, help="The avatar that it becomes, of the same meta-model.")
 @click.option("--identity-crops", type=FILE, help="Crops of the person that a meta-model shows first.")
@@ -21,7 +21,7 @@ from reenact.settings.render import RenderSettings
 @click.option("--video", type=FILE, required=True, help="mp4 to write.")
 @device_options
 def main(
-    settings: RenderSettings, *, model: Path, from_frame: int | None, to_frame: int | None, **arguments: Any
+    settings: MorphSettings, *, model: Path, from_frame: int | None, to_frame: int | None, **arguments: Any
 ) -> None:
     """Read the command line and morph."""
     from reenact.tools.morph import Person, morph_people, morph_poses

@@ -13,6 +13,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from reenact.media.container import for_ffmpeg
+from reenact.provenance.stamp import Stamp
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
 
@@ -54,7 +55,9 @@ class VideoWriter:
         encoder: str,
         pix_fmt: str,
         options: dict[str, str],
+        stamp: Stamp | None,
     ) -> None:
+        self._mark = stamp.marker(width, height) if stamp else None
         stream = cast(VideoStream, container.add_stream(encoder, options=options))
         stream.width, stream.height, stream.pix_fmt = width, height, _named(encoder, pix_fmt)
         stream.time_base = stream.codec_context.time_base = TIME_BASE
@@ -77,6 +80,7 @@ class VideoWriter:
             image: H x W x 3 uint8, RGB; or H x W x 4 uint16, RGB and alpha, straight.
             time, duration: s.
         """
+        image = self._mark(image, time) if self._mark else image
         frame = av.VideoFrame.from_ndarray(
             np.ascontiguousarray(image), format="rgb24" if image.shape[2] == 3 else "rgba64le"
         )
@@ -163,6 +167,7 @@ def write_video(
     preset: str = "medium",
     encoder: str = "libx264",
     pix_fmt: str = "yuv420p",
+    stamp: Stamp | None = None,
 ) -> Iterator[VideoWriter]:
     """Write an mp4 as a whole or not at all: BT.709, index in front so that it starts while loading.
 
@@ -172,38 +177,50 @@ def write_video(
         crf: quality, 0 best to 51.
         preset: speed, as x264 calls it.
         encoder, pix_fmt: see `RenderSettings`.
+        stamp: what its frames and metadata say; None = nothing.
 
     Raises:
         UserError: the file cannot be written.
     """
-    with _written(path, "mp4", width, height, encoder, pix_fmt, encoder_options(encoder, crf, preset)) as writer:
+    with _written(path, "mp4", width, height, encoder, pix_fmt, encoder_options(encoder, crf, preset), stamp) as writer:
         yield writer
 
 
 @contextmanager
-def write_alpha_video(path: Path, width: int, height: int, kind: str) -> Iterator[VideoWriter]:
+def write_alpha_video(
+    path: Path, width: int, height: int, kind: str, stamp: Stamp | None = None
+) -> Iterator[VideoWriter]:
     """Write a transparent video as a whole or not at all: straight alpha, BT.709.
 
     Args:
         path: .mov for "prores", .webm for "vp9".
         width, height: px, even.
         kind: a key of ALPHA.
+        stamp: what its frames and metadata say; None = nothing.
 
     Raises:
         UserError: the file cannot be written.
     """
     encoder, pix_fmt, options = ALPHA[kind]
-    with _written(path, path.suffix[1:], width, height, encoder, pix_fmt, options) as writer:
+    with _written(path, path.suffix[1:], width, height, encoder, pix_fmt, options, stamp) as writer:
         yield writer
 
 
 @contextmanager
 def _written(
-    path: Path, kind: str, width: int, height: int, encoder: str, pix_fmt: str, options: dict[str, str]
+    path: Path,
+    kind: str,
+    width: int,
+    height: int,
+    encoder: str,
+    pix_fmt: str,
+    options: dict[str, str],
+    stamp: Stamp | None,
 ) -> Iterator[VideoWriter]:
     flags = {} if kind == "webm" else {"movflags": "+faststart"}
     with atomic_write(path) as temporary:
         with av.open(for_ffmpeg(temporary), "w", format=kind, options=flags) as container:
-            writer = VideoWriter(container, width, height, encoder, pix_fmt, options)
+            container.metadata.update(stamp.tags() if stamp else {})
+            writer = VideoWriter(container, width, height, encoder, pix_fmt, options, stamp)
             yield writer
             writer.finish()

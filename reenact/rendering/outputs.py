@@ -14,6 +14,7 @@ from reenact.data.images import resize_to
 from reenact.faces.square import square_of
 from reenact.media.frames import Media
 from reenact.media.probe import listed_frames
+from reenact.provenance.stamp import Stamp
 from reenact.rendering.compose import backgrounds, over, paste, to_bytes, unpremultiply
 from reenact.rendering.encode import VideoWriter, write_alpha_video, write_video
 from reenact.rendering.pipeline import prefetch
@@ -55,18 +56,20 @@ class Scene:
         table: the driver's frames, in order.
         media: the driver's video, for the output `pasted`.
         photo: the person, uint8 H x H x 3, for the output `side_by_side`.
+        stamp: what frames and metadata say; None = nothing.
     """
 
     settings: RenderSettings
     table: pd.DataFrame
     media: Media | None = None
     photo: np.ndarray | None = None
+    stamp: Stamp | None = None
 
 
 def write_avatar(frames: Iterator[RenderedFrame], target: Path, scene: Scene) -> None:
     """The avatar on black."""
     side = scene.settings.height
-    with _mp4(target, side, side, scene.settings) as video:
+    with _mp4(target, side, side, scene) as video:
         for frame in frames:
             video.add(to_bytes(resize_to(frame.rgb, side)), frame.row.time, frame.row.duration)
 
@@ -75,7 +78,7 @@ def write_side_by_side(frames: Iterator[RenderedFrame], target: Path, scene: Sce
     """From left to right: the person (where known), the driver, the avatar."""
     side = scene.settings.height
     left = [] if scene.photo is None else [resize_to(scene.photo, side)]
-    with _mp4(target, (len(left) + 2) * side, side, scene.settings) as video:
+    with _mp4(target, (len(left) + 2) * side, side, scene) as video:
         for frame in frames:
             panels = [*left, resize_to(frame.crop, side), to_bytes(resize_to(frame.rgb, side))]
             video.add(np.concatenate(panels, axis=1), frame.row.time, frame.row.duration)
@@ -84,18 +87,20 @@ def write_side_by_side(frames: Iterator[RenderedFrame], target: Path, scene: Sce
 def write_alpha(frames: Iterator[RenderedFrame], target: Path, scene: Scene) -> None:
     """The avatar with straight alpha, as a transparent video."""
     side = scene.settings.height
-    with write_alpha_video(target, side, side, scene.settings.alpha) as video:
+    with write_alpha_video(target, side, side, scene.settings.alpha, scene.stamp) as video:
         for frame in frames:
             video.add(unpremultiply(*frame.resized(side)), frame.row.time, frame.row.duration)
 
 
 def write_frames(frames: Iterator[RenderedFrame], target: Path, scene: Scene) -> None:
     """A folder with one PNG a frame, RGB with straight alpha, named by the driver's frame, and their times (s)."""
-    rows = []
+    rows, side = [], scene.settings.height
+    mark = scene.stamp.marker(side, side) if scene.stamp else None
     with atomic_folder(target) as folder:
         for frame in frames:
             name = f"{frame.row.index:06d}.png"
-            image = np.rint(unpremultiply(*frame.resized(scene.settings.height)) / 257).astype(np.uint8)
+            image = np.rint(unpremultiply(*frame.resized(side)) / 257).astype(np.uint8)
+            image = mark(image, frame.row.time) if mark else image
             _, data = cv2.imencode(".png", image[..., [2, 1, 0, 3]], [cv2.IMWRITE_PNG_COMPRESSION, 3])
             (folder / name).write_bytes(data.tobytes())
             times = {"time": frame.row.time, "duration": frame.row.duration}
@@ -107,7 +112,7 @@ def write_on_background(frames: Iterator[RenderedFrame], target: Path, scene: Sc
     """The avatar in front of a colour, an image or a video."""
     side = scene.settings.height
     behind = prefetch(backgrounds(scene.settings.background, side, scene.table["time"].tolist()), PREFETCHED)
-    with closing(behind), _mp4(target, side, side, scene.settings) as video:
+    with closing(behind), _mp4(target, side, side, scene) as video:
         for frame, background in zip(frames, behind, strict=True):
             video.add(over(*frame.resized(side), background), frame.row.time, frame.row.duration)
 
@@ -120,7 +125,7 @@ def write_pasted(frames: Iterator[RenderedFrame], target: Path, scene: Scene) ->
     first = scene.table.iloc[0]
     width, height = (int(first[f"frame_{side}"]) // 2 * 2 for side in ("width", "height"))
     driver = prefetch((frame.pixels() for _, frame in listed_frames(media, scene.table)), PREFETCHED)
-    with closing(driver), _mp4(target, width, height, scene.settings) as video:
+    with closing(driver), _mp4(target, width, height, scene) as video:
         for frame, image in zip(frames, driver, strict=True):
             if (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2) != (width, height):
                 raise UserError(
@@ -142,5 +147,6 @@ WRITERS = {
 """Output of `RenderSettings.outputs` -> what writes it."""
 
 
-def _mp4(target: Path, width: int, height: int, settings: RenderSettings) -> AbstractContextManager[VideoWriter]:
-    return write_video(target, width, height, settings.crf, settings.preset, settings.encoder, settings.pix_fmt)
+def _mp4(target: Path, width: int, height: int, scene: Scene) -> AbstractContextManager[VideoWriter]:
+    chosen = scene.settings
+    return write_video(target, width, height, chosen.crf, chosen.preset, chosen.encoder, chosen.pix_fmt, scene.stamp)

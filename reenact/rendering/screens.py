@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from reenact.provenance.stamp import Stamp
 from reenact.rendering.encode import write_video
 from reenact.runtime.errors import UserError
 
@@ -22,12 +23,13 @@ HINT = "give --output PATH.mp4 (a file) or --output virtual-camera"
 
 
 @contextmanager
-def open_screen(output: str, width: int, height: int) -> Iterator[Show]:
+def open_screen(output: str, width: int, height: int, stamp: Stamp | None = None) -> Iterator[Show]:
     """Open what live pictures are shown on.
 
     Args:
         output: window, virtual-camera, or the path of an mp4.
         width, height: of the pictures, px, even.
+        stamp: what the pictures say about themselves; None = nothing.
 
     Raises:
         UserError: it is not to be had on this machine.
@@ -37,13 +39,14 @@ def open_screen(output: str, width: int, height: int) -> Iterator[Show]:
     elif output == "virtual-camera":
         screen = _virtual_camera(width, height)
     elif output.endswith(".mp4"):
-        screen = _file(Path(output), width, height)
+        screen = _file(Path(output), width, height, stamp)
     else:
         raise UserError(
             f"--output: {output!r}; allowed: window, virtual-camera, or the path of a file that ends in .mp4"
         )
     with screen as show:
-        yield show
+        mark = stamp.marker(width, height) if stamp and not output.endswith(".mp4") else None
+        yield (lambda image, time: show(mark(image, time), time)) if mark else show
 
 
 @contextmanager
@@ -97,9 +100,9 @@ def _virtual_camera(width: int, height: int) -> Iterator[Show]:
 
 
 @contextmanager
-def _file(path: Path, width: int, height: int) -> Iterator[Show]:
+def _file(path: Path, width: int, height: int, stamp: Stamp | None) -> Iterator[Show]:
     last: list[tuple[np.ndarray, float]] = []
-    with write_video(path, width, height, preset="veryfast") as video:
+    with write_video(path, width, height, preset="veryfast", stamp=stamp) as video:
 
         def show(image: np.ndarray, time: float) -> bool:
             """Write the picture before this one, whose duration is known now."""

@@ -22,6 +22,10 @@ ENCODED: dict[str, dict[str, Any]] = {
 """How sound is encoded for a container."""
 
 
+TAGS: dict[str, Any] = {"map_metadata": 0, "map_metadata:s": -1, "map_chapters": -1}
+"""What the silent video says of itself stays; what the other media say does not come along."""
+
+
 def add_audio(*, silent: Path, media: Path, start: float, duration: float, video: Path) -> None:
     """Copy the pictures of `silent` and the sound of `media` into `video`, written as a whole or not at all.
 
@@ -49,7 +53,7 @@ def add_audio(*, silent: Path, media: Path, start: float, duration: float, video
     flags = {"metadata:s:v:0": "alpha_mode=1"} if video.suffix == ".webm" else {"movflags": "+faststart"}
     with atomic_write(video) as temporary:
         command = ffmpeg.output(
-            pictures["v:0"], sound["a:0"], for_ffmpeg(temporary), vcodec="copy", map_metadata=-1, **flags, **kind
+            pictures["v:0"], sound["a:0"], for_ffmpeg(temporary), vcodec="copy", **TAGS, **flags, **kind
         )
         try:
             command.run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True, overwrite_output=True)

@@ -35,7 +35,7 @@ class Results:
         played: list[tuple[str, Path]] = []
         others: list[str] = []
         for driver in dict.fromkeys(name.split(".")[0] for name in files):
-            own = [name for name in files if name.split(".")[0] == driver]
+            own = [name for name in files if name.split(".")[0] == driver and not name.endswith(".c2pa")]
             shown = [driver + suffix for suffix in PLAYED if driver + suffix in own]
             played += [
                 (driver, files[name])

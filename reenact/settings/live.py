@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from reenact.settings.base import Section
+from reenact.settings.mark import MarkSettings
 from reenact.settings.render import EvenHeight
 
 
@@ -36,3 +37,4 @@ class LiveSettings(Section):
     report_every: float = Field(
         default=2.0, gt=0, description="Time between two lines about frame rate and latency, s."
     )
+    mark: MarkSettings = Field(default=MarkSettings(), description="What the pictures say about themselves.")

@@ -134,9 +134,13 @@ def _files(config: Config) -> Iterator[str]:
                     f"{section.section}.{key}: {file!r} does not exist; "
                     "null takes the embedded network with random weights"
                 )
-    for key, path in config.render.files().items():
+    named = {f"render.{key}": path for key, path in config.render.files().items()}
+    named |= {
+        f"mark.{key}": path for key, path in (config.mark.signing_files() | config.mark.embedding_files()).items()
+    }
+    for key, path in named.items():
         if not config.available(path):
-            yield f"render.{key}: {str(path)!r} {_missing()}"
+            yield f"{key}: {str(path)!r} {_missing()}"
 
 
 def _missing() -> str:

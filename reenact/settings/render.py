@@ -135,6 +135,11 @@ class RenderSettings(Section):
         }
         return {output: stem + suffixes[output] for output in self.outputs}
 
+    def sidecars(self, stem: str) -> dict[str, str]:
+        """Output -> the file with its credentials, for those that cannot carry them themselves."""
+        targets = self.targets(stem)
+        return {output: path + ".c2pa" for output, path in targets.items() if path.endswith((".frames", ".webm"))}
+
     def files(self) -> dict[str, Path]:
         """Setting -> the file that it names and that rendering reads."""
         found = {}

@@ -12,6 +12,7 @@ from reenact.settings.decode import DecodeSettings
 from reenact.settings.drive import DriveSettings
 from reenact.settings.fetch import KNOWN_FILES, FetchSettings
 from reenact.settings.finetune import FinetuneSettings
+from reenact.settings.mark import Consent, MarkSettings
 from reenact.settings.meta import BUNDLED_MODEL, MetaSettings
 from reenact.settings.model import ModelSettings
 from reenact.settings.render import RenderSettings
@@ -51,6 +52,14 @@ class IdentitySettings(ClipSettings):
         le=0.8,
         description="Last fraction of a video that training never sees; the iteration is chosen on it.",
     )
+    consent: Consent | None = Field(
+        default=None,
+        description="Why this face may be used: own (you), written (the person agreed in writing), public-domain, or "
+        "fictional (nobody's face); null is said in the log, the report and the credentials of the videos.",
+    )
+    consent_note: str = Field(
+        default="", max_length=500, description="A note about it, which everybody can read in the credentials."
+    )
 
 
 class DriverSettings(ClipSettings):
@@ -83,6 +92,7 @@ class Config(Section):
     score: ScoreSettings = Field(default=ScoreSettings())
     select: SelectSettings = Field(default=SelectSettings())
     render: RenderSettings = Field(default=RenderSettings())
+    mark: MarkSettings = Field(default=MarkSettings())
     report: ReportSettings = Field(default=ReportSettings())
 
     def clip(self, name: str) -> ClipSettings:

@@ -5,23 +5,28 @@ Data walk one way, each step in a thread of its own and a few frames ahead of th
     crops -> pose descriptors -> smoothed -> pictures -> each output composed and encoded -> sound
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
+import reenact
 from reenact.avatar import Avatar, person_identity
 from reenact.data.clip import Clip
 from reenact.data.images import to_tensor
 from reenact.data.sequence import frames_of, images, spread
 from reenact.media.probe import probe
+from reenact.provenance.model_statement import weights_sha256
+from reenact.provenance.stamp import stamp_of
 from reenact.rendering.compose import backgrounds, typical_photo
 from reenact.rendering.encode import check_encoder
 from reenact.rendering.outputs import WRITERS, RenderedFrame, Scene
@@ -30,9 +35,10 @@ from reenact.rendering.pose_filter import DriverBatch, filter_poses
 from reenact.rendering.sound import add_audio, check_sound
 from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import temporary_folder
+from reenact.runtime.files import temporary_folder, write_text
 from reenact.runtime.parallel import batches
 from reenact.runtime.progress import progress
+from reenact.settings.mark import MarkSettings
 from reenact.settings.render import RenderSettings
 
 MEAN_FRAMES = 64
@@ -71,14 +77,17 @@ def render_pair(
     threads: int = 0,
     settings: RenderSettings,
     identity_crops: Path | None = None,
+    mark: MarkSettings | None = None,
 ) -> None:
     """Render every frame of the driver at its own time. Memory does not grow with the driver's length.
 
     Args:
         model: an avatar; or a meta-model, which becomes the person of `identity_crops` without fine-tuning.
         driver: files of the driver.
-        stem: of the outputs: <stem>.mp4 and others, see `RenderSettings.targets`.
+        stem: of the outputs: <stem>.mp4 and others, see `RenderSettings.targets`; and <stem>.json, which says what was
+            made of what, for stage mark.
         device, threads: see `pick_device`.
+        mark: what is put into frames and containers; None = the defaults. Stage mark signs the files.
         identity_crops: crops of the person; its typical picture stands in the output `side_by_side`.
 
     Raises:
@@ -91,7 +100,10 @@ def render_pair(
         raise UserError(f"{driver.crops}: no frame to drive with; run stage crop of the driver again")
     check_encoder(settings.encoder, settings.pix_fmt, settings.crf, settings.preset)
     sound = _sound(settings.audio, table, driver)
+    mark = mark or MarkSettings()
+    record = _record(model, driver, identity_crops, settings, mark)
     scene = _scene(settings, table, driver, identity_crops)
+    scene = replace(scene, stamp=stamp_of(mark, int(record["rendering"], 16), reenact.__version__))
     avatar = Avatar.load(model, str(pick_device(device, threads)))
     identity = person_identity(avatar, model, identity_crops, settings.batch_size)
     targets = {output: Path(path) for output, path in settings.targets(str(stem)).items()}
@@ -103,6 +115,8 @@ def render_pair(
                 add_audio(
                     silent=silent[output], media=sound.media, start=sound.start, duration=_duration(table), video=target
                 )
+    record |= {"frames": len(table), "duration": round(_duration(table), 6)}
+    write_text(stem.with_name(stem.name + ".json"), json.dumps(record, indent=2) + "\n")
     print(f"render: {len(table)} frames, {_duration(table):.2f} s, {'with' if sound else 'without'} sound", flush=True)
 
 
@@ -122,6 +136,25 @@ def _scene(settings: RenderSettings, table: pd.DataFrame, driver: DriverFiles, i
                 "render.outputs"
             )
     return Scene(settings, table, media, photo)
+
+
+def _record(
+    model: Path, driver: DriverFiles, identity_crops: Path | None, settings: RenderSettings, mark: MarkSettings
+) -> dict[str, Any]:
+    """What was rendered of what, by hashes; `rendering` is a short number that follows from all of them."""
+    chosen = settings.model_dump_json()
+    record: dict[str, Any] = {
+        "version": reenact.__version__,
+        "model": weights_sha256(model),
+        "settings": hashlib.sha256(chosen.encode()).hexdigest(),
+    }
+    for role, crops in (("identity_crops", identity_crops), ("driver_crops", driver.crops)):
+        if crops:
+            with crops.open("rb") as file:
+                record[role] = hashlib.file_digest(file, "sha256").hexdigest()
+    number = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:8]
+    watermark = "none" if not mark.enabled else "private key" if mark.watermark_key else "public key"
+    return {"rendering": number, **record, "outputs": list(settings.outputs), "watermark": watermark}
 
 
 def _sound(audio: str, table: pd.DataFrame, driver: DriverFiles) -> Sound | None:

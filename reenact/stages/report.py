@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import reenact
 from reenact.evaluation.tradeoff import pose_name
 from reenact.reporting.clips import ClipView, view_clip
+from reenact.reporting.credentials import consent_note, credentials_note
 from reenact.reporting.pictures import ThemedPicture, data_uri, draw_themed, png, poster
 from reenact.reporting.plots import draw_curves, draw_sweep
 from reenact.reporting.results import Results
@@ -23,12 +24,25 @@ TEMPLATE = "report.html.jinja"
 
 
 @dataclass(frozen=True)
+class VideoView:
+    """What the page shows of one video: its driver, file name, the video and its first picture as data: URIs, and what
+    its credentials say."""
+
+    driver: str
+    file: str
+    uri: str
+    poster: str
+    credentials: str
+
+
+@dataclass(frozen=True)
 class IdentityView:
     """What the page shows of one avatar; parts that were not made are None or empty."""
 
     name: str
     clip: ClipView | None
-    videos: list[tuple[str, str, str, str]]  # driver, file, data: URI, data: URI of its first picture
+    consent: str | None  # why the face may be used
+    videos: list[VideoView]
     files: list[str]  # other renders
     selected: dict[str, Any] | None
     pose_name: str  # of the pose error that was weighed
@@ -56,6 +70,7 @@ def build_report(*, results: Path, manifest: Path, page: Path, settings: ReportS
     described = _read_manifest(manifest)
     found = Results(results, [Path(file) for file in described["inputs"]])
     identities = list(dict.fromkeys([*found.names("avatars"), *found.names("renders")]))
+    people = described["config"].get("identities") or {}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -66,7 +81,7 @@ def build_report(*, results: Path, manifest: Path, page: Path, settings: ReportS
     text = environment.get_template(TEMPLATE).render(
         title=settings.title,
         version=reenact.__version__,
-        identities=[_identity(found, name, settings) for name in identities],
+        identities=[_identity(found, name, settings, people.get(name)) for name in identities],
         drivers=[
             view_clip(found, name, settings.sheet_frames) for name in found.names("clips") if name not in identities
         ],
@@ -91,7 +106,7 @@ def _read_manifest(manifest: Path) -> dict[str, Any]:
         ) from None
 
 
-def _identity(found: Results, name: str, settings: ReportSettings) -> IdentityView:
+def _identity(found: Results, name: str, settings: ReportSettings, said: dict[str, Any] | None) -> IdentityView:
     folder = f"avatars/{name}"
     selected, table = found.get(f"{folder}/selected.json"), found.get(f"{folder}/sweep.csv")
     choice = json.loads(selected.read_text(encoding="utf-8")) if selected else None
@@ -100,8 +115,15 @@ def _identity(found: Results, name: str, settings: ReportSettings) -> IdentityVi
     return IdentityView(
         name=name,
         clip=view_clip(found, name, settings.sheet_frames),
+        consent=None if said is None else consent_note(said.get("consent"), said.get("consent_note", "")),
         videos=[
-            (driver, path.name, data_uri(path.read_bytes(), f"video/{path.suffix[1:]}"), poster(path))
+            VideoView(
+                driver,
+                path.name,
+                data_uri(path.read_bytes(), f"video/{path.suffix[1:]}"),
+                poster(path),
+                credentials_note(path),
+            )
             for driver, path in found.renders(name)[0]
         ],
         files=found.renders(name)[1],

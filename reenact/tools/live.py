@@ -1,5 +1,6 @@
 """Live driving: a camera's face, followed and cropped as it comes, drives an avatar; latency is measured."""
 
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -8,18 +9,21 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+import reenact
 from reenact.avatar import Avatar, person_identity
 from reenact.data.images import resize_to, to_tensor
 from reenact.faces.crop_pixels import crop_square
 from reenact.faces.face import Face, box_iou
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.faces.square import Square, box_square
+from reenact.provenance.stamp import stamp_of
 from reenact.rendering.camera import open_camera
 from reenact.rendering.compose import to_bytes
 from reenact.rendering.pose_filter import OneEuro
 from reenact.rendering.screens import open_screen
 from reenact.runtime.devices import pick_device
 from reenact.settings.live import LiveSettings
+from reenact.stages.mark import sign_recording
 
 DETECT_SIDE = 480
 """Longer side of the pictures that faces are looked for in, px."""
@@ -104,10 +108,11 @@ def run_live(
     avatar = Avatar.load(model, str(pick_device(device, threads)))
     identity = person_identity(avatar, model, identity_crops)
     width = settings.height * (2 if settings.beside else 1)
+    stamp = stamp_of(settings.mark, secrets.randbits(32), reenact.__version__)
     latency = Latency()
     with (
         FaceFinder(min_confidence=settings.min_confidence) as finder,
-        open_screen(output, width, settings.height) as show,
+        open_screen(output, width, settings.height, stamp) as show,
     ):
         with open_camera(source) as pictures:
             follow = Follower(finder, avatar.image_size, settings)
@@ -126,6 +131,8 @@ def run_live(
                         break
             except KeyboardInterrupt:
                 pass  # the usual way to end it where there is no window
+    if stamp and output.endswith(".mp4"):
+        sign_recording(Path(output), [model], stamp, composite=settings.beside, settings=settings.mark)
     print(f"live: {latency.text()}", flush=True)
     return latency
 

@@ -5,6 +5,7 @@ one meta-model differ in their generators' weights too; those are mixed likewise
 them close together (weights of one start mix well: Wortsman et al., *Model soups*, ICML 2022).
 """
 
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+import reenact
 from reenact.avatar import Avatar, person_identity
 from reenact.data.clip import Clip
 from reenact.data.images import resize_to, to_tensor
@@ -21,12 +23,14 @@ from reenact.data.sequence import frames_of
 from reenact.models.model_file import load_model
 from reenact.models.reenactor import Reenactor
 from reenact.models.spectral_norm import fold_spectral_norms
+from reenact.provenance.stamp import stamp_of
 from reenact.rendering.compose import to_bytes
 from reenact.rendering.encode import check_encoder, write_video
 from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
 from reenact.runtime.progress import progress
-from reenact.settings.render import RenderSettings
+from reenact.settings.morph import MorphSettings
+from reenact.stages.mark import sign_recording
 
 FPS = 25
 """Of a morph between two poses, frames/s."""
@@ -98,7 +102,7 @@ def morph_people(
     video: Path,
     device: str,
     threads: int = 0,
-    settings: RenderSettings,
+    settings: MorphSettings,
 ) -> None:
     """One person becomes another while both do what the driver does; from the driver's first frame to its last.
 
@@ -120,7 +124,7 @@ def morph_people(
         _picture(*between(fraction), clip.image(name))
         for fraction, name in zip(eased(len(table)), table["image"], strict=True)
     )
-    _write(video, pictures, table, settings)
+    _write(video, pictures, table, [start.model, end.model], settings)
 
 
 def _between(start: Person, end: Person, device: torch.device) -> Callable[[float], tuple[Avatar, Tensor | None]]:
@@ -147,7 +151,7 @@ def morph_poses(
     video: Path,
     device: str,
     threads: int = 0,
-    settings: RenderSettings,
+    settings: MorphSettings,
 ) -> None:
     """An avatar goes from the pose of one frame to that of another and back.
 
@@ -172,7 +176,8 @@ def morph_poses(
     count = max(2, round(seconds * FPS / 2))
     fractions = [*eased(count), *eased(count)[::-1]]
     table = pd.DataFrame({"time": [i / FPS for i in range(len(fractions))], "duration": 1 / FPS})
-    _write(video, (_rendered(avatar, torch.lerp(*poses, fraction)) for fraction in fractions), table, settings)
+    shown = (_rendered(avatar, torch.lerp(*poses, fraction)) for fraction in fractions)
+    _write(video, shown, table, [model], settings)
 
 
 def eased(count: int) -> list[float]:
@@ -190,9 +195,16 @@ def _rendered(avatar: Avatar, pose: Tensor, identity: Tensor | None = None) -> n
     return avatar.render(pose, identity)[0][0].permute(1, 2, 0).cpu().numpy()
 
 
-def _write(video: Path, pictures: Iterator[np.ndarray], table: pd.DataFrame, settings: RenderSettings) -> None:
+def _write(
+    video: Path, pictures: Iterator[np.ndarray], table: pd.DataFrame, models: list[Path], settings: MorphSettings
+) -> None:
     check_encoder(settings.encoder, settings.pix_fmt, settings.crf, settings.preset)
     side = settings.height
-    with write_video(video, side, side, settings.crf, settings.preset, settings.encoder, settings.pix_fmt) as writer:
+    stamp = stamp_of(settings.mark, secrets.randbits(32), reenact.__version__)
+    with write_video(
+        video, side, side, settings.crf, settings.preset, settings.encoder, settings.pix_fmt, stamp
+    ) as writer:
         for row, picture in zip(table.itertuples(), progress(pictures, len(table), f"morph {video}"), strict=True):
             writer.add(to_bytes(resize_to(picture, side)), row.time, row.duration)
+    if stamp:
+        sign_recording(video, models, stamp, composite=False, settings=settings.mark)

@@ -29,6 +29,9 @@ from reenact.runtime.errors import UserError
 from reenact.settings.render import RenderSettings
 from reenact.stages import render
 
+NO_WEIGHTS = (2).to_bytes(8, "little") + b"{}"
+"""A model file without tensors; `Negative` reads none."""
+
 START = 0.5
 """Where the driver's stretch starts in its file, s."""
 
@@ -76,6 +79,7 @@ def write_driver(
             writer.add(name, frame)
         writer.finish(table)
     (folder / "source.json").write_text(json.dumps({"audio": audio}))
+    (folder / "model.safetensors").write_bytes(NO_WEIGHTS)
     if audio:
         sound = ffmpeg.input(f"sine=440:d={START + times[-1] + last + 1}", f="lavfi")
         sound.output(str(folder / "driver.m4a"), acodec="aac").run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True)
@@ -126,7 +130,7 @@ def test_frames_times_sound_and_places(tmp_path: Path, negative: None) -> None:
             if width == 384:
                 assert np.abs(picture[:, 128:256] - crop[::2, ::2].astype(int)).mean() < 12, "the driver in the middle"
                 assert np.abs(picture[8:-8, 8:120] - 200).max() < 12, "the person on the left"
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.mp4", "a.side_by_side.mp4"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.json", "a.mp4", "a.side_by_side.mp4"]
 
 
 @pytest.mark.parametrize(("has", "wanted"), [(False, "driver"), (True, "none")])
@@ -258,6 +262,7 @@ def clapper(folder: Path, times: list[float], start: int) -> dict[str, Any]:
             crops.add(name, np.full((64, 64, 3), level[r], np.uint8))
         crops.finish(table)
     (folder / "source.json").write_text(json.dumps({"audio": True}))
+    (folder / "model.safetensors").write_bytes(NO_WEIGHTS)
     return dict(
         driver=render.DriverFiles(folder / "crops.zip", folder / "driver.mp4", folder / "source.json"),
         stem=folder / "out" / "clap",

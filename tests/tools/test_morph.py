@@ -13,10 +13,10 @@ from reenact.models.architecture import PRESETS
 from reenact.models.model_file import save_model
 from reenact.models.reenactor import Reenactor
 from reenact.runtime.errors import UserError
-from reenact.settings.render import RenderSettings
+from reenact.settings.morph import MorphSettings
 from reenact.tools.morph import Mixture, Person, eased, morph_people, morph_poses
 
-QUICK = RenderSettings(height=64, preset="ultrafast")
+QUICK = MorphSettings(height=64, preset="ultrafast")
 
 
 @pytest.fixture(scope="module")

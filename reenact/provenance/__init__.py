@@ -1,0 +1,1 @@
+"""What a rendering says about itself: a watermark in its frames, and signed metadata; and how both are read."""

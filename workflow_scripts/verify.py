@@ -1,0 +1,44 @@
+"""Tell of each file whether reenact made it, with what, whether it was changed since, and who signed it.
+
+Exit status: 0 all are intact; 3 the credentials of one are lost, and the watermark is there; 4 nothing shows that
+reenact made one; 5 one was changed; 6 one cannot be read. Of several files the greatest counts.
+"""
+
+import json
+from pathlib import Path
+
+import click
+
+from reenact.runtime.cli import FILE, command, run
+
+
+@command(__doc__)
+@click.argument("files", type=FILE, nargs=-1, required=True)
+@click.option("--root", "roots", type=FILE, multiple=True, help="Certificates that you trust (PEM).")
+@click.option("--watermark-key", type=FILE, multiple=True, help="Files with keys of watermarks, beside the public one.")
+@click.option("--json", "as_json", is_flag=True, help="JSON: a list with one object a file.")
+def main(*, files: tuple[Path, ...], roots: tuple[Path, ...], watermark_key: tuple[Path, ...], as_json: bool) -> None:
+    from reenact.provenance.stamp import watermark_key as key_of
+    from reenact.provenance.verify import STATUS, in_words, verify
+    from reenact.provenance.watermark import Watermark
+    from reenact.runtime.errors import UserError
+    from reenact.settings.mark import MarkSettings
+
+    keys = [key_of(MarkSettings())] + [key_of(MarkSettings(watermark_key=str(path))) for path in watermark_key]
+    try:
+        trusted = "".join(path.read_text(encoding="utf-8") for path in roots)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--root: cannot be read ({error})") from None
+    watermarks = [Watermark(key) for key in keys]
+    verdicts = []
+    for path in files:
+        verdicts.append(verify(path, watermarks, trusted))
+        if not as_json:
+            print("\n".join(in_words(verdicts[-1])), flush=True)
+    if as_json:
+        print(json.dumps([verdict.as_json() for verdict in verdicts], indent=2))
+    raise SystemExit(max(STATUS[verdict.verdict] for verdict in verdicts))
+
+
+if __name__ == "__main__":
+    run(main)
