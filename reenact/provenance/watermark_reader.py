@@ -41,8 +41,8 @@ FALSE_ALARMS = 1e-6
 """Of all stages together, a file."""
 LISTED, TRIED = 12, 48
 """Best values of each word that are combined; most likely combinations whose CRC is looked at."""
-SCALES = np.exp(np.arange(np.log(0.55), np.log(1.8), 0.014))
-ANGLES = np.arange(-5.25, 5.5, 0.75)
+SCALES = np.exp(np.arange(np.log(0.55), np.log(1.8), 0.016))
+ANGLES = np.arange(-6.0, 6.5, 1.0)
 SPEEDS = (0.8, 0.9, 0.95, 0.975, 1.025, 1.05, 1.1, 1.25, 1.5, 2.0)
 
 
@@ -76,6 +76,7 @@ class Reading:
     Attributes:
         found: whether there is a mark of this key.
         payload: its 32 bits; None where they cannot be read.
+        guess: the most likely payload, whether its CRC fits or not; None where nothing was found.
         significance: of the pilot, standard deviations.
         threshold: what `significance` has to reach alone, in that stage of the search.
         place: where it lies.
@@ -83,6 +84,7 @@ class Reading:
 
     found: bool
     payload: int | None
+    guess: int | None
     significance: float
     threshold: float
     place: Place
@@ -295,7 +297,7 @@ STAGES = (
         "turned",
         tuple(
             Place(scale, angle, m)
-            for scale in SCALES[(SCALES > 0.85) & (SCALES < 1.18)]
+            for scale in SCALES[(SCALES > 0.87) & (SCALES < 1.15)]
             for angle in ANGLES
             for m in BOTH
         ),
@@ -310,22 +312,22 @@ CRC_SPARES = 2**WORD_BITS / (2 * TRIED)
 
 def read_watermark(evidence: Evidence, watermark: Watermark) -> Reading:
     """Search for a key's mark: first as it was embedded, then shifted, mirrored, scaled, turned, faster or slower."""
-    best = Reading(False, None, 0.0, STAGES[0].threshold(), Place())
+    best = Reading(False, None, None, 0.0, STAGES[0].threshold(), Place())
     for stage in STAGES:
         matches = sorted(_matches(evidence, watermark, stage), key=lambda match: -match[0].significance)[:2]
         for match, place in matches:
             alone = match.significance >= stage.threshold()
             if not alone and match.significance < stage.threshold(CRC_SPARES):
                 continue
-            payload, place = _decoded(evidence, watermark, match, place, stage)
+            payload, guess, place = _decoded(evidence, watermark, match, place, stage)
             if alone or payload is not None:
-                reading = Reading(True, payload, match.significance, stage.threshold(), place)
+                reading = Reading(True, payload, guess, match.significance, stage.threshold(), place)
                 if payload is not None:
                     return reading
                 best = reading if not best.found else best
         if not best.found and matches and matches[0][0].significance > best.significance:
             match, place = matches[0]
-            best = Reading(False, None, match.significance, stage.threshold(), place)
+            best = Reading(False, None, None, match.significance, stage.threshold(), place)
     return best
 
 
@@ -354,8 +356,8 @@ def _middle(image: np.ndarray) -> np.ndarray:
 
 def _decoded(
     evidence: Evidence, watermark: Watermark, match: _Match, place: Place, stage: Stage
-) -> tuple[int | None, Place]:
-    """The payload of a match, and its place more exactly."""
+) -> tuple[int | None, int, Place]:
+    """The payload of a match, the most likely one whatever its CRC, and the place more exactly."""
     images = demodulated(evidence, place.speed)
     if not stage.aligned:
         images = [_middle(image) for image in images]
@@ -370,7 +372,7 @@ def _decoded(
     again = correlate([spectrum], watermark, stage.aligned)
     ky, kx = frequencies()
     back = np.exp(2j * np.pi * (ky * again.shift[0] + kx * again.shift[1]) / TILE)
-    return _agreed(watermark.likelihoods(spectrum * back * np.sign(again.weights[0]))), place
+    return *_agreed(watermark.likelihoods(spectrum * back * np.sign(again.weights[0]))), place
 
 
 def _refined(images: list[np.ndarray], watermark: Watermark, match: _Match, place: Place) -> tuple[_Match, Place]:
@@ -386,13 +388,14 @@ def _refined(images: list[np.ndarray], watermark: Watermark, match: _Match, plac
     return match, place
 
 
-def _agreed(likelihoods: list[np.ndarray]) -> int | None:
-    """The most likely payload whose CRC fits, if it is among the TRIED most likely ones."""
+def _agreed(likelihoods: list[np.ndarray]) -> tuple[int | None, int]:
+    """The most likely payload whose CRC fits, if it is among the TRIED most likely ones; and the most likely of all."""
     best = [np.argpartition(one, -LISTED)[-LISTED:] for one in likelihoods]
     scores = [one[found] for one, found in zip(likelihoods, best, strict=True)]
     together = scores[0][:, None, None] + scores[1][:, None] + scores[2]
+    guess = int(likelihoods[0].argmax()) << 16 | int(likelihoods[1].argmax())
     for place in np.argsort(-together, axis=None)[:TRIED]:
         high, low, crc = (int(found[i]) for found, i in zip(best, np.unravel_index(place, together.shape), strict=True))
         if words_of(high << 16 | low)[2] == crc:
-            return high << 16 | low
-    return None
+            return high << 16 | low, guess
+    return None, guess
