@@ -1,6 +1,7 @@
-"""How well the watermark survives, how rarely it is seen where there is none, and its cost: docs/experiments/watermark.md.
+"""How well the watermark survives, how rarely it is seen where there is none, and what it costs.
 
-Three parts, each of which goes on where it stopped and prints its table from what was written to its CSV:
+Figures: docs/experiments/watermark.md. Three parts; the first two go on where they stopped, and print their table from
+what is in their CSV:
   python benchmarks/watermark.py attacks --clips CLIPS --table attacks.csv
   python benchmarks/watermark.py false-alarms --clips CLIPS --pictures PICTURES --table alarms.csv
   python benchmarks/watermark.py cost --clips CLIPS
@@ -119,14 +120,16 @@ def write(path: Path, frames: Frames, stamp: Stamp | None) -> None:
 
 
 def material(clips: Path, renderings: int, foreign: int, most: int) -> Iterator[tuple[str, Callable[[], Frames]]]:
-    """Names, and functions that make the frames: renderings of the bundled meta-model, then clips as they are."""
+    """Names, and functions that make the frames: renderings of the bundled meta-model and clips, in turn."""
     found = videos_in(clips)
     avatar = Avatar.load(BUNDLED_MODEL, "cpu")
-    for i in range(renderings):
-        person, driver = found[(2 * i) % len(found)], found[(2 * i + 7) % len(found)]
-        yield (f"rendering {person.stem} {driver.stem}", partial(rendering_of, avatar, person, driver, most))
-    for path in found[-foreign:]:
-        yield f"clip {path.stem}", partial(clip_frames, path, most)
+    for i in range(max(renderings, foreign)):
+        if i < renderings:
+            person, driver = found[(2 * i) % len(found)], found[(2 * i + 7) % len(found)]
+            yield f"rendering {person.stem} {driver.stem}", partial(rendering_of, avatar, person, driver, most)
+        if i < foreign:
+            path = found[len(found) - 1 - i % len(found)]
+            yield f"clip {path.stem}", partial(clip_frames, path, most)
 
 
 def attacks(arguments: argparse.Namespace) -> None:
@@ -188,8 +191,9 @@ def unmarked(clips: Path, pictures: Path, count: int) -> Iterator[tuple[str, Cal
     """Foreign clips and pictures, each as it is and compressed."""
     found = videos_in(clips)
     still = sorted(pictures.rglob("*.jpg"))
-    still = [still[i] for i in np.random.default_rng(2).permutation(len(still))[: count - len(found)]]
-    for path in [*found, *still]:
+    random = np.random.default_rng(2)
+    found += [still[i] for i in random.permutation(len(still))[: count - len(found)]]
+    for path in (found[i] for i in random.permutation(len(found))):
         yield f"{path.parent.name}/{path.name}", partial(as_it_is, path)
         yield f"{path.parent.name}/{path.name}, compressed", partial(compressed, path)
 

@@ -1,7 +1,7 @@
 """Sign what was rendered of one pair, or an avatar: Content Credentials say how it was made."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
@@ -29,23 +29,19 @@ def main(
     record: Path | None,
     stem: Path | None,
     model: Path | None,
-    meta_model: Path | None,
     target: Path | None,
-    identity_media: Path,
-    driver_media: Path | None,
-    consent: Consent | None,
-    consent_note: str,
-    identity: str,
-    driver: str,
+    **arguments: Any,
 ) -> None:
     from reenact.stages.mark import Driver, Person, mark_model, mark_renders
 
-    person = Person(identity_media, consent, consent_note, identity)
-    if record and stem and driver_media:
-        followed = Driver(driver_media, driver)
-        mark_renders(record=record, stem=stem, identity=person, driver=followed, render=render, settings=settings)
+    named = ("identity_media", "consent", "consent_note", "identity")
+    person = Person(*(arguments[name] for name in named))
+    if record and stem and arguments["driver_media"]:
+        driver = Driver(arguments["driver_media"], arguments["driver"])
+        mark_renders(record=record, stem=stem, identity=person, driver=driver, render=render, settings=settings)
     elif model and target:
-        mark_model(model=model, meta_model=meta_model, target=target, identity=person, settings=settings)
+        meta = arguments["meta_model"]
+        mark_model(model=model, meta_model=meta, target=target, identity=person, settings=settings)
     else:
         raise click.UsageError("give --record, --stem and --driver-media, or --model and --target")
 
