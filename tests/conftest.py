@@ -1,11 +1,19 @@
 """Fixtures that several test modules share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from demo_media import find_media
 from tree import ROOT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signing_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests sign is not signed with the key of whoever runs them, but with one made for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REENACT_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -14,22 +14,22 @@ from reenact.runtime.cli import FILE, command, run
 
 @command(__doc__)
 @click.argument("files", type=FILE, nargs=-1, required=True)
-@click.option("--root", "roots", type=FILE, multiple=True, help="Certificates that you trust (PEM).")
-@click.option("--watermark-key", type=FILE, multiple=True, help="Files with keys of watermarks, beside the public one.")
+@click.option("--root", type=FILE, help="Certificates that you trust, beside your own key's (PEM).")
+@click.option("--watermark-key", type=FILE, help="File with a key of watermarks to look for, beside the public one.")
 @click.option("--json", "as_json", is_flag=True, help="JSON: a list with one object a file.")
-def main(*, files: tuple[Path, ...], roots: tuple[Path, ...], watermark_key: tuple[Path, ...], as_json: bool) -> None:
+def main(*, files: tuple[Path, ...], root: Path | None, watermark_key: Path | None, as_json: bool) -> None:
     from reenact.provenance.stamp import watermark_key as key_of
     from reenact.provenance.verify import STATUS, in_words, verify
     from reenact.provenance.watermark import Watermark
     from reenact.runtime.errors import UserError
     from reenact.settings.mark import MarkSettings
 
-    keys = [key_of(MarkSettings())] + [key_of(MarkSettings(watermark_key=str(path))) for path in watermark_key]
+    chosen = [MarkSettings(), *([MarkSettings(watermark_key=str(watermark_key))] if watermark_key else [])]
+    watermarks = [Watermark(key_of(settings)) for settings in chosen]
     try:
-        trusted = "".join(path.read_text(encoding="utf-8") for path in roots)
+        trusted = root.read_text(encoding="utf-8") if root else ""
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--root: cannot be read ({error})") from None
-    watermarks = [Watermark(key) for key in keys]
     verdicts = []
     for path in files:
         verdicts.append(verify(path, watermarks, trusted))

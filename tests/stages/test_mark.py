@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from person_clips import swaying, write_person
+from tree import ROOT
 
 from reenact.data.clip import write_clip
 from reenact.models.architecture import PRESETS
@@ -216,3 +219,27 @@ def test_an_avatar_says_what_it_was_made_of(media: Path, tmp_path: Path) -> None
     assert verify(model, []).verdict == "foreign"
     mark_model(model=model, meta_model=None, target=target, identity=person, settings=MarkSettings(enabled=False))
     assert target.read_bytes() == model.read_bytes()
+
+
+def test_the_command_line(media: Path, tmp_path: Path) -> None:
+    """Stage by stage as the rules call them, then verify; its exit status tells."""
+    done = tmp_path / "done"
+
+    def run(*command: object) -> subprocess.CompletedProcess:
+        program = [sys.executable, "-m", *map(str, command)]
+        return subprocess.run(program, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    sources = ("--identity-media", media / "photo.png", "--driver-media", media / "driver.mp4")
+    settings = ("--settings", "{}", "--render-settings", RENDER.model_dump_json())
+    record = ("--record", media / "unsigned" / "me.json", "--stem", done / "me")
+    made = run("workflow_scripts.mark", *record, *sources, "--consent", "own", "--identity", "anna", *settings)
+    assert made.returncode == 0, made.stdout
+    shutil.copy(media / "bare" / "me.mp4", tmp_path / "bare.mp4")
+    intact = run("workflow_scripts.verify", done / "me.mp4", done / "me.frames")
+    assert intact.returncode == 0 and intact.stdout.count("credentials intact") == 2, intact.stdout
+    both = run("workflow_scripts.verify", "--json", done / "me.mp4", tmp_path / "bare.mp4")
+    assert both.returncode == 4
+    assert [found["verdict"] for found in json.loads(both.stdout)] == ["intact", "foreign"]
+    assert run("workflow_scripts.verify", tmp_path / "absent.mp4").returncode == 6
+    assert run("workflow_scripts.verify", "--root", tmp_path / "absent.pem", done / "me.mp4").returncode == 1
+    assert run("workflow_scripts.mark", "--identity-media", media / "photo.png").returncode == 2

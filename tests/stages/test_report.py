@@ -12,6 +12,8 @@ import pytest
 from person_clips import swaying, write_person
 
 from reenact.monitoring.previews import write_grid
+from reenact.provenance.credentials import Statement, sign_file
+from reenact.provenance.keys import load_signing_key
 from reenact.rendering.encode import write_video
 from reenact.reporting.clips import lost_frames, matte_notes
 from reenact.runtime.errors import UserError
@@ -247,3 +249,20 @@ def test_lost_frames_and_doubtful_mattes_are_named() -> None:
         "Look at 1 matte, the first at 0.50 s: coverage jumps from 40% to 20%.",
     ]
     assert lost_frames(crops[:1]) == matte_notes(mattes[:0]) == []
+
+
+def test_credentials_and_consent_are_shown(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONFIG, "identities", {"woman": {"consent": None}})
+    shutil.copytree(results / "renders", tmp_path / "renders")
+    video = tmp_path / "renders" / "woman" / "man.mp4"
+    text = build(tmp_path, tmp_path / "index.html", [video])
+    assert "Not marked" in text and "No consent is stated for this face" in text
+    monkeypatch.setitem(CONFIG, "identities", {"woman": {"consent": "written", "consent_note": "In <May>."}})
+    sign_file(video, video, Statement("1", {"rendering": "c0ffee07"}, False, ()), load_signing_key(None, None))
+    text = build(tmp_path, tmp_path / "index.html", [video])
+    assert "Content Credentials: rendering c0ffee07, trainedAlgorithmicMedia, signed by reenact user" in text
+    assert "Consent: agreed in writing. In &lt;May&gt;." in text and "Not marked" not in text
+    data = bytearray(video.read_bytes())
+    data[-9] ^= 1
+    video.write_bytes(data)
+    assert "Credentials: tampered" in build(tmp_path, tmp_path / "index.html", [video])

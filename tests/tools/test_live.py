@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -17,8 +19,12 @@ from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.architecture import PRESETS
 from reenact.models.model_file import save_model
 from reenact.models.reenactor import Reenactor
+from reenact.provenance.credentials import read_credentials
+from reenact.provenance.stamp import Stamp
+from reenact.provenance.watermark import Watermark
+from reenact.rendering import screens
 from reenact.rendering.camera import open_camera
-from reenact.rendering.screens import open_screen
+from reenact.rendering.screens import Show, open_screen
 from reenact.runtime.errors import UserError
 from reenact.settings.live import LiveSettings
 from reenact.tools.live import Follower, run_live
@@ -54,6 +60,9 @@ def test_a_file_in_place_of_a_camera(tmp_path: Path, model: Path, capsys: pytest
     crop = frames[-1].to_ndarray(format="rgb24")[:, :64]
     assert np.abs(crop.astype(int) - frames[0].to_ndarray(format="rgb24")[:, :64]).mean() < 25, (
         "the face stays in the middle"
+    )
+    assert read_credentials(tmp_path / "out.mp4").source_type == "compositeWithTrainedAlgorithmicMedia", (
+        "the driver too"
     )
     said = capsys.readouterr().out
     assert "frames/s, latency" in said and "ms (median)" in said and "(95 %)" in said
@@ -178,3 +187,30 @@ def test_the_finder_has_what_the_follower_needs() -> None:
         follow = Follower(finder, 64, LiveSettings())
         crop = follow(portrait(size=256), 0.0)
     assert crop is not None and crop.shape == (64, 64, 3)
+
+
+def test_what_a_screen_shows_is_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    @contextmanager
+    def screen() -> Iterator[Show]:
+        yield lambda image, time: seen.append(image) or True
+
+    monkeypatch.setattr(screens, "_window", screen)
+    image = texture(256, 256)
+    for stamp in (None, Stamp(Watermark(), 7, "1")):
+        with open_screen("window", 256, 256, stamp) as show:
+            assert show(image, 0.0)
+    assert np.array_equal(seen[0], image)
+    assert 0.2 < np.abs(seen[1].astype(int) - image).mean() < 3
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_recordings_are_signed_unless_told_otherwise(tmp_path: Path, model: Path, enabled: bool) -> None:
+    settings = LiveSettings(height=64, mark={"enabled": enabled})
+    video = walk(tmp_path / "camera.mp4", 10)
+    run_live(model=model, source=str(video), output=str(tmp_path / "o.mp4"), device="cpu", settings=settings)
+    found = read_credentials(tmp_path / "o.mp4")
+    assert (found.state, found.ours) == (("intact", True) if enabled else ("none", False))
+    if enabled:
+        assert found.facts["consent"] == "not stated" and found.source_type == "trainedAlgorithmicMedia"
