@@ -4,17 +4,16 @@ All figures come from one run, because only their ratios mean something on anoth
 
 - the stages, called one after the other as Snakemake calls them for one clip on 2 cores, each with 2 threads; and with
   one;
-- the libraries alone, on one core: loading networks, decoding (once, and the pass more that stage decode takes), face
-  mesh, OpenCV's warp and padding, deflate, and segmentation, of pictures of the very sizes that the stages use, by the
-  libraries' own classes, without anything of ours;
-- a straightforward loop, as it would be written from the manuals of OpenCV and mediapipe, and with nothing of ours: all
-  frames to JPEG files; each file read, its face found by FaceMesh (one face, refined, each picture by itself), the
-  square around it padded by reflection, reduced and written; each of those read, segmented by SelfieSegmentation and
-  its matte written. It does less than the stages: no exact times, no second face, no tracking, nothing smoothed over
-  time, nothing faded, crops of pictures that JPEG has blurred, landmarks thrown away. Twice: with crops as PNG files,
-  without loss as the stages' are, and as JPEG files, as the published layout has them. And once with what each step of
-  the stages does to a frame by itself in its place: all faces found, the square to fractions of a pixel and faded where
-  it is padded, doubtful mattes asked for twice.
+- the libraries alone, on one core: loading networks, decoding (once, and the pass more that stage decode takes), the
+  detector's and the face mesh's networks, OpenCV's warp and padding, deflate, and segmentation, of pictures of the very
+  sizes that the stages use;
+- a straightforward loop, as it would be written from the manual of OpenCV: all frames to JPEG files; each file read,
+  one face found by the networks, the square around it padded by reflection, reduced and written; each of those read,
+  segmented and its matte written. It does less than the stages: no exact times, no second face, no tracking, nothing
+  smoothed over time, nothing faded, crops of pictures that JPEG has blurred, landmarks thrown away. Twice: with crops
+  as PNG files, without loss as the stages' are, and as JPEG files, as the published layout has them. And once with what
+  each step of the stages does to a frame by itself in its place: all faces found, the square to fractions of a pixel
+  and faded where it is padded, doubtful mattes asked for twice.
 
 Each figure is the mean of several rounds, which take turns: whatever else the machine does disturbs all alike. (The
 best of them would favour short laps.) Time of cores is that of the whole process. OpenCV has its own threads in the
@@ -43,14 +42,15 @@ import cv2
 import imageio_ffmpeg
 import numpy as np
 from isal import isal_zlib
-from mediapipe.python.solutions.face_mesh import FaceMesh
-from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 
 from reenact.data.clip import Clip
+from reenact.faces.blaze_face import BlazeFace
 from reenact.faces.crop_pixels import crop_square
+from reenact.faces.face_mesh import FaceMesh
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.faces.square import box_square
 from reenact.matting.segmenters import MediapipeSegmenter
+from reenact.matting.selfie import Selfie
 from reenact.media.frame_table import Stretch
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
@@ -169,34 +169,28 @@ def run_libraries(media: Path, crops: Path, mattes: Path) -> list[Lap]:
     networks: list[Any] = []
 
     def load() -> None:
-        """Open both networks, and use them once: they load the rest then."""
-        networks.extend(
-            [
-                FaceMesh(static_image_mode=True, max_num_faces=8, refine_landmarks=True),
-                SelfieSegmentation(model_selection=1),
-            ]
-        )
-        for network, image in zip(networks, (frames[0], faces[0]), strict=True):
-            network.process(image)
+        """Open the networks."""
+        networks.extend([BlazeFace("near", 0.5), FaceMesh(), Selfie(general=False)])
 
-    loading = lap("load networks (mediapipe)", len(frames), load)
-    mesh, selfie = networks
-    with mesh, selfie:
-        return [
-            lap(AGAIN, len(frames), lambda: [None for _ in decoded(media)]),
-            loading,
-            lap("decode to RGB (PyAV)", len(frames), lambda: [None for _ in pictures(media)]),
-            lap("face mesh (mediapipe)", len(frames), lambda: [mesh.process(frame) and None for frame in frames]),
-            lap("cut out and resize (OpenCV)", len(frames), lambda: [cut_out(frame, side) for frame in frames]),
-            lap("deflate crops (ISA-L)", len(faces), lambda: [isal_zlib.compress(row, 1) for row in rows]),
-            lap("inflate crops (ISA-L)", len(faces), lambda: [isal_zlib.decompress(file) for file in files]),
-            lap(
-                "segmentation (mediapipe)",
-                len(faces),
-                lambda: [selfie.process(face).segmentation_mask.copy() for face in faces],
-            ),
-            lap("deflate mattes (ISA-L)", len(faces), lambda: [isal_zlib.compress(row, 1) for row in matte_rows]),
-        ]
+    loading = lap("load networks (LiteRT)", len(frames), load)
+    near, mesh, selfie = networks
+
+    def find(frame: np.ndarray) -> None:
+        """Mesh of each face that the detector finds."""
+        for box in near.find(frame):
+            mesh.look(frame, box)
+
+    return [
+        lap(AGAIN, len(frames), lambda: [None for _ in decoded(media)]),
+        loading,
+        lap("decode to RGB (PyAV)", len(frames), lambda: [None for _ in pictures(media)]),
+        lap("face mesh (LiteRT)", len(frames), lambda: [*map(find, frames)]),
+        lap("cut out and resize (OpenCV)", len(frames), lambda: [cut_out(frame, side) for frame in frames]),
+        lap("deflate crops (ISA-L)", len(faces), lambda: [isal_zlib.compress(row, 1) for row in rows]),
+        lap("inflate crops (ISA-L)", len(faces), lambda: [isal_zlib.decompress(file) for file in files]),
+        lap("segmentation (LiteRT)", len(faces), lambda: [selfie.matte(face)[0, 0] for face in faces]),
+        lap("deflate mattes (ISA-L)", len(faces), lambda: [isal_zlib.compress(row, 1) for row in matte_rows]),
+    ]
 
 
 def run_loop(
@@ -231,21 +225,22 @@ def frames_to_files(media: Path, raw: Path) -> None:
 
 def files_to_crops(raw: Path, cut: Path, suffix: str = ".png") -> None:
     """Of the straightforward loop; crops are written as files of `suffix`."""
-    with FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True) as mesh:
-        for file in sorted(raw.iterdir()):
-            image = cv2.imread(str(file))
-            height, width = image.shape[:2]
-            found = mesh.process(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).multi_face_landmarks
-            if not found:
-                continue
-            points = np.array([(point.x * width, point.y * height) for point in found[0].landmark])
-            (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
-            side = int(1.8 * max(right - left, bottom - top))
-            x, y = int((left + right - side) / 2), int((top + bottom - side) / 2)
-            pad = max(0, -x, -y, x + side - width, y + side - height)
-            padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REFLECT_101)
-            face = padded[y + pad : y + pad + side, x + pad : x + pad + side]
-            cv2.imwrite(str(cut / f"{file.stem}{suffix}"), cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+    near, mesh = BlazeFace("near", 0.5), FaceMesh()
+    for file in sorted(raw.iterdir()):
+        image = cv2.imread(str(file))
+        height, width = image.shape[:2]
+        rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        boxes = near.find(rgb)
+        points = mesh.look(rgb, boxes[0]) if boxes else None
+        if points is None:
+            continue
+        (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+        side = int(1.8 * max(right - left, bottom - top))
+        x, y = int((left + right - side) / 2), int((top + bottom - side) / 2)
+        pad = max(0, -x, -y, x + side - width, y + side - height)
+        padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REFLECT_101)
+        face = padded[y + pad : y + pad + side, x + pad : x + pad + side]
+        cv2.imwrite(str(cut / f"{file.stem}{suffix}"), cv2.resize(face, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
 
 
 def files_to_same_crops(raw: Path, cut: Path) -> None:
@@ -269,11 +264,10 @@ def crops_to_same_mattes(cut: Path, mattes: Path) -> None:
 
 def crops_to_mattes(cut: Path, mattes: Path) -> None:
     """Of the straightforward loop."""
-    with SelfieSegmentation(model_selection=1) as selfie:
-        for file in sorted(cut.iterdir()):
-            face = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
-            matte = selfie.process(face).segmentation_mask
-            cv2.imwrite(str(mattes / f"{file.stem}.png"), (matte * 255).astype(np.uint8))
+    selfie = Selfie(general=False)
+    for file in sorted(cut.iterdir()):
+        face = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+        cv2.imwrite(str(mattes / f"{file.stem}.png"), (selfie.matte(face) * 255).astype(np.uint8))
 
 
 def mean(rounds: list[list[Lap]]) -> list[Lap]:

@@ -15,6 +15,8 @@ from reenact.settings.files import load_config, repeated_keys
 from reenact.settings.mark import EMBEDDING
 from reenact.settings.workflow import FETCHED
 
+if os.name == "nt":
+    shell.executable("bash")  # Git for Windows brings one; rules are written for it
 try:
     CONFIG = load_config(config, "the configuration", repeated_keys(workflow.configfiles))
 except UserError as error:

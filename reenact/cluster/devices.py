@@ -1,9 +1,10 @@
 """GPUs of this machine, and leases of them: jobs that run at the same time get different ones.
 
-A lease is a lock (flock) on a file in the machine's own temporary folder. The kernel drops it when the last process
+A lease is a lock on a file in the machine's own temporary folder. The kernel drops it when the last process
 that holds it ends, however it ends, so nothing has to be cleaned up after a crash.
 """
 
+import getpass
 import os
 import platform
 import random
@@ -67,14 +68,15 @@ def lease_folder(environ: Mapping[str, str]) -> Path:
     Raises:
         UserError: it cannot be made, or somebody else owns what stands in its place.
     """
-    folder = Path(tempfile.gettempdir()) / f"reenact-gpus-{os.getuid()}"
+    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()  # Windows has names only
+    folder = Path(tempfile.gettempdir()) / f"reenact-gpus-{user}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         # The temporary folder is everybody's: what is there already may be a trap.
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != user):
             raise UserError(
-                f"{folder}: must be a folder of user {os.getuid()}, to keep leases of GPUs in; "
+                f"{folder}: must be a folder of user {user}, to keep leases of GPUs in; "
                 "delete it, or name another folder of this machine in TMPDIR"
             )
         folder.chmod(0o700)
@@ -135,7 +137,7 @@ def _lock(count: int, devices: Sequence[str], folder: Path, held: ExitStack) -> 
             break
         path = folder / f"{re.sub('[^A-Za-z0-9.-]', '_', device)}.lock"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
         except OSError as error:
             raise UserError(f"{path}: cannot be opened as the lease of a GPU ({error.strerror}); delete it") from None
         if try_lock(held.enter_context(os.fdopen(descriptor, "wb"))):

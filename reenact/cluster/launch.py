@@ -1,6 +1,7 @@
 """Starting a stage where a job runs: with GPUs of its own, in as many processes as it needs."""
 
 import os
+import platform
 import signal
 import sys
 import time
@@ -71,7 +72,7 @@ def launch(request: Request, log: Path | None = None, environ: Mapping[str, str]
     with ExitStack() as stack:
         output = sys.stdout if log is None or rendezvous else stack.enter_context(open_log(log, job))
         command, environment, locks, gpus = prepare(request, job, rendezvous, environ, stack)
-        say(output, f"{request.name}: starts on {os.uname().nodename}{signature(job)}, GPUs: {gpus}")
+        say(output, f"{request.name}: starts on {platform.node()}{signature(job)}, GPUs: {gpus}")
         started = time.monotonic()
         while True:
             status, stop_requested = supervise(
@@ -166,11 +167,12 @@ def describe_end(status: int, job: slurm.SlurmJob | None) -> str:
     if status == 0:
         return "finished"
     words = "saved its state and left" if status == CONTINUE_STATUS else f"failed with status {status}"
-    if status > 128:
-        words = f"was stopped by {signal.Signals(status - 128).name}"
+    stopped_by = status - 128 if status - 128 in set(signal.Signals) else None
+    if stopped_by:
+        words = f"was stopped by {signal.Signals(stopped_by).name}"
     why = slurm.why_stopped(job, slurm.query(job.number)) if job else ""
     if why:
         return f"{words}: {why}"
-    if status == 128 + signal.SIGKILL:
+    if stopped_by == getattr(signal, "SIGKILL", 0):
         words += ", as systems do to a process when memory runs out; give it more `mem_mb`"
     return words

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-WARNINGS = (signal.SIGUSR1, signal.SIGURG)
-"""Signals by which SLURM announces the end of a job's time (sbatch --signal)."""
+from reenact.runtime.interruption import WARNINGS
+
 REPEAT_AFTER = 5.0
 """How often a warning is repeated, s: a stage that still loads its data does not listen yet."""
 
@@ -57,9 +57,9 @@ def supervise(
     # Control-C reaches the command as well, and what it makes of it counts.
     former[signal.SIGINT] = signal.signal(signal.SIGINT, lambda number, frame: None)
     try:
-        child = subprocess.Popen(
-            command, env=environment, pass_fds=list(locks), stdout=output, stderr=subprocess.STDOUT
-        )
+        # Windows cannot hand descriptors on: there this process, which ends after its child, holds them alone.
+        handed = list(locks) if os.name == "posix" else []
+        child = subprocess.Popen(command, env=environment, pass_fds=handed, stdout=output, stderr=subprocess.STDOUT)
         while child.poll() is None:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(REPEAT_AFTER)

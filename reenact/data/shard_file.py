@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from reenact.runtime.errors import UserError
-from reenact.runtime.files import atomic_write
+from reenact.runtime.files import BINARY, atomic_write, read_at, write_at
 from reenact.runtime.locks import try_lock
 
 FORMAT = 1
@@ -86,7 +86,7 @@ class ShardWriter:
         _lock(self._journal, folder)
         self.entries: dict[str, dict[str, Any]] = {}
         self.begun: dict[str, int] = {}
-        self._tar = os.open(folder / "clips.tar", os.O_RDWR | os.O_CREAT, 0o644)
+        self._tar = os.open(folder / "clips.tar", os.O_RDWR | os.O_CREAT | BINARY, 0o644)
         self._read_journal()
         self._end = max((entry["end"] for entry in self.entries.values()), default=0)
         os.ftruncate(self._tar, self._end)
@@ -178,7 +178,7 @@ class ShardWriter:
             os.fsync(self._tar)
         except OSError as error:
             raise _unwritable(self.folder, error) from error
-        arrays = {
+        arrays: dict[str, Any] = {
             "format": np.array(FORMAT),
             "bytes": np.array(self._end),
             "clip": np.array([clip["clip"] for clip in kept], dtype=str),
@@ -234,7 +234,7 @@ class ShardWriter:
         parts = [entry["landmarks"]]
         for offset, size, crc, matte, matte_size, matte_crc in entry["frames"]:
             parts += [(offset, size, crc), (offset + matte, matte_size, matte_crc)]
-        return all(zlib.crc32(os.pread(self._tar, size, offset)) == crc for offset, size, crc in parts)
+        return all(zlib.crc32(read_at(self._tar, size, offset)) == crc for offset, size, crc in parts)
 
 
 def _lock(journal: BinaryIO, folder: Path) -> None:
@@ -254,7 +254,7 @@ def _write_at(file: int, data: bytes, offset: int) -> None:
     """Write all of `data`; a disk that runs full takes only some, and then says so."""
     view = memoryview(data)
     while view:
-        done = os.pwrite(file, view, offset)
+        done = write_at(file, view, offset)
         view, offset = view[done:], offset + done
 
 
@@ -348,8 +348,8 @@ class Shard:
         try:
             with _OPENING:
                 if self._file is None:
-                    self._file = os.open(self.path, os.O_RDONLY)
-            data = os.pread(self._file, size, offset)
+                    self._file = os.open(self.path, os.O_RDONLY | BINARY)
+            data = read_at(self._file, size, offset)
         except OSError as error:
             raise UserError(f"{self.path}: {what} cannot be read ({error.strerror})") from error
         if zlib.crc32(data) != crc:

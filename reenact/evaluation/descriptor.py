@@ -12,10 +12,9 @@ ArcFace, CVPR 2019). Whoever has such weights knows their licence; it stands in 
 
 import hashlib
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
-import dlib
 import numpy as np
 
 from reenact.runtime.errors import UserError
@@ -79,6 +78,7 @@ class DlibDescriptor:
     def __init__(self, weights: Path, licence: str = "") -> None:
         """Load the weights; see `load_descriptor`."""
         self.name = f"dlib ResNet-29 v1 ({licence})" if licence else DLIB_NAME
+        dlib = _dlib()
         try:
             self._network = dlib.face_recognition_model_v1(str(weights))
         except RuntimeError as error:
@@ -147,6 +147,7 @@ def face_chip(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     """
     # dlib counts from the centre of the first pixel, ours from its edge; and its points are whole pixels, which at the
     # 256 px that faces are measured at moves the 68-point fit by far less than a pixel.
+    dlib = _dlib()
     centred = np.rint(landmarks - 0.5).astype(int)
     points = [dlib.point(x, y) for x, y in centred.tolist()]
     (left, top), (right, bottom) = centred.min(axis=0).tolist(), centred.max(axis=0).tolist()
@@ -171,3 +172,15 @@ def aligned_face(image: np.ndarray, landmarks: np.ndarray, height: int = 112, wi
     shift = wanted.mean() - factor * ours.mean()
     matrix = np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])
     return cv2.warpAffine(np.ascontiguousarray(image), matrix, (width, height), flags=cv2.INTER_LINEAR)
+
+
+def _dlib() -> Any:
+    """The package; imported only here, since it has no wheels for some systems."""
+    try:
+        import dlib
+    except ImportError as error:
+        raise UserError(
+            f"score.descriptor: dlib needs the package dlib-bin ({error}); where it has no wheel, set "
+            "score.descriptor: arcface and name an ONNX network in score.descriptor_weights"
+        ) from None
+    return dlib

@@ -41,9 +41,9 @@ class Face:
         """Left, top, right, bottom (float64, px): hairline to chin and ear to ear, the extent of S3FD's boxes."""
         if self.stated_box is not None:
             return np.asarray(self.stated_box, np.float64)
-        left, top = self.points.min(axis=0)
-        right, bottom = self.points.max(axis=0)
-        return np.array([left, top - _FOREHEAD * (bottom - top), right, bottom], np.float64)
+        left, top = self.points.min(axis=0).astype(np.float64)
+        right, bottom = self.points.max(axis=0).astype(np.float64)
+        return np.array([left, top - _FOREHEAD * (bottom - top), right, bottom])
 
     @property
     def landmarks(self) -> np.ndarray:

@@ -39,7 +39,7 @@ def find_cuts(changes: np.ndarray) -> list[int]:
     looked = np.flatnonzero(changes > 0)
     values = changes[looked]
     cuts = []
-    for i in np.flatnonzero(values > CUT_CHANGE):
+    for i in np.flatnonzero(values > CUT_CHANGE).tolist():
         around = np.delete(values[max(0, i - _AROUND) : i + _AROUND + 1], min(i, _AROUND))
         if not len(around) or values[i] > CUT_RATIO * np.median(around):
             cuts.append(int(looked[i]))

@@ -11,17 +11,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
-from reenact.faces.mediapipe_faces import Graph
+import cv2
+import numpy as np
+
+from reenact.matting.selfie import Selfie
 from reenact.runtime.errors import UserError
 from reenact.runtime.parallel import ToolPool
-from reenact.runtime.quiet import quiet_stderr
 from reenact.settings.segment import SegmentSettings
-
-with quiet_stderr():
-    import cv2
-    import numpy as np
-    from mediapipe.python import packet_getter
-    from mediapipe.python.solutions import selfie_segmentation
 
 # The last commit of the default model that was looked at: CelebAMask-HQ's 19 labels, weights as safetensors.
 DEFAULT_MODEL = SegmentSettings.model_fields["model"].default
@@ -70,7 +66,7 @@ def open_segmenter(settings: SegmentSettings, *, device: str = "auto", threads: 
 
 
 class MediapipeSegmenter:
-    """mediapipe's selfie segmentation, with graphs of their own for each thread.
+    """mediapipe's selfie segmentation, with networks of their own for each thread.
 
     Its "landscape" model (144 x 256) was made for video calls. On 9 talking heads cut out of plain backgrounds and
     put before others it is closer to the truth than the general one (256 x 256), in half the time
@@ -81,64 +77,43 @@ class MediapipeSegmenter:
     batch_size = 8
 
     def __init__(self, *, general: bool = False, threads: int = 1) -> None:
-        self._graphs = [_Graphs(general) for _ in range(threads)]
-        self._shared = ToolPool(self._graphs)
+        self._shared = ToolPool([_Selfies(general) for _ in range(threads)])
 
     def __enter__(self) -> "MediapipeSegmenter":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for graphs in self._graphs:
-            graphs.close()
+        del self._shared
 
     def mattes(self, images: np.ndarray, faces: Sequence[np.ndarray] | None = None) -> np.ndarray:
         """See `Segmenter.mattes`."""
         known = [None] * len(images) if faces is None else faces
         return np.stack(
             [
-                self._shared.use(partial(_Graphs.matte, image=image, face=face))
+                self._shared.use(partial(_Selfies.matte, image=image, face=face))
                 for image, face in zip(images, known, strict=True)
             ]
         )
 
 
-class _Graphs:
-    """One thread's graphs: the model that is asked first, and the general one as soon as it is needed."""
+class _Selfies:
+    """One thread's networks: the one that is asked first, and the general one as soon as it is needed."""
 
     def __init__(self, general: bool) -> None:
-        self._first = _graph(general)
+        self._first = Selfie(general=general)
         self._general = self._first if general else None
-
-    def close(self) -> None:
-        """Free what both hold outside of Python."""
-        self._first.close()
-        if self._general not in (None, self._first):
-            self._general.close()
 
     def matte(self, image: np.ndarray, face: np.ndarray | None) -> np.ndarray:
         """Matte of one picture, float32, H x W; of both models' that which covers the face, if one does not."""
-        matte = _ask(self._first, image)
+        matte = self._first.matte(image)
         if face is None or self._general is self._first:
             return matte
         covered = cv2.mean(matte, face)[0]
         if covered >= COVERED:
             return matte
-        self._general = self._general or _graph(general=True)
-        other = _ask(self._general, image)
+        self._general = self._general or Selfie(general=True)
+        other = self._general.matte(image)
         return other if cv2.mean(other, face)[0] > covered else matte
-
-
-def _graph(general: bool) -> Graph:
-    with quiet_stderr():
-        which = {"model_selection": 0 if general else 1}
-        graph = Graph(selfie_segmentation._BINARYPB_FILE_PATH, side_inputs=which, outputs=["segmentation_mask"])
-        graph.run(np.zeros((256, 256, 3), np.uint8))
-    return graph
-
-
-def _ask(graph: Graph, image: np.ndarray) -> np.ndarray:
-    mask = packet_getter.get_image_frame(graph.run(image)["segmentation_mask"]).numpy_view()
-    return np.array(mask, np.float32).reshape(image.shape[:2])
 
 
 class TransformersSegmenter:

@@ -1,6 +1,5 @@
 """What a training run says about itself: stats.jsonl, TensorBoard, and a status line with the time left."""
 
-import resource
 import sys
 from collections import defaultdict
 from types import TracebackType
@@ -130,5 +129,11 @@ def peak_memory_mb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     if device.type == "mps":
         return torch.mps.driver_allocated_memory() / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 2**20
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 
 from reenact.runtime.errors import UserError
 
@@ -88,3 +89,28 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             if error.errno not in UNWRITABLE:
                 raise
             raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+# ---- at a place in a file -------------------------------------------------------------------------------------
+
+BINARY = getattr(os, "O_BINARY", 0)
+"""For os.open: Windows changes the ends of lines without it."""
+_PLACES = Lock()
+
+
+def read_at(file: int, size: int, offset: int) -> bytes:
+    """Up to `size` bytes of an open file, from `offset` on; several threads may ask at a time."""
+    if hasattr(os, "pread"):
+        return os.pread(file, size, offset)
+    with _PLACES:  # Windows: a file has one place for all threads
+        os.lseek(file, offset, os.SEEK_SET)
+        return os.read(file, size)
+
+
+def write_at(file: int, data: bytes | memoryview, offset: int) -> int:
+    """Write into an open file, from `offset` on; the number of bytes that were written."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(file, data, offset)
+    with _PLACES:
+        os.lseek(file, offset, os.SEEK_SET)
+        return os.write(file, data)

@@ -5,7 +5,9 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGURG)
+WARNINGS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGURG") if hasattr(signal, name))
+"""Signals by which SLURM announces the end of a job's time (sbatch --signal); Windows has none of them."""
+SIGNALS = (signal.SIGTERM, *WARNINGS)
 """SIGTERM: the machine or the scheduler ends the job. SIGUSR1, SIGURG: it warns beforehand (SLURM's --signal).
 
 Snakemake and bash ignore SIGURG, so it can be sent to a whole job and reaches only the training. SIGINT stays what it

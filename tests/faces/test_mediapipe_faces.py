@@ -6,8 +6,9 @@ import pytest
 from videos import texture
 
 from reenact.faces.face import IBUG_68, box_iou
+from reenact.faces.face_mesh import MESH_POINTS
 from reenact.faces.landmarks import head_angles
-from reenact.faces.mediapipe_faces import MESH_POINTS, FaceFinder
+from reenact.faces.mediapipe_faces import FaceFinder, far_confidence
 from reenact.media.probe import probe, read_frames
 
 
@@ -63,3 +64,8 @@ def test_no_face(finder):
 def test_mirrored_picture_mirrors_the_angles(finder, astronaut):
     (face,), (mirrored,) = finder.find(astronaut), finder.find(np.ascontiguousarray(astronaut[:, ::-1]))
     np.testing.assert_allclose(head_angles(mirrored.landmarks), head_angles(face.landmarks) * [-1, 1, -1], atol=3)
+
+
+def test_the_far_detector_has_to_be_surer():
+    assert far_confidence(0.5) == pytest.approx(0.6)
+    assert [far_confidence(end) for end in (0, 1)] == [0, 1]

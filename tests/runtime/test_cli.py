@@ -47,7 +47,7 @@ def test_every_stage_has_help_rule_and_script(stage):
     ).exists()
 
 
-HEAVY = {"torch", "mediapipe", "cv2", "pandas"}
+HEAVY = {"torch", "ai_edge_litert", "cv2", "pandas"}
 HELP = """
 import runpy, sys
 sys.argv = [sys.argv[1], "--help"]

@@ -15,7 +15,7 @@ import yaml
 from people import write_person
 from tree import ROOT
 
-SNAKEMAKE = os.environ.get("REENACT_DRIVER", str(ROOT / ".venv-driver" / "bin" / "snakemake"))
+SNAKEMAKE = os.environ.get("REENACT_DRIVER", "snakemake")
 ON_GPU = {"meta", "finetune", "drive", "render"}
 # What a lab edits, and less of everything.
 EDITS = {
