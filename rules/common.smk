@@ -11,6 +11,7 @@ from reenact.cluster.failures import Target, failure_table, read_failures, repor
 from reenact.runtime.code_fingerprint import code
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import write_text
+from reenact.settings.fetch import FACE_LANDMARKER
 from reenact.settings.files import load_config, repeated_keys
 from reenact.settings.mark import EMBEDDING
 from reenact.settings.workflow import FETCHED
@@ -31,6 +32,7 @@ UNSIGNED_MODEL = "results/unsigned/{identity}.safetensors"
 PARTIAL_PAGE = Path("results/report/partial.html")
 MANIFEST = Path("results/report/manifest.json")
 META = f"results/meta/{CONFIG.meta.name}"
+PRETRAINED = f"results/pretrain/{CONFIG.pretrain.name}"
 META_MODEL = CONFIG.meta_model(trained=f"{META}/model.safetensors", imported=f"{META}/imported.safetensors")
 SHARDS = [f"{number:05d}-of-{CONFIG.meta.shards:05d}" for number in range(CONFIG.meta.shards if CONFIG.meta.set else 0)]
 

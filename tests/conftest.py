@@ -29,6 +29,12 @@ def descriptor_weights(demo_media: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def face_landmarker(demo_media: Callable[..., Path]) -> Path:
+    """Networks of mediapipe's face landmarker, fetched as the workflow does."""
+    return demo_media("face_landmarker_v2.task", "weights")
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder beside the tree with material that cannot be shipped; tests that need it are skipped elsewhere."""
     folder = ROOT.parent / "shared"

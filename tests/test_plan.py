@@ -204,3 +204,24 @@ def test_another_key_of_the_watermark_renders(project):
     (project.folder / "secret.txt").write_text("0123456789abcdef")
     project.configure(mark={"watermark_key": "secret.txt"})
     assert project.planned() == renders() | {"report"}
+
+
+def test_a_pose_encoder_is_pretrained_where_somebody_asks_for_it(project):
+    """It is no part of the demo's plan; its own settings repeat it and nothing before it."""
+    encoder = "results/pretrain/face/encoder.safetensors"
+
+    def planned(**settings):
+        project.configure(pretrain=settings)
+        jobs = project.snakemake("--dry-run", encoder)
+        return set(re.findall(r"^rule (\w+):", jobs, re.M))
+
+    assert planned() == {"fetch", "pretrain"}
+    for path in (encoder, "results/pretrain/face/curves.csv", "results/pretrain/face/metrics.json"):
+        (project.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (project.folder / path).write_text(path)
+    weights = project.folder / "resources/weights/face_landmarker_v2.task"
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    weights.write_text("networks")
+    project.snakemake("--touch", "--forceall", encoder)
+    assert planned() == set()
+    assert planned(steps=7) == {"pretrain"}

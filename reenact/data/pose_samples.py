@@ -60,7 +60,7 @@ class PoseSamples:
         )
         torch.manual_seed(seed)
         images = replace_background(frames.permute(0, 3, 1, 2) / 255.0, mattes[:, None] / 255.0)
-        images, points = geometric_augment(images, points)
+        images, points, _ = geometric_augment(images, points)
         return photometric_augment(images), points
 
 
@@ -78,8 +78,9 @@ def replace_background(images: Tensor, mattes: Tensor) -> Tensor:
     return torch.where(kind < 0.5, images * mattes + ground * (1 - mattes), images)
 
 
-def geometric_augment(images: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Half of B x 3 x S x S mirrored, all rotated, scaled and shifted; landmarks B x 68 x 2 likewise."""
+def geometric_augment(images: Tensor, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Half of B x 3 x S x S mirrored, all rotated, scaled and shifted; landmarks B x 68 x 2 likewise; and B: whether it
+    is mirrored."""
     angle = _uniform(images, -ROTATION, ROTATION) * math.pi / 180
     scale, shift = _uniform(images, 1 - SCALE, 1 + SCALE), _uniform(images, -SHIFT, SHIFT, 2)
     mirrored = _uniform(images, 0, 1) < 0.5
@@ -92,7 +93,7 @@ def geometric_augment(images: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     grid = functional.affine_grid(
         torch.cat([back, -2 * back @ shift[..., None]], 2), list(images.shape), align_corners=False
     )
-    return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False), points
+    return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False), points, mirrored
 
 
 def photometric_augment(images: Tensor) -> Tensor:

@@ -103,3 +103,47 @@ def head_angles(landmarks: np.ndarray) -> np.ndarray:
     up = np.cos(roll) * down[..., 2] - np.sin(roll) * across[..., 2]
     yaw, pitch = np.arctan2(-aside, away[..., 2]), np.arcsin(np.clip(up, -1, 1))
     return np.degrees(np.stack([yaw, pitch, roll], axis=-1))
+
+
+# ---- what a face does, in numbers that a network learns ---------------------------------------------------------
+
+FACE_MEASURES = {
+    "mouth": (0.05, 0.05),
+    "left_lids": (0.11, 0.03),
+    "right_lids": (0.11, 0.03),
+    "mouth_width": (0.55, 0.07),
+    "left_brow": (0.26, 0.05),
+    "right_brow": (0.26, 0.05),
+    "yaw": (0.0, 11.5),
+    "pitch": (0.0, 11.5),
+    "roll": (0.0, 11.5),
+    "x": (0.5, 0.05),
+    "y": (0.5, 0.05),
+    "log_size": (-1.7, 0.12),
+}
+"""What `face_measures` gives -> a usual value, and how far faces in crops usually are from it.
+
+Openings, the width of the mouth and the brows' height above the eyes in outer-eye distances; angles in degrees; place
+in fractions of the side; size: root mean square distance of the landmarks from their middle. Left is the picture's.
+"""
+
+
+def face_measures(landmarks: np.ndarray) -> np.ndarray:
+    """What a face does and where it is: N x 68 x 2, fractions of the side -> N x 12, see `FACE_MEASURES`."""
+    points = np.asarray(landmarks, np.float64)
+    unit = np.maximum(eye_distance(points), 1e-4)
+
+    def gap(first: tuple[int, ...], second: tuple[int, ...]) -> np.ndarray:
+        return np.linalg.norm(points[:, first] - points[:, second], axis=-1).mean(axis=1) / unit
+
+    up = points[:, 27] - points[:, 8]
+    up /= np.maximum(np.linalg.norm(up, axis=1, keepdims=True), 1e-4)
+    brows = [
+        ((points[:, brow].mean(axis=1) - points[:, eye].mean(axis=1)) * up).sum(axis=1) / unit
+        for brow, eye in ((slice(17, 22), slice(36, 42)), (slice(22, 27), slice(42, 48)))
+    ]
+    middle = points.mean(axis=1)
+    size = np.sqrt(((points - middle[:, None]) ** 2).sum(axis=2).mean(axis=1))
+    openings = [gap((61, 62, 63), (67, 66, 65)), gap((37, 38), (41, 40)), gap((43, 44), (47, 46)), gap((48,), (54,))]
+    columns = [*openings, *brows, *head_angles(points).T, *middle.T, np.log(np.maximum(size, 1e-4))]
+    return np.stack(columns, axis=1)

@@ -15,6 +15,7 @@ from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.mark import Consent, MarkSettings
 from reenact.settings.meta import BUNDLED_MODEL, MetaSettings
 from reenact.settings.model import ModelSettings
+from reenact.settings.pretrain import PretrainSettings
 from reenact.settings.render import RenderSettings
 from reenact.settings.report import ReportSettings
 from reenact.settings.score import ScoreSettings
@@ -86,6 +87,7 @@ class Config(Section):
     dataset: DatasetSettings = Field(default=DatasetSettings())
     shard: ShardSettings = Field(default=ShardSettings())
     model: ModelSettings = Field(default=ModelSettings())
+    pretrain: PretrainSettings = Field(default=PretrainSettings())
     meta: MetaSettings = Field(default=MetaSettings())
     finetune: FinetuneSettings = Field(default=FinetuneSettings())
     drive: DriveSettings = Field(default=DriveSettings())

@@ -25,6 +25,7 @@ STAGES = [
     "segment",
     "dataset",
     "shard",
+    "pretrain",
     "meta",
     "finetune",
     "drive",

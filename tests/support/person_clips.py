@@ -31,7 +31,9 @@ def swaying(count: int) -> list[np.ndarray]:
     return [portrait(turn=12 * np.sin(phase), x=0.04 * np.cos(phase)) for phase in phases]
 
 
-def write_person(folder: Path, frames: list[np.ndarray], roles: list[str], fps: float = 25.0) -> tuple[Path, Path]:
+def write_person(
+    folder: Path, frames: list[np.ndarray], roles: list[str], fps: float = 25.0, landmarks: np.ndarray | None = None
+) -> tuple[Path, Path]:
     """Write crops.zip and mattes.zip as the stages crop and segment do; every matte is `oval`."""
     names = [f"{index:06d}.png" for index in range(len(frames))]
     table = pd.DataFrame(
@@ -50,6 +52,8 @@ def write_person(folder: Path, frames: list[np.ndarray], roles: list[str], fps: 
         for name, frame in zip(names, frames, strict=True):
             crops.add(name, frame)
             mattes.add(name, oval(frame.shape[0]))
+        if landmarks is not None:
+            crops.add_landmarks(landmarks)
         crops.finish(table)
         mattes.finish(table[["index", "time", "role", "image"]].assign(coverage=0.56))
     return folder / "crops.zip", folder / "mattes.zip"

@@ -49,7 +49,7 @@ def test_landmarks_move_with_their_frame():
     red = person("red")
     images = (to_tensor(red.frames) * to_tensor(red.mattes)).repeat(4, 1, 1, 1)
     points = torch.from_numpy(red.landmarks).repeat(4, 1, 1)
-    images, found = geometric_augment(images, points)
+    images, found, flipped = geometric_augment(images, points)
     weights = images.sum(1)
     for axis, side in ((0, 1), (1, 2)):
         place = (weights.sum(side) * (torch.arange(64) + 0.5)).sum(1) / weights.sum((1, 2)) / 64
@@ -58,6 +58,9 @@ def test_landmarks_move_with_their_frame():
     # A disc looks the same mirrored; its landmarks are renumbered as a face's are, of which 0 and 16 change places.
     mirrored = (found[:, 0] - points[:, 16]).norm(dim=1) < (found[:, 0] - points[:, 0]).norm(dim=1)
     assert 4 < mirrored.sum() < 28
+    # Points in the middle of a face keep their numbers: of three of them, the order around changes.
+    around = [torch.linalg.det(torch.stack([p[:, 30] - p[:, 27], p[:, 8] - p[:, 27]], 1)) > 0 for p in (points, found)]
+    assert torch.equal(around[0] != around[1], flipped)
 
 
 def test_another_ground_leaves_the_person_alone():
