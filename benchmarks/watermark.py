@@ -265,10 +265,10 @@ def print_alarms(table: pd.DataFrame) -> None:
         values = np.sort(values[np.isfinite(values)])
         if not len(values):
             continue
-        # P(z > t) = chances exp(-t^2 / 2): fitted where one of 1,000 to one of 20 exceeds it.
+        # P(greatest > t) = 1 - exp(-chances exp(-t^2 / 2)): fitted where one of 1,000 to one of 20 exceeds it.
         shares = 1 - (np.arange(len(values)) + 0.5) / len(values)
-        tail = (shares < 0.05) & (shares > max(0.001, 20 / len(values)))
-        fitted = np.exp(np.median(np.log(shares[tail]) + values[tail] ** 2 / 2))
+        tail = (shares < max(0.05, 20 / len(values))) & (shares > max(0.001, 2 / len(values)))
+        fitted = np.exp(np.median(np.log(-np.log1p(-shares[tail])) + values[tail] ** 2 / 2))
         scale = values.std() * np.sqrt(6) / np.pi
         print(
             f"| {stage.name} | {len(values)} | {values.mean():.2f} | {values[-1]:.2f} | {fitted:.3g} | "

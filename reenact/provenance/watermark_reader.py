@@ -292,7 +292,7 @@ BOTH = (False, True)
 STAGES = (
     Stage("as it was", (Place(),), 2, aligned=True),
     Stage("shifted", tuple(Place(mirrored=m) for m in BOTH), 4e3),
-    Stage("scaled", tuple(Place(scale, mirrored=m) for scale in SCALES for m in BOTH), 1e5),
+    Stage("scaled", tuple(Place(scale, mirrored=m) for scale in SCALES for m in BOTH), 4e5),
     Stage(
         "turned",
         tuple(
