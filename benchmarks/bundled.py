@@ -31,22 +31,24 @@ from reenact.evaluation import metrics
 from reenact.evaluation.measure import ROLES, IdentityReference, MeasuredFrames, Measurer, measure_driver
 from reenact.faces.landmarks import eye_distance
 from reenact.faces.mediapipe_faces import FaceFinder
-from reenact.models.model_file import load_model, save_model
+from reenact.models.model_file import constant, load_model, save_model
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.monitoring.previews import write_grid
 from reenact.monitoring.train_logger import TrainLogger
 from reenact.runtime.devices import pick_device
 from reenact.settings.finetune import FinetuneSettings
-from reenact.settings.meta import BUNDLED_MODEL
+from reenact.settings.meta import BUNDLED_MODELS
 from reenact.settings.score import ScoreSettings
 from reenact.settings.training import TrainingSettings
 from reenact.stages.finetune import guided_sweep, personalise, sampler
 from reenact.tools.bundle_model import METHOD, METRICS
+from reenact.training.adversarial import AdversarialObjective
 from reenact.training.checkpoint import RunFolder, fingerprint
 from reenact.training.loop import train
 from reenact.training.pose_warmup import scale_descriptors
 from reenact.training.resume import resume
 
+BUNDLED = BUNDLED_MODELS["mini"]
 DOCS = Path("docs")
 FRAME_COUNTS = (1, 8, 32)
 SHOWN = 32
@@ -63,6 +65,8 @@ learned from none of them, but settings of fine-tuning were chosen on some, so t
 from some of the first 60 % of a clip. *self* is driven by frames of its last 40 %, *cross* by another person; figures
 are means over people of 32 frames each, and nothing was chosen on those frames. Fine-tuned as many iterations as the
 published guide says for as many frames, with the settings of benchmarks/validation_people.yaml.
+
+BUNDLED = BUNDLED_MODELS["mini"]
 
 [Results](results.md) explains the metrics. Face descriptor: {descriptor}. Landmarks of pose and motion error:
 {landmark_detector}, the teacher of the pose encoder's pretraining. Perceptual distance: {perceptual_network}, as
@@ -104,7 +108,7 @@ class Project:
 
     def clip(self, name: str, count: int) -> TrainingClip:
         """`count` frames spread over those of a clip that may be trained on, at the model's size."""
-        size = load_model(BUNDLED_MODEL)[0].architecture.image_size
+        size = load_model(BUNDLED)[0].architecture.image_size
         whole = load_training_clip(self.clips / name / "crops.zip", self.clips / name / "mattes.zip", size)
         chosen = spread(len(whole.frames), count)
         return replace(
@@ -138,14 +142,15 @@ def avatar_of(project: Project, name: str, count: int, meta: Path, kind: str) ->
         resume(learner.to(project.device), run, steps)
         with TrainLogger(run, learner.step + 1, steps, f"{kind} {name} {count}", project.device) as logger:
             batches = sampler(clip, project.settings, batch_size)
-            train(learner, batches, run, steps, device=project.device, monitor=logger)
+            objective = AdversarialObjective(project.settings)
+            train(learner, batches, run, steps, objective=objective, device=project.device, monitor=logger)
         save_model(after, learner.average, {"iteration": steps})
     return before, after
 
 
 def random_meta(project: Project) -> Path:
     """A model of the bundled architecture with random weights, descriptors scaled as at the start of meta-learning."""
-    architecture = load_model(BUNDLED_MODEL)[0].architecture
+    architecture = constant(load_model(BUNDLED)[0], BUNDLED, "a model with random weights").architecture
     path = project.work / f"random-{fingerprint(architecture.to_json(), [])}.safetensors"
     if not path.exists():
         torch.manual_seed(1)
@@ -175,11 +180,7 @@ def nearest(reference: IdentityReference, protocol: str, frames: MeasuredFrames)
 
 def compared(project: Project, name: str, driver: str, measurer: Measurer) -> Iterator[dict]:
     """Scores of one person: a row for each method, number of frames and protocol."""
-    identity, other, size = (
-        project.pair(name),
-        project.pair(driver),
-        load_model(BUNDLED_MODEL)[0].architecture.image_size,
-    )
+    identity, other, size = (project.pair(name), project.pair(driver), load_model(BUNDLED)[0].architecture.image_size)
     # Nothing is chosen here, so that all frames count.
     driving = {
         protocol: measure_driver(pair, shown_frames(pair[0], ROLES[protocol], SHOWN).assign(part=CHECK), size, measurer)
@@ -187,7 +188,7 @@ def compared(project: Project, name: str, driver: str, measurer: Measurer) -> It
     }
     reference = IdentityReference(identity, size, measurer, SHOWN, driving)
     for count in FRAME_COUNTS:
-        before, after = avatar_of(project, name, count, BUNDLED_MODEL, "bundled")
+        before, after = avatar_of(project, name, count, BUNDLED, "bundled")
         _, blank = avatar_of(project, name, count, random_meta(project), "random")
         clip = project.clip(name, count)
         mattes = np.asarray(clip.mattes)
@@ -268,7 +269,7 @@ def response(project: Project, people: dict[str, list[str]], drivers: list[str],
     )
     truth, rows = measure(measurer, list(shown.values())), []
     for name, own in people.items():
-        avatar = Avatar.load(avatar_of(project, name, 32, BUNDLED_MODEL, "bundled")[1], str(project.device))
+        avatar = Avatar.load(avatar_of(project, name, 32, BUNDLED, "bundled")[1], str(project.device))
         made = measurer.sequence(*outputs(avatar, list(shown.values())))
         others = [crop for driver, crop in plain.items() if driver not in own][:4]
         driven, theirs = measurer.sequence(*outputs(avatar, others)), measure(measurer, others)
@@ -309,9 +310,7 @@ def grid(project: Project, names: list[str], drivers: list[str]) -> None:
     """
     clips = [project.pair(driver)[0] for driver in drivers]
     shown = [crop_of(crops, extreme(crops)) for crops in clips]
-    avatars = [
-        Avatar.load(avatar_of(project, name, 32, BUNDLED_MODEL, "bundled")[1], str(project.device)) for name in names
-    ]
+    avatars = [Avatar.load(avatar_of(project, name, 32, BUNDLED, "bundled")[1], str(project.device)) for name in names]
     rows = [outputs(avatar, shown)[0] for avatar in avatars]
     size = avatars[0].image_size
     drawn = [outline(crops.landmarks()[extreme(crops)], size) for crops in clips]
@@ -374,7 +373,7 @@ def main() -> None:
         scores.to_csv(work / "scores.csv", index=False)
         reacted = response(project, same, clips, measurer)
         grid(project, list(config["identities"]), list(config["drivers"])[:4])
-    metadata = load_model(BUNDLED_MODEL)[1]
+    metadata = load_model(BUNDLED)[1]
     page = INTRODUCTION.format(
         clips=len(metadata["clips"]), steps=metadata["steps"], people=len(drivers), **measurer.names()
     )

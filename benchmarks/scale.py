@@ -31,9 +31,9 @@ from reenact.settings.segment import SegmentSettings
 from reenact.settings.shard import ShardSettings
 from reenact.stages.dataset import list_clips
 from reenact.stages.shard import Preparation, ShardNumber, ShardOutputs, make_shard
+from reenact.training.adversarial import AdversarialObjective
 from reenact.training.learner import Learner
 from reenact.training.loop import backward
-from reenact.training.losses import ImageLosses
 
 WOMAN = Path("resources/media/WolfgangLanger_Pexels.mp4")
 SIZES = (1_500, 15_000, 150_000)
@@ -74,14 +74,14 @@ def measure_step() -> tuple[float, float]:
     """Core seconds and floating-point operations of one training step with one sample."""
     settings, architecture = MetaSettings.model_validate({"losses": {"form": "published"}}), PRESETS["published"]
     learner = Learner(Reenactor(architecture), build_discriminator(architecture, 100), settings)
-    losses, size = ImageLosses(settings), architecture.image_size
+    objective, size = AdversarialObjective(settings), architecture.image_size
     frames = torch.rand(2, settings.identity_frames, 3, size, size)
     matte = torch.ones(2, 1, size, size)
     # Two samples, since batch norms want more than one; halved below.
     batch = Batch(frames, frames[:, 0], frames[:, 0], matte, torch.arange(2))
     started = time.process_time()
     with FlopCounterMode(display=False) as counter:
-        backward(learner, [batch], losses)
+        backward(learner, [batch], objective)
     return (time.process_time() - started) / 2, counter.get_total_flops() / 2
 
 

@@ -45,7 +45,7 @@ from reenact.provenance.watermark_reader import (
 from reenact.rendering.compose import to_bytes
 from reenact.rendering.encode import write_video
 from reenact.runtime.parallel import batches
-from reenact.settings.meta import BUNDLED_MODEL
+from reenact.settings.meta import BUNDLED_MODELS
 
 SIDE = 256
 Frames = list[tuple[float, np.ndarray]]
@@ -118,7 +118,7 @@ def write(path: Path, frames: Frames, stamp: Stamp | None) -> None:
 def material(clips: Path, renderings: int, foreign: int, most: int) -> Iterator[tuple[str, Callable[[], Frames]]]:
     """Names, and functions that make the frames: renderings of the bundled meta-model and clips, in turn."""
     found = videos_in(clips)
-    avatar = Avatar.load(BUNDLED_MODEL, "cpu")
+    avatar = Avatar.load(BUNDLED_MODELS["mini"], "cpu")
     for i in range(max(renderings, foreign)):
         if i < renderings:
             person, driver = found[(2 * i) % len(found)], found[(2 * i + 7) % len(found)]
@@ -285,7 +285,7 @@ def print_alarms(table: pd.DataFrame) -> None:
 
 def cost(arguments: argparse.Namespace) -> None:
     """PSNR, bit rate and time of rendering with and without the mark."""
-    avatar = Avatar.load(BUNDLED_MODEL, "cpu")
+    avatar = Avatar.load(BUNDLED_MODELS["mini"], "cpu")
     found = videos_in(arguments.clips)
     stamp = Stamp(Watermark(), 0x12345678, "0")
     rows = []

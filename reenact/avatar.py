@@ -15,6 +15,7 @@ from reenact.faces.crops import cut_crops, follow_face
 from reenact.faces.detectors import open_detectors
 from reenact.media.frame_table import Stretch, frame_table
 from reenact.media.probe import Passes, probe
+from reenact.models.family import Identity, Model, Pictures
 from reenact.models.model_file import load_model
 from reenact.models.reenactor import Reenactor
 from reenact.models.spectral_norm import fold_spectral_norms
@@ -36,20 +37,21 @@ class Avatar:
 
     Attributes:
         image_size: side of its images, px.
-        identity_dim, pose_dim: lengths of its embeddings, I and P below.
+        pose_dim: length of its pose descriptors, P below.
         personal: whether it is one person's avatar; a meta-model (False) must be told whom to show.
+        family: constant (the paper's) or warping.
         metadata: of the model file, plain JSON about where the model comes from.
     """
 
-    def __init__(self, reenactor: Reenactor, metadata: dict[str, Any], device: torch.device) -> None:
+    def __init__(self, reenactor: Model, metadata: dict[str, Any], device: torch.device) -> None:
         self._reenactor = reenactor.to(device).eval().requires_grad_(False)
         fold_spectral_norms(self._reenactor)
         self._device = device
         self.metadata = metadata
         self.image_size = reenactor.architecture.image_size
-        self.identity_dim = reenactor.architecture.identity_dim
         self.pose_dim = reenactor.architecture.pose_dim
-        self.personal = reenactor.identity_embedding is not None
+        self.personal = reenactor.personal
+        self.family = reenactor.family
 
     @classmethod
     def load(cls, path: Path | str, device: str = "auto") -> "Avatar":
@@ -67,7 +69,7 @@ class Avatar:
 
     @torch.no_grad()
     def identity_embedding(self, frames: Tensor) -> Tensor:
-        """What a person looks like; average it over several frames of the person.
+        """What a person looks like, to a model of the constant family; average it over several frames of the person.
 
         Args:
             frames: B x 3 x H x H, float, RGB in [0, 1], cropped as the training data; any H.
@@ -76,9 +78,29 @@ class Avatar:
             B x I.
 
         Raises:
-            UserError: other shape, type or range.
+            UserError: other shape, type or range; or a model of the warping family, which wants `identify`.
         """
+        if not isinstance(self._reenactor, Reenactor):
+            raise UserError(
+                "a model of the warping family has no identity embeddings; use avatar.identify(crops, mattes)"
+            )
         return self._reenactor.identity_encoder(self._frames(frames))
+
+    @torch.no_grad()
+    def identify(self, crops: Pictures, mattes: Pictures | None = None) -> Identity:
+        """Whom pictures show, for a meta-model of either family.
+
+        Args:
+            crops: uint8 H x H x 3, cropped as the training data, at least one.
+            mattes: uint8 H x H, of the same pictures; the constant family does without.
+
+        Returns:
+            An identity embedding (1 x I), or the best photos with what they say of the person's face.
+
+        Raises:
+            UserError: no picture, or no mattes where they are needed.
+        """
+        return self._reenactor.identify([_square(crop) for crop in crops], mattes)
 
     @torch.no_grad()
     def pose_embedding(self, frames: Tensor) -> Tensor:
@@ -96,12 +118,13 @@ class Avatar:
         return self._reenactor.pose_encoder(self._frames(frames))
 
     @torch.no_grad()
-    def render(self, pose: Tensor, identity: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def render(self, pose: Tensor, identity: Identity | None = None) -> tuple[Tensor, Tensor]:
         """Pictures of the person in these poses.
 
         Args:
             pose: B x P, from `pose_embedding`.
-            identity: I, 1 x I or B x I, from `identity_embedding`; an avatar has its own, a meta-model needs it.
+            identity: from `identify` or `identity_embedding` (I, 1 x I or B x I); an avatar has its own, a meta-model
+                needs it.
 
         Returns:
             RGB B x 3 x S x S, already multiplied by the matte, and matte B x 1 x S x S; both in [0, 1].
@@ -111,14 +134,12 @@ class Avatar:
         """
         if pose.ndim != 2 or pose.shape[1] != self.pose_dim:
             raise UserError(f"pose: shape {tuple(pose.shape)}; pose descriptors are B x {self.pose_dim}")
-        pose = pose.to(self._device, torch.float32)
-        rgb, matte = self._reenactor.generator(self._identity(identity, len(pose)), pose)
-        return rgb.clamp(0, 1), matte
+        return self._reenactor.show(pose.to(self._device, torch.float32), identity)
 
     def drive(
         self,
         source: Source,
-        identity: Tensor | None = None,
+        identity: Identity | None = None,
         batch_size: int = 8,
         adjust: Callable[[Tensor], Tensor] | None = None,
         crop: CropSettings | None = None,
@@ -128,7 +149,7 @@ class Avatar:
         Args:
             source: a video file (its face is found, followed and cropped as training data are), or crops: a tensor
                 N x 3 x H x H in [0, 1], or any iterable of uint8 arrays H x H x 3.
-            identity: I or 1 x I; a meta-model needs it.
+            identity: from `identify` or `identity_embedding`; a meta-model needs it.
             batch_size: frames at once.
             adjust: changes the pose descriptors, b x P -> b x P; called batch by batch, in order.
             crop: how to crop a video; None = the defaults.
@@ -141,7 +162,7 @@ class Avatar:
         """
         if batch_size < 1:
             raise UserError(f"batch_size: {batch_size} must be at least 1")
-        self._identity(identity, 1)
+        self._reenactor.check_identity(identity, 1)
         if isinstance(source, str | Path):
             source = video_crops(Path(source), crop or CropSettings())
         return self._drive(source, identity, batch_size, adjust)
@@ -149,35 +170,20 @@ class Avatar:
     def _drive(
         self,
         source: Tensor | Iterable[np.ndarray],
-        identity: Tensor | None,
+        identity: Identity | None,
         batch_size: int,
         adjust: Callable[[Tensor], Tensor] | None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         if isinstance(source, Tensor):
             frames: Iterable[Tensor] = source.split(batch_size)
         else:
-            frames = _tensors(source, batch_size, self.image_size)
+            frames = _tensors(source, batch_size, self._reenactor.architecture.pose_size)
         for batch in frames:
             pose = self.pose_embedding(batch)
             yield self.render(pose if adjust is None else adjust(pose), identity)
 
-    def _identity(self, given: Tensor | None, count: int) -> Tensor:
-        """The identity for `count` pictures: `given`, or the avatar's own."""
-        identity = self._reenactor.identity_embedding if given is None else given
-        if identity is None:
-            raise UserError(
-                "a meta-model has no identity of its own; give identity=avatar.identity_embedding(frames).mean(0), "
-                "with frames of the person"
-            )
-        rows = identity if identity.ndim == 2 else identity[None]
-        if rows.ndim != 2 or rows.shape[1] != self.identity_dim or len(rows) not in (1, count):
-            raise UserError(
-                f"identity: shape {tuple(identity.shape)}; needed: 1 x {self.identity_dim}, or a row for each pose"
-            )
-        return rows.to(self._device, torch.float32).expand(count, -1)
-
     def _frames(self, frames: Tensor) -> Tensor:
-        """Checked frames at the model's size, on its device."""
+        """Checked frames at the size that the pose encoder looks at, on its device."""
         if (
             not isinstance(frames, Tensor)
             or frames.ndim != 4
@@ -193,18 +199,24 @@ class Avatar:
             minimum, maximum = (value.item() for value in frames.aminmax())
             if not (minimum >= -RANGE_MARGIN and maximum <= 1 + RANGE_MARGIN):
                 raise UserError(f"frames: values from {minimum:.3g} to {maximum:.3g}; needed: RGB in [0, 1]")
-        return fit(frames, self.image_size)
+        return fit(frames, self._reenactor.architecture.pose_size)
 
 
 def _tensors(source: Iterable[np.ndarray], batch_size: int, size: int) -> Iterator[Tensor]:
     """uint8 crops of any sides -> float batches b x 3 x size x size in [0, 1]."""
     for batch in batches(source, batch_size):
         for frame in batch:
-            good = isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
-            if not good or frame.shape[0] != frame.shape[1]:
-                found = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
-                raise UserError(f"frames: {found}; needed: a tensor N x 3 x H x H, or uint8 arrays H x H x 3")
+            _square(frame)
         yield torch.cat([fit(to_tensor(frame[None]), size) for frame in batch])
+
+
+def _square(frame: np.ndarray) -> np.ndarray:
+    """A frame, if it is uint8 H x H x 3."""
+    good = isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
+    if not good or frame.shape[0] != frame.shape[1]:
+        found = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise UserError(f"frames: {found}; needed: a tensor N x 3 x H x H, or uint8 arrays H x H x 3")
+    return frame
 
 
 def video_crops(media: Path, settings: CropSettings) -> Iterator[np.ndarray]:
@@ -221,15 +233,20 @@ def video_crops(media: Path, settings: CropSettings) -> Iterator[np.ndarray]:
         yield crop
 
 
-def person_identity(avatar: Avatar, model: Path, crops: Path | None, batch_size: int = 8) -> Tensor | None:
-    """Whom a model shows: None for an avatar, which has an identity of its own; for a meta-model the mean embedding
-    (1 x I) of all training pictures of a person.
+def person_identity(avatar: Avatar, model: Path, crops: Path | None) -> Identity | None:
+    """Whom a model shows: None for an avatar, which has an identity of its own; for a meta-model of the constant family
+    the mean embedding of all training pictures of a person.
 
     Raises:
-        UserError: a meta-model without crops of a person.
+        UserError: a meta-model without crops of a person, or one of the warping family.
     """
     if avatar.personal:
         return None
+    if avatar.family != Reenactor.family:
+        raise UserError(
+            f"{model}: is a meta-model of the {avatar.family} family; first make an avatar of the person with stage "
+            "finetune (finetune.sweep: [] trains nothing)"
+        )
     if crops is None:
         raise UserError(
             f"{model}: is a meta-model, which can be anybody; give the person's crops with --identity-crops"
@@ -238,5 +255,4 @@ def person_identity(avatar: Avatar, model: Path, crops: Path | None, batch_size:
     names = frames_of(clip, "train")["image"].tolist()
     if not names:
         raise UserError(f"{crops}: no picture of role train; these are not an identity's crops")
-    found = [avatar.identity_embedding(to_tensor(clip.images(part))) for part in batches(names, batch_size)]
-    return torch.cat(found).mean(0, keepdim=True)
+    return avatar.identify(clip.images(names))

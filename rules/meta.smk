@@ -16,6 +16,7 @@ rule meta:
         validation_mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.meta.validate_clips),
         descriptor=[CONFIG.score.descriptor_weights] if VALIDATED else [],
         perceptual=list(CONFIG.meta.weight_files().values()),
+        start=CONFIG.meta.start_files(),
     output:
         model=f"{META}/model.safetensors",
         curves=f"{META}/curves.csv",

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
+from typing import Generic
 
-from reenact.data.samples import Batch
+from reenact.data.rank_batch import StepBatchT
 
 
-class Prefetch:
+class Prefetch(Generic[StepBatchT]):
     """Calls `make(step)` ahead of time; a batch follows from its step alone, so who makes it when changes nothing.
 
     Threads do: reading, decoding and scaling pictures let go of Python's lock.
@@ -19,13 +20,13 @@ class Prefetch:
         ahead: steps that are made before they are asked for; as a rule twice the threads.
     """
 
-    def __init__(self, make: Callable[[int], Batch], *, threads: int, last: int, ahead: int | None = None) -> None:
+    def __init__(self, make: Callable[[int], StepBatchT], *, threads: int, last: int, ahead: int | None = None) -> None:
         self._make, self._last = make, last
         self._ahead = 2 * threads if ahead is None else ahead
         self._pool = ThreadPoolExecutor(threads, "prefetch") if threads else None
-        self._coming: dict[int, Future[Batch]] = {}
+        self._coming: dict[int, Future[StepBatchT]] = {}
 
-    def __enter__(self) -> "Prefetch":
+    def __enter__(self) -> "Prefetch[StepBatchT]":
         return self
 
     def __exit__(
@@ -34,7 +35,7 @@ class Prefetch:
         if self._pool:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def __call__(self, step: int) -> Batch:
+    def __call__(self, step: int) -> StepBatchT:
         """The batch of a step. Errors of making it are raised here."""
         if self._pool is None:
             return self._make(step)

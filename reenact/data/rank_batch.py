@@ -8,9 +8,17 @@ ranks. Micro-batches are the one thing that results depend on, as everywhere: ba
 at a time.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from operator import itemgetter
+from typing import TypeVar
+
+import torch
+from torch import Tensor
 
 from reenact.runtime.errors import UserError
+
+StepBatchT = TypeVar("StepBatchT", bound="StepBatch")
 
 
 @dataclass(frozen=True)
@@ -48,3 +56,42 @@ def divide_batch(batch_size: int, micro_batches: int = 1, rank: int = 0, world_s
     size = batch_size // parts
     starts = [(micro_batch * world_size + rank) * size for micro_batch in range(micro_batches)]
     return RankBatch([start + i for start in starts for i in range(size)], batch_size, micro_batches)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepBatch:
+    """Samples of one step; every tensor of it has a row for each.
+
+    Attributes:
+        names: of the people, for messages.
+        rank_batch: which samples of the step's whole batch these are; None = all of them.
+    """
+
+    names: Sequence[str] = ()
+    rank_batch: RankBatch | None = None
+
+    def __len__(self) -> int:
+        """Samples that are here."""
+        return len(next(iter(self._tensors().values())))
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of the step's whole batch, of all ranks."""
+        return self.rank_batch.batch_size if self.rank_batch else len(self)
+
+    def to(self: StepBatchT, device: torch.device) -> StepBatchT:
+        """The same samples on another device."""
+        return self._each(lambda value: value.to(device))
+
+    def micro_batches(self: StepBatchT) -> list[StepBatchT]:
+        """Its samples in as many equal parts as `rank_batch` says, in order."""
+        count = self.rank_batch.micro_batches if self.rank_batch else 1
+        size = len(self) // count
+        return [self._each(itemgetter(slice(i * size, (i + 1) * size))) for i in range(count)]
+
+    def _tensors(self) -> dict[str, Tensor]:
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in given.items() if isinstance(value, Tensor)}
+
+    def _each(self: StepBatchT, change: Callable[[Tensor], Tensor]) -> StepBatchT:
+        return replace(self, **{name: change(value) for name, value in self._tensors().items()})

@@ -4,9 +4,8 @@ First it is drawn which frames make the samples of a step, without looking at an
 that are wanted are fetched, from memory or from shards.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from operator import itemgetter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,14 +13,14 @@ import torch
 from torch import Tensor
 
 from reenact.data.images import to_tensor
-from reenact.data.rank_batch import RankBatch, divide_batch
+from reenact.data.rank_batch import RankBatch, StepBatch, divide_batch
 from reenact.data.training_clips import People, TrainingClip
 from reenact.faces.landmarks import EYES_AND_MOUTH
 from reenact.settings.training import TrainingSettings
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(StepBatch):
     """Samples of one step; images float in [0, 1].
 
     Attributes:
@@ -31,8 +30,6 @@ class Batch:
         matte: B x 1 x H x W.
         label: B, number of the person.
         emphasis: B x 1 x H x W, 1 around eyes and mouth of the target, falling to 0; None where no loss asks for it.
-        names: of the people, for messages.
-        rank_batch: which samples of the step's whole batch these are; None = all of them.
     """
 
     identity_frames: Tensor
@@ -41,27 +38,6 @@ class Batch:
     matte: Tensor
     label: Tensor
     emphasis: Tensor | None = None
-    names: Sequence[str] = ()
-    rank_batch: RankBatch | None = None
-
-    @property
-    def batch_size(self) -> int:
-        """Samples of the step's whole batch, of all ranks."""
-        return self.rank_batch.batch_size if self.rank_batch else len(self.driver)
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same samples on another device."""
-        return self._each(lambda value: value.to(device))
-
-    def micro_batches(self) -> list["Batch"]:
-        """Its samples in as many equal parts as `rank_batch` says, in order."""
-        count = self.rank_batch.micro_batches if self.rank_batch else 1
-        size = len(self.driver) // count
-        return [self._each(itemgetter(slice(i * size, (i + 1) * size))) for i in range(count)]
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: change(value) for name, value in given.items() if isinstance(value, Tensor)})
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,12 @@ class TrainingClip:
         return distance / distance.sum()
 
 
-def load_training_clip(crops: Path, mattes: Path, size: int, identity: str = "") -> TrainingClip:
+def load_training_clip(crops: Path, mattes: Path, size: int | None, identity: str = "") -> TrainingClip:
     """Read the frames of one clip that training may see (never the held-out ones).
 
     Args:
         crops, mattes: clip files of stages crop and segment.
-        size: side of the images wanted, px.
+        size: side of the images wanted, px; None = as large as the crops.
         identity: who it is, where several clips may be of one person.
 
     Raises:
@@ -79,7 +79,9 @@ def load_training_clip(crops: Path, mattes: Path, size: int, identity: str = "")
     if not len(rows):
         raise UserError(f"{crops}: no frame to train on")
     names = clip.table.image[rows].tolist()
-    frames, masks = (resize_area(source.images(names), size) for source in (clip, matte_clip))
+    frames, masks = (source.images(names) for source in (clip, matte_clip))
+    if size is not None:
+        frames, masks = resize_area(frames, size), resize_area(masks, size)
     return TrainingClip(crops.parent.name, frames, masks, clip.landmarks()[rows], identity)
 
 

@@ -37,6 +37,11 @@ class Architecture:
     pose_width: float = 1.0
     pose_dropout: float = 0.2
 
+    @property
+    def pose_size(self) -> int:
+        """Side of the crops that the pose encoder looks at, px."""
+        return self.image_size
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, the inverse of `from_json`."""
         return asdict(self)

@@ -11,8 +11,11 @@ from torch import Tensor
 
 from reenact.models.architecture import Architecture
 from reenact.models.discriminator import Discriminator
+from reenact.models.family import Model
 from reenact.models.reenactor import Reenactor
 from reenact.models.spectral_norm import fold_spectral_norms, folded_state
+from reenact.models.warping.architecture import WarpingArchitecture
+from reenact.models.warping.reenactor import WarpingReenactor, blank_references
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
 
@@ -21,7 +24,7 @@ FORMAT = "reenact-model-1"
 
 def save_model(
     path: Path,
-    reenactor: Reenactor,
+    reenactor: Model,
     metadata: dict[str, Any],
     discriminator: Discriminator | None = None,
     half: bool = False,
@@ -37,16 +40,20 @@ def save_model(
         reenactor: usually the moving average.
         metadata: plain JSON about where the model comes from.
         discriminator: kept only in meta-models, which are trained further.
-        half: store float16, for half of the file; what is loaded is float32 again.
+        half: store weights as float16, for half of the file; what is loaded is float32 again.
     """
     state = folded_state(reenactor) if discriminator is None else reenactor.state_dict()
+    exact = {f"reenactor.{key}" for key, _ in reenactor.named_buffers() if reenactor.family == "warping"}
     tensors = {f"reenactor.{key}": value for key, value in state.items()}
     for key, value in discriminator.state_dict().items() if discriminator else ():
         if not key.startswith("labels."):
             tensors[f"discriminator.{key}"] = value
     tensors = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     if half:
-        tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+        tensors = {
+            key: value.half() if value.is_floating_point() and key not in exact else value
+            for key, value in tensors.items()
+        }
     stored = {"format": FORMAT, "architecture": reenactor.architecture.to_json(), **metadata}
     with atomic_write(path) as temporary:
         temporary.touch()
@@ -64,7 +71,7 @@ class LoadedModel(NamedTuple):
         discriminator: state dict of its discriminator, {} where it has none.
     """
 
-    reenactor: Reenactor
+    reenactor: Model
     metadata: dict[str, Any]
     discriminator: dict[str, Tensor]
 
@@ -84,16 +91,39 @@ def load_model(path: Path) -> LoadedModel:
     if metadata.get("format") != FORMAT:
         raise UserError(f"{path}: not a reenact model (format {metadata.get('format')!r}, expected {FORMAT!r})")
     del metadata["format"]
-    architecture = Architecture.from_json(metadata.pop("architecture"), str(path))
     weights = _part(tensors, "reenactor")
-    reenactor = Reenactor(architecture, "identity_embedding" in weights)
-    if not any(".parametrizations." in key for key in weights):
-        fold_spectral_norms(reenactor)
+    reenactor = _build(metadata.pop("architecture"), weights, path)
     try:
         reenactor.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise UserError(f"{path}: weights do not fit its own architecture ({error})") from None
     return LoadedModel(reenactor, metadata, _part(tensors, "discriminator"))
+
+
+def _build(architecture: dict[str, Any], weights: dict[str, Tensor], path: Path) -> Model:
+    """A model of the family and the sizes that a file names, for its weights."""
+    if architecture.get("family") == WarpingReenactor.family:
+        return WarpingReenactor(WarpingArchitecture.from_json(architecture, str(path)), blank_references(weights))
+    reenactor = Reenactor(Architecture.from_json(architecture, str(path)), "identity_embedding" in weights)
+    if not any(".parametrizations." in key for key in weights):
+        fold_spectral_norms(reenactor)
+    return reenactor
+
+
+def constant(model: Model, path: Path, purpose: str) -> Reenactor:
+    """A model of the constant family as what it is.
+
+    Args:
+        model: of the file `path`.
+        path: for the message.
+        purpose: what needs that family, such as "a morph".
+
+    Raises:
+        UserError: it is of another family.
+    """
+    if not isinstance(model, Reenactor):
+        raise UserError(f"{path}: is a model of the {model.family} family; {purpose} needs one of the constant family")
+    return model
 
 
 def _single(tensor: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from reenact.settings.meta import MetaSettings
 from reenact.training import distributed
@@ -45,13 +44,8 @@ def dry_run(train: Callable[[MetaSettings, RunFolder], Learner], settings: MetaS
 
 def million_parameters(learner: Learner) -> dict[str, float]:
     """Size of each network, in million parameters."""
-    net = learner.reenactor
-    networks: dict[str, nn.Module] = {
-        "identity_encoder": net.identity_encoder,
-        "pose_encoder": net.pose_encoder,
-        "generator": net.generator,
-        "discriminator": learner.discriminator,
-    }
-    return {
-        name: sum(parameter.numel() for parameter in network.parameters()) / 1e6 for name, network in networks.items()
-    }
+    networks = dict(learner.reenactor.named_children())
+    if learner.discriminator is not None:
+        networks["discriminator"] = learner.discriminator
+    counts = {name: sum(parameter.numel() for parameter in net.parameters()) / 1e6 for name, net in networks.items()}
+    return {name: count for name, count in counts.items() if count}

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import torch
 
-from reenact.data.images import to_tensor, to_uint8
+from reenact.data.images import fit, to_tensor, to_uint8
 from reenact.data.sequence import spread
 from reenact.data.training_clips import TrainingClip
-from reenact.models.reenactor import Reenactor, embed_person
+from reenact.models.family import Model
 from reenact.runtime.files import atomic_write
 
 KNOWN_BY = 8
@@ -28,23 +28,23 @@ def masked_frames(clip: TrainingClip, numbers: list[int]) -> np.ndarray:
 
 
 @torch.no_grad()
-def drive_people(net: Reenactor, clips: list[TrainingClip], drivers: np.ndarray, device: torch.device) -> np.ndarray:
+def drive_people(net: Model, clips: list[TrainingClip], drivers: np.ndarray, device: torch.device) -> np.ndarray:
     """The person of every clip following every driving frame.
 
     Args:
         net: in evaluation mode.
-        clips: whose people are known by up to KNOWN_BY of their frames (`embed_person`).
+        clips: whose people are known by up to KNOWN_BY of their frames (`Model.identify`).
         drivers: driving frames, uint8 N x S x S x 3.
         device: where `net` is.
 
     Returns:
         uint8, clips x N x S x S x 3.
     """
-    pose = net.pose_encoder(to_tensor(drivers).to(device))
+    pose = net.pose_encoder(fit(to_tensor(drivers), net.architecture.pose_size).to(device))
     rows = []
     for clip in clips:
-        identity = embed_person(net, clip.frames[spread(len(clip.frames), KNOWN_BY)])
-        rows.append(to_uint8(net.generator(identity.expand(len(pose), -1), pose)[0]))
+        known = spread(len(clip.frames), KNOWN_BY)
+        rows.append(to_uint8(net.show(pose, net.identify(clip.frames[known], clip.mattes[known]))[0]))
     return np.stack(rows)
 
 
@@ -61,7 +61,7 @@ def write_grid(path: Path, rows: list[np.ndarray]) -> None:
         cv2.imwrite(str(temporary), grid(rows)[..., ::-1])
 
 
-def write_preview(net: Reenactor, clips: list[TrainingClip], path: Path) -> None:
+def write_preview(net: Model, clips: list[TrainingClip], path: Path) -> None:
     """Write a picture of what a meta-model makes of people whom it knows by a few frames of a clip.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reenact.data.images import to_tensor, to_uint8
+from reenact.data.images import fit, to_tensor, to_uint8
 from reenact.data.sequence import spread
 from reenact.data.shard_people import Shards
 from reenact.data.training_clips import Clips, PeopleInMemory, TrainingClip, few
@@ -22,7 +22,7 @@ from reenact.evaluation import metrics
 from reenact.evaluation.measure import MeasuredFrames, Measurer
 from reenact.evaluation.perceptual import perceptual_error
 from reenact.faces.mediapipe_faces import FaceFinder
-from reenact.models.reenactor import Reenactor, embed_person
+from reenact.models.family import Model
 from reenact.monitoring.previews import drive_people, grid, masked_frames, spread_frames
 from reenact.settings.score import ScoreSettings
 from reenact.training import distributed
@@ -50,6 +50,7 @@ class Pair:
     Attributes:
         kind: SELF, OTHER_VIDEO or CROSS.
         identity: frames that the person is known by, uint8 K x S x S x 3; none of them drives.
+        identity_mattes: of them, uint8 K x S x S.
         likeness: the same frames times their mattes.
         drivers: uint8 N x S x S x 3.
         targets, mattes: the drivers times their mattes (uint8 N x S x S x 3), and those (N x S x S): what SELF should
@@ -58,6 +59,7 @@ class Pair:
 
     kind: str
     identity: np.ndarray
+    identity_mattes: np.ndarray
     likeness: np.ndarray
     drivers: np.ndarray
     targets: np.ndarray
@@ -87,7 +89,7 @@ class Validation:
         self._trained_on = trained_on
         self._truth: list[MeasuredFrames] | None = None
 
-    def pose_response(self, average: Reenactor) -> dict[str, float]:
+    def pose_response(self, average: Model) -> dict[str, float]:
         """Mean of `pose_response` over clips that follow their own frames; {} where none is to."""
         responses = []
         for clip in self._trained_on[:RESPONDING]:
@@ -118,11 +120,10 @@ class Validation:
         return {name: value for name, value in named.items() if not math.isnan(value)}, sheets
 
     @torch.no_grad()
-    def _drive(self, net: Reenactor, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    def _drive(self, net: Model, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         """Output and matte of each driving frame: uint8 N x S x S x 3 and N x S x S."""
-        embedding = embed_person(net, pair.identity)
-        pose = net.pose_encoder(to_tensor(pair.drivers).to(self._device))
-        rgb, matte = net.generator(embedding.expand(len(pose), -1), pose)
+        pose = net.pose_encoder(fit(to_tensor(pair.drivers), net.architecture.pose_size).to(self._device))
+        rgb, matte = net.show(pose, net.identify(pair.identity, pair.identity_mattes))
         return to_uint8(rgb), to_uint8(matte)
 
     def _kinds(self) -> list[str]:
@@ -221,6 +222,7 @@ def make_pairs(clips: Sequence[TrainingClip], frames: int) -> list[Pair]:
                 known = _identity_frames(own[0], chosen if kind == SELF else [])
                 pictures = (
                     own[0].frames[known],
+                    own[0].mattes[known],
                     masked_frames(own[0], known),
                     driver.frames[chosen],
                     masked_frames(driver, chosen),

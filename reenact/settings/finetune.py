@@ -44,6 +44,11 @@ class FinetuneSettings(TrainingSettings):
         }
     }
 
+    preset: Literal["published", "mini"] = Field(
+        default="published",
+        description="published: values of the paper and the authors' code; mini: values chosen for the networks of "
+        "model.preset: mini. Settings that are given come before the preset's.",
+    )
     losses: FinetuneLossWeights = Field(default=FinetuneLossWeights(), description="Loss weights.")
     sweep: list[int] | None = Field(
         default=None,
@@ -55,11 +60,17 @@ class FinetuneSettings(TrainingSettings):
         default="auto",
         description="Iteration that becomes the avatar (0 = not fine-tuned), or auto; a change trains nothing again.",
     )
+    references: int = Field(
+        default=4,
+        ge=1,
+        le=16,
+        description="Most photos that an avatar of the warping family keeps; driving takes longer with each.",
+    )
     max_batch: int = Field(
         default=8, ge=1, description="Batch size = min(max_batch, frames); reduced when memory runs out."
     )
     optimizer: Literal["adam", "radam"] = Field(
-        default="radam", description="Optimizer of both sides; betas (beta1, 0.999), eps 1e-5."
+        default="radam", description="Optimizer of both sides; betas (beta1, beta2), eps 1e-5."
     )
     pose_encoder: Literal["frozen", "published"] = Field(
         default="frozen",

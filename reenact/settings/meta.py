@@ -7,9 +7,12 @@ from pydantic import Field
 
 from reenact.settings.base import Values
 from reenact.settings.training import LossWeights, TrainingSettings
+from reenact.settings.warping import WarpingSettings
 
-BUNDLED_MODEL = Path(__file__).parents[1] / "bundled" / "mini.safetensors"
-"""The meta-model that comes with the package (docs/bundled.md)."""
+BUNDLED_MODELS = {
+    preset: Path(__file__).parents[1] / "bundled" / f"{preset}.safetensors" for preset in ("mini", "warping")
+}
+"""The meta-models that come with the package (docs/bundled.md), by `model.preset`."""
 
 
 class MetaLossWeights(LossWeights):
@@ -21,7 +24,7 @@ class MetaLossWeights(LossWeights):
 
 
 class MetaSettings(TrainingSettings):
-    """Meta-learning: encoders, generator and discriminator on many people."""
+    """Meta-learning on many people: encoders, generator and discriminator, or the refiner of the warping family."""
 
     section: ClassVar[str] = "meta"
     former: ClassVar[dict[str, str]] = {
@@ -55,24 +58,45 @@ class MetaSettings(TrainingSettings):
             "hard_pose_fraction": 0.5,
             "losses": {"adversarial": 0.1, "feature_matching": 15.0, "pixel": 10.0, "eyes_mouth": 8.0},
             "augment": {"pose": 0.7, "joint": 0.7, "rotation": 12.0, "scale": 0.1, "shift": 0.06, "colour": 0.5},
-        }
+        },
+        "warping": {
+            "steps": 10_000,
+            "decay": 1.0,
+            "rise": 100,
+            "beta1": 0.9,
+            "beta2": 0.99,
+            "max_gradient_norm": 5.0,
+            "learning_rate": 1e-3,
+            "ema": 0.995,
+            "checkpoint_every": 100,
+            "channels_last": True,
+            "perceptual_width": 0.25,
+            "hard_pose_fraction": 0.67,
+        },
     }
 
-    losses: MetaLossWeights = Field(default=MetaLossWeights(), description="Loss weights.")
+    losses: MetaLossWeights = Field(
+        default=MetaLossWeights(), description="Loss weights of the constant family, the paper's."
+    )
+    warping: WarpingSettings = Field(
+        default=WarpingSettings(), description="Samples and loss weights of the warping family."
+    )
     encoder_rate: float = Field(
         default=1.0, gt=0, description="Learning rate of the encoders as a fraction of learning_rate (published: 1)."
     )
     name: str = Field(default="meta", pattern=r"^[A-Za-z0-9_-]+$", description="Folder under results/meta/.")
     source: str = Field(
         default="train",
-        description="train: learn from meta.clips or meta.set; bundled: the meta-model that comes with reenact; or "
+        description="train: learn from meta.clips or meta.set; bundled: a meta-model that comes with reenact "
+        "(model.preset: mini or warping); or "
         "the path of a meta-model: a model file (.safetensors), or a checkpoint of the published code "
         "(.pth, with model.preset: published).",
     )
     start: str | None = Field(
         default=None,
         description="Begin with the weights of another run's last checkpoint: its folder, or import_published's "
-        "--checkpoint-out; null = at random.",
+        "--checkpoint-out; null = at random. With model.preset: warping also a model file (.safetensors) of that "
+        "family, whose pose encoder and face model are kept as they are.",
     )
     resume: str | None = Field(
         default=None,
@@ -125,6 +149,11 @@ class MetaSettings(TrainingSettings):
         description="Fraction of the steps, at the end, over which the learning rates fall to zero along half a "
         "cosine (published: 0).",
     )
+    rise: int = Field(
+        default=0,
+        ge=0,
+        description="Steps at the beginning over which the learning rates rise from zero (published: 0).",
+    )
     max_hours: float | None = Field(
         default=None,
         gt=0,
@@ -165,3 +194,7 @@ class MetaSettings(TrainingSettings):
     def encoder_learning_rate(self) -> float:
         """Learning rate of the encoders."""
         return self.learning_rate * self.encoder_rate
+
+    def start_files(self) -> list[str]:
+        """The model file to begin with, if `start` names one."""
+        return [self.start] if self.start and self.start.endswith(".safetensors") else []

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from reenact.settings.base import Section
 
-IMAGE_SIZE = {"published": 256, "mini": 128, "small": 64}
+IMAGE_SIZE = {"published": 256, "mini": 128, "small": 64, "warping": 256}
 
 
 class ModelSettings(Section):
@@ -14,10 +14,10 @@ class ModelSettings(Section):
 
     section: ClassVar[str] = "model"
 
-    preset: Literal["published", "mini", "small"] = Field(
+    preset: Literal["published", "mini", "small", "warping"] = Field(
         default="published",
         description="published: 256 px, the networks of the paper; mini: 128 px and narrow, as the bundled model; "
-        "small: 64 px and narrower still, trains on a CPU in minutes.",
+        "small: 64 px and narrower still, trains on a CPU in minutes; warping: 256 px, moves the person's own photos.",
     )
 
     @property

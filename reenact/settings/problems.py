@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from reenact.settings.decode import read_time
+from reenact.settings.meta import BUNDLED_MODELS
 from reenact.settings.workflow import ClipSettings, Config
 
 
@@ -20,6 +21,7 @@ def problems_of(config: Config) -> Iterator[str]:
     yield from _meta_set(config)
     yield from _meta_source(config)
     yield from _iteration(config)
+    yield from _warping(config)
     yield from _files(config)
     size = config.model.image_size
     if config.crop.size % size:
@@ -107,8 +109,8 @@ def _meta_source(config: Config) -> Iterator[str]:
     source, preset = config.meta.source, config.model.preset
     if source not in ("train", "bundled") and not Path(source).is_file():
         yield f"meta.source: {source!r} is neither 'train', 'bundled' nor an existing model file"
-    if source == "bundled" and preset != "mini":
-        yield f"meta.source: the bundled model needs model.preset: mini (it is {preset})"
+    if source == "bundled" and preset not in BUNDLED_MODELS:
+        yield f"meta.source: bundled models are of model.preset: {' and '.join(BUNDLED_MODELS)} (it is {preset})"
     if config.imported_checkpoint() and preset != "published":
         yield (
             f"meta.source: {source!r} is a checkpoint of the published code, whose networks need "
@@ -120,6 +122,22 @@ def _iteration(config: Config) -> Iterator[str]:
     sweep, chosen = config.finetune.sweep, config.finetune.choose
     if sweep is not None and chosen not in ("auto", 0, *sweep):
         yield f"finetune.choose: {chosen} is not in finetune.sweep; allowed: auto, 0, {', '.join(map(str, sweep))}"
+
+
+def _warping(config: Config) -> Iterator[str]:
+    """What the warping family does not do."""
+    if config.model.preset != "warping":
+        return
+    if config.meta.source == "train" and not (config.meta.start or config.meta.resume):
+        yield (
+            "meta.start: null; with model.preset: warping, training begins with a model file of that family, whose "
+            "pose encoder and face model are kept"
+        )
+    if config.finetune.sweep:
+        yield (
+            f"finetune.sweep: {config.finetune.sweep}; with model.preset: warping it is [] (an avatar is made of "
+            "photos, and nothing is trained)"
+        )
 
 
 def _files(config: Config) -> Iterator[str]:
@@ -138,7 +156,8 @@ def _files(config: Config) -> Iterator[str]:
     named |= {
         f"mark.{key}": path for key, path in (config.mark.signing_files() | config.mark.embedding_files()).items()
     }
-    for key, path in named.items():
+    starts = [("meta.start", Path(file)) for file in config.meta.start_files()]
+    for key, path in [*named.items(), *starts]:
         if not config.available(path):
             yield f"{key}: {str(path)!r} {_missing()}"
 

@@ -93,15 +93,23 @@ class TrainingSettings(Section):
     """Settings that by themselves change no result but by rounding: a run whose others are the same goes on from its
     checkpoints."""
 
-    preset: Literal["published", "mini"] = Field(
+    preset: Literal["published", "mini", "warping"] = Field(
         default="published",
-        description="published: values of the paper and the authors' code; mini: values chosen for the networks of "
-        "model.preset: mini. Settings that are given come before the preset's.",
+        description="published: values of the paper and the authors' code; mini, warping: values chosen for the "
+        "networks of that model.preset. Settings that are given come before the preset's.",
     )
     optimizer: Literal["adam", "radam"] = Field(
-        default="adam", description="Optimizer of both sides; betas (beta1, 0.999), eps 1e-5."
+        default="adam", description="Optimizer of both sides; betas (beta1, beta2), eps 1e-5."
     )
     beta1: float = Field(default=0.0, ge=0, lt=1, description="Momentum of the optimizers (published: 0).")
+    beta2: float = Field(
+        default=0.999, gt=0, lt=1, description="Decay of the optimizers' mean of squared gradients (published: 0.999)."
+    )
+    max_gradient_norm: float | None = Field(
+        default=None,
+        gt=0,
+        description="Longer gradients, over all weights of a side, are shortened to this; null = never (published).",
+    )
     learning_rate: float = Field(default=5e-5, gt=0, description="Learning rate of encoders and generator.")
     discriminator_learning_rate: float = Field(default=2e-4, gt=0, description="Learning rate of the discriminator.")
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
@@ -112,7 +120,8 @@ class TrainingSettings(Section):
     )
     channels_last: bool = Field(
         default=False,
-        description="Encoders and discriminator use the memory format channels_last, which is faster on some hardware.",
+        description="All networks but the paper's generator use the memory format channels_last, which is faster on "
+        "some hardware.",
     )
     compile: bool = Field(
         default=False,

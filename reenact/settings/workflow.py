@@ -13,7 +13,7 @@ from reenact.settings.drive import DriveSettings
 from reenact.settings.fetch import KNOWN_FILES, FetchSettings
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.mark import Consent, MarkSettings
-from reenact.settings.meta import BUNDLED_MODEL, MetaSettings
+from reenact.settings.meta import BUNDLED_MODELS, MetaSettings
 from reenact.settings.model import ModelSettings
 from reenact.settings.pretrain import PretrainSettings
 from reenact.settings.render import RenderSettings
@@ -110,7 +110,7 @@ class Config(Section):
         if self.meta.source == "train":
             return trained
         if self.meta.source == "bundled":
-            return str(BUNDLED_MODEL)
+            return str(BUNDLED_MODELS[self.model.preset])
         return imported if self.imported_checkpoint() else self.meta.source
 
     def imported_checkpoint(self) -> str | None:

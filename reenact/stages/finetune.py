@@ -15,8 +15,10 @@ from accelerate.utils import find_executable_batch_size
 
 from reenact.data.samples import Sampler
 from reenact.data.training_clips import PeopleInMemory, TrainingClip, load_training_clip
-from reenact.models.model_file import load_model, save_model
+from reenact.models.family import Model
+from reenact.models.model_file import constant, load_model, save_model
 from reenact.models.reenactor import Reenactor, build_discriminator, embed_person
+from reenact.models.warping.reenactor import WarpingReenactor
 from reenact.monitoring.previews import drive_people, spread_frames, write_grid
 from reenact.monitoring.train_logger import TrainLogger
 from reenact.monitoring.validation import Validation
@@ -24,6 +26,7 @@ from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_folder
 from reenact.settings.finetune import FinetuneSettings
+from reenact.training.adversarial import AdversarialObjective
 from reenact.training.checkpoint import RunFolder, Runs
 from reenact.training.learner import Learner
 from reenact.training.loop import train
@@ -76,8 +79,12 @@ def finetune(
         UserError: `meta` is not a meta-model, there is no frame to train on, or the run folder is in use.
     """
     picked = pick_device(device, threads)
-    clip = load_training_clip(crops, mattes, load_model(meta).reenactor.architecture.image_size)
+    model = load_model(meta).reenactor
+    moves_photos = model.family == WarpingReenactor.family
+    clip = load_training_clip(crops, mattes, None if moves_photos else model.architecture.image_size)
     iterations = guided_sweep(len(clip.frames)) if settings.sweep is None else settings.sweep
+    if moves_photos:
+        iterations = []
     # The sweep says where to look, not how to train: a longer one goes on from the old run.
     key = settings.model_dump(mode="json", exclude={"sweep", "choose", *settings.without_effect})
     path = runs.path(clip.name, key, [crops, mattes, meta, *map(Path, settings.weight_files().values())])
@@ -108,6 +115,10 @@ def _train(
     missing = [iteration for iteration in iterations if not _model(run, iteration).exists()]
     if not missing and _model(run, 0).exists():
         return
+    model = load_model(meta).reenactor
+    if isinstance(model, WarpingReenactor):
+        _save(run, 0, metadata, model.eval().personalised(clip.frames, clip.mattes, settings.references))
+        return
     learner = personalise(clip, meta, settings)
     _save(run, 0, metadata, learner.average)
     if not missing:
@@ -122,6 +133,7 @@ def _train(
             sampler(clip, settings, batch_size),
             run,
             missing[-1],
+            objective=AdversarialObjective(settings),
             device=device,
             monitor=logger,
             on_step={iteration: partial(_save, run, iteration, metadata) for iteration in missing},
@@ -138,7 +150,8 @@ def personalise(clip: TrainingClip, meta: Path, settings: FinetuneSettings) -> L
     Raises:
         UserError: `meta` has no discriminator, as avatars have none.
     """
-    base, _, discriminator_weights = load_model(meta)
+    loaded, _, discriminator_weights = load_model(meta)
+    base = constant(loaded, meta, "this way of training")
     if not discriminator_weights:
         raise UserError(f"{meta}: an avatar cannot be fine-tuned; give a meta-model")
     identity = embed_person(base.eval(), clip.frames)
@@ -171,7 +184,7 @@ def _model(run: RunFolder, iteration: int) -> Path:
     return run.path / f"model_{iteration:06d}.safetensors"
 
 
-def _save(run: RunFolder, iteration: int, metadata: dict[str, Any], average: Reenactor) -> None:
+def _save(run: RunFolder, iteration: int, metadata: dict[str, Any], average: Model) -> None:
     save_model(_model(run, iteration), average, {**metadata, "iteration": iteration})
 
 

@@ -1,9 +1,10 @@
-"""Stage `meta`: one model that can be anybody (section 3 of the paper)."""
+"""Stage `meta`: one model that can be anybody (section 3 of the paper), or that shows anybody's photos."""
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +16,14 @@ import torch
 from accelerate.utils import find_executable_batch_size
 
 from reenact.data.prefetch import Prefetch
-from reenact.data.rank_batch import RankBatch, divide_batch
+from reenact.data.rank_batch import RankBatch, StepBatch, divide_batch
 from reenact.data.samples import Sampler
 from reenact.data.shard_people import Shards
 from reenact.data.training_clips import FEW, Clips, People, TrainingClip, few
 from reenact.models.architecture import PRESETS
 from reenact.models.model_file import load_model, save_model
+from reenact.models.reenactor import Reenactor
+from reenact.models.warping.reenactor import WarpingReenactor
 from reenact.monitoring.dry_run import dry_run, million_parameters
 from reenact.monitoring.previews import write_preview
 from reenact.monitoring.train_logger import TrainLogger
@@ -30,9 +33,11 @@ from reenact.runtime.files import atomic_write, write_text
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
 from reenact.training import distributed
+from reenact.training.adversarial import AdversarialObjective
 from reenact.training.checkpoint import RunFolder, Runs
 from reenact.training.learner import Learner
 from reenact.training.loop import train
+from reenact.training.objective import Objective
 from reenact.training.resume import resume
 from reenact.training.start import (
     check_start,
@@ -42,6 +47,10 @@ from reenact.training.start import (
     start_from_scratch,
     take_over_run,
 )
+from reenact.training.warping.known_faces import find_known_faces
+from reenact.training.warping.losses import WarpingObjective
+from reenact.training.warping.samples import WarpingSampler
+from reenact.training.warping.start import starting_model, warping_learner
 
 PREVIEWED = 6
 """People in the preview."""
@@ -81,7 +90,7 @@ def make_meta_model(
     Raises:
         UserError: there is nobody to learn from, settings exclude each other, or the run folder is in use.
     """
-    weights = [*clips.files, *map(Path, settings.weight_files().values())]
+    weights = [*clips.files, *map(Path, [*settings.weight_files().values(), *settings.start_files()])]
     key = {**settings.model_dump(mode="json", exclude=_without_effect(settings)), "preset": model.preset}
     with (
         distributed.init_distributed(device, threads) as picked,
@@ -121,12 +130,17 @@ def _open_training(
     clips: Clips | Shards, validation: ValidationSource, settings: MetaSettings, preset: str, device: torch.device
 ) -> Iterator["_Training"]:
     check_start(settings)
-    size = PRESETS[preset].image_size
+    size = (starting_model(settings).architecture if _is_warping(preset) else PRESETS[preset]).image_size
     people = clips.load(size)
     if not len(people):
         raise UserError("meta: there is no clip to learn from; give --crops and --mattes, or --shard-files")
     with validation.open(few(people), size, settings.validate_frames, device) as opened:
         yield _Training(people, preset, device, opened)
+
+
+def _is_warping(preset: str) -> bool:
+    """Whether `model.preset` is of the warping family."""
+    return preset == WarpingReenactor.family
 
 
 @dataclass(frozen=True)
@@ -179,7 +193,7 @@ class _Training:
     def _train(self, settings: MetaSettings, run: RunFolder, micro_batches: int) -> Learner:
         """Train with each step in so many micro-batches."""
         learner = self._start(settings, run)
-        sampler = Sampler(self.people, settings, self._rank_batch(settings, micro_batches), settings.identity_frames)
+        sampler, objective = self._lessons(learner, settings, run, self._rank_batch(settings, micro_batches))
         first, title = learner.step + 1, f"meta {settings.name}"
         with (
             Prefetch(sampler, threads=settings.loaders, last=settings.steps) as batches,
@@ -190,17 +204,36 @@ class _Training:
                 batches,
                 run,
                 settings.steps,
+                objective=objective,
                 device=self.device,
                 monitor=logger,
                 max_hours=settings.max_hours or math.inf,
             )
         return learner
 
+    def _lessons(
+        self, learner: Learner, settings: MetaSettings, run: RunFolder, rank_batch: RankBatch
+    ) -> tuple[Callable[[int], StepBatch], Objective]:
+        """Samples of any step, and what is learned by from them."""
+        model = learner.reenactor
+        if not isinstance(model, WarpingReenactor):
+            sampler = Sampler(self.people, settings, rank_batch, settings.identity_frames)
+            return sampler, AdversarialObjective(settings)
+        clips = [clip for label in range(len(self.people)) for clip in self.people[label]]
+        known = find_known_faces(model, clips, run.path)
+        face = deepcopy(model.face).cpu()  # samples are made by the CPU
+        side = model.architecture.working_size
+        return WarpingSampler(self.people, known, face, side, settings, rank_batch), WarpingObjective(settings)
+
     def _start(self, settings: MetaSettings, run: RunFolder) -> Learner:
         """Networks and optimizers as they are before the next step of this run."""
-        learner = new_learner(self.preset, len(self.people), settings, self.device)
+        if _is_warping(self.preset):
+            learner = warping_learner(settings, self.device)
+        else:
+            learner = new_learner(self.preset, len(self.people), settings, self.device)
         metadata = {
             "model.preset": self.preset,
+            "architecture": learner.reenactor.architecture.to_json(),
             "meta.optimizer": settings.optimizer,
             "people": self.people.names,
             "settings": settings.model_dump(mode="json"),
@@ -208,14 +241,15 @@ class _Training:
         if not resume(learner, run, settings.steps):
             if settings.resume:
                 take_over_run(learner, Path(settings.resume), run, metadata)
-            elif settings.start:
+            elif settings.start and not settings.start_files():
                 start_from_run(learner, Path(settings.start), self.clips, settings)
-            else:
+            elif not _is_warping(self.preset):
                 start_from_scratch(learner, self.people, self.clips, settings)
-        for encoder in (learner.reenactor.identity_encoder, learner.reenactor.pose_encoder):
-            encoder.train()
-            if settings.frozen_norms:
-                freeze_batchnorm(encoder)
+        if isinstance(learner.reenactor, Reenactor):
+            for encoder in (learner.reenactor.identity_encoder, learner.reenactor.pose_encoder):
+                encoder.train()
+                if settings.frozen_norms:
+                    freeze_batchnorm(encoder)
         if distributed.is_main():
             run.write_metadata(metadata)
         return learner

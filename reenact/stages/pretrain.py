@@ -94,7 +94,7 @@ def _expressions(
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             names = ("rows", "landmarks", "blendshapes")
             arrays = {name: np.concatenate([getattr(one, name) for one in found]) for name in names}
-            np.savez(file, counts=np.array([len(one.rows) for one in found]), **arrays)
+            np.savez(file, counts=np.array([len(one.rows) for one in found]), allow_pickle=False, **arrays)
     with np.load(path) as stored:
         ends = np.cumsum(stored["counts"])[:-1]
         parts = (np.split(stored[name], ends) for name in ("rows", "landmarks", "blendshapes"))

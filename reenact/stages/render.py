@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import Tensor
 
 import reenact
 from reenact.avatar import Avatar, person_identity
@@ -25,6 +24,7 @@ from reenact.data.clip import Clip
 from reenact.data.images import to_tensor
 from reenact.data.sequence import frames_of, images, spread
 from reenact.media.probe import probe
+from reenact.models.family import Identity
 from reenact.provenance.model_statement import weights_sha256
 from reenact.provenance.stamp import stamp_of
 from reenact.rendering.compose import backgrounds, typical_photo
@@ -105,7 +105,7 @@ def render_pair(
     scene = _scene(settings, table, driver, identity_crops)
     scene = replace(scene, stamp=stamp_of(mark, int(record["rendering"], 16), reenact.__version__))
     avatar = Avatar.load(model, str(pick_device(device, threads)))
-    identity = person_identity(avatar, model, identity_crops, settings.batch_size)
+    identity = person_identity(avatar, model, identity_crops)
     targets = {output: Path(path) for output, path in settings.targets(str(stem)).items()}
     with _silent_copies(targets, sound) as silent:
         write = [partial(WRITERS[output], target=silent[output], scene=scene) for output in targets]
@@ -190,7 +190,7 @@ def _duration(table: pd.DataFrame) -> float:
 
 def _render(
     avatar: Avatar,
-    identity: Tensor | None,
+    identity: Identity | None,
     clip: Clip,
     table: pd.DataFrame,
     write: Sequence[Callable[[Iterator[RenderedFrame]], None]],
@@ -220,7 +220,7 @@ def _posed(avatar: Avatar, table: pd.DataFrame, crops: Iterator[np.ndarray], siz
 
 
 def _pictures(
-    avatar: Avatar, identity: Tensor | None, table: pd.DataFrame, batches: Iterator[DriverBatch]
+    avatar: Avatar, identity: Identity | None, table: pd.DataFrame, batches: Iterator[DriverBatch]
 ) -> Iterator[RenderedFrame]:
     """What the avatar looks like in these poses, one by one."""
     rows = table.itertuples()

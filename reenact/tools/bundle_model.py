@@ -5,17 +5,19 @@ from typing import Any
 
 import pandas as pd
 
-from reenact.models.model_file import load_model, save_model
+from reenact.models.model_file import constant, load_model, save_model
 from reenact.models.reenactor import build_discriminator
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import temporary_folder
-from reenact.settings.meta import BUNDLED_MODEL
+from reenact.settings.meta import BUNDLED_MODELS
 
 LICENCE = (
     "Apache-2.0, as reenact. Trained on the clips listed; their footage is neither part of this file nor of reenact."
 )
 MAX_SIZE = 16 * 2**20
 """Largest size of the file, bytes."""
+BUNDLED = BUNDLED_MODELS["mini"]
+
 METHOD = "fine-tuned from the bundled model"
 """The rows of a score table that are about the bundled model (column `method`)."""
 METRICS = (
@@ -32,7 +34,9 @@ METRICS = (
 )
 
 
-def bundle_model(*, model: Path, clips: Path, scores: Path | None = None, bundled: Path = BUNDLED_MODEL) -> None:
+def bundle_model(
+    *, model: Path, clips: Path, scores: Path | None = None, bundled: Path = BUNDLED_MODELS["mini"]
+) -> None:
     """Write the bundled meta-model, unless it gets larger than `MAX_SIZE`.
 
     Args:
@@ -44,9 +48,10 @@ def bundle_model(*, model: Path, clips: Path, scores: Path | None = None, bundle
     Raises:
         UserError: no meta-model, a clip that is not in the table, or too large a file; nothing is written then.
     """
-    reenactor, metadata, discriminator_weights = load_model(model)
+    loaded, metadata, discriminator_weights = load_model(model)
     if not discriminator_weights:
         raise UserError(f"{model}: not a meta-model (it has no discriminator); take the model of stage meta")
+    reenactor = constant(loaded, model, "this tool")
     discriminator = build_discriminator(reenactor.architecture, 1)
     discriminator.load_state_dict(discriminator.state_dict() | discriminator_weights)
     record = {**metadata, "settings": _portable(metadata["settings"]), "licence": LICENCE}

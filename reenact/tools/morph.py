@@ -20,7 +20,7 @@ from reenact.avatar import Avatar, person_identity
 from reenact.data.clip import Clip
 from reenact.data.images import resize_to, to_tensor
 from reenact.data.sequence import frames_of
-from reenact.models.model_file import load_model
+from reenact.models.model_file import constant, load_model
 from reenact.models.reenactor import Reenactor
 from reenact.models.spectral_norm import fold_spectral_norms
 from reenact.provenance.stamp import stamp_of
@@ -67,7 +67,7 @@ class Mixture:
 
 
 def _plain(path: Path, device: torch.device) -> Reenactor:
-    net, _, _ = load_model(path)
+    net = constant(load_model(path).reenactor, path, "a morph between two people")
     if net.identity_embedding is None:
         raise UserError(f"{path}: is a meta-model; give two avatars, or a meta-model with the crops of two people")
     net = net.to(device).eval().requires_grad_(False)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reenact.models.model_file import load_model
+from reenact.models.family import Model
+from reenact.models.model_file import constant, load_model
 from reenact.models.reenactor import Reenactor
 from reenact.models.spectral_norm import fold_spectral_norms
 from reenact.runtime.errors import UserError
@@ -24,29 +25,23 @@ _CHECKED_BATCHES = (1, 3)
 class DrivingGraph(nn.Module):
     """Pose encoder and generator as one function of frames (and of identities, for a meta-model)."""
 
-    def __init__(self, reenactor: Reenactor) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
-        self.pose_encoder = reenactor.pose_encoder
-        self.generator = reenactor.generator
-        self.identity_embedding = reenactor.identity_embedding
-        self.architecture = reenactor.architecture
+        self.model, self.pose_encoder, self.show = model, model.pose_encoder, model.traceable()
 
     def forward(self, frames: Tensor, identity: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Frames B x 3 x S x S, identity B x I -> RGB B x 3 x S x S times matte, matte B x 1 x S x S; in [0, 1]."""
-        pose = self.pose_encoder(frames)
-        own = self.identity_embedding
-        if identity is None and own is not None:
-            identity = own.expand(pose.shape[0], -1)
-        rgb, matte = self.generator(identity, pose)
-        return rgb.clamp(0, 1), matte
+        """Frames B x 3 x pose_size x pose_size, identity B x I -> RGB B x 3 x S x S times matte, matte B x 1 x S x S;
+        in [0, 1]."""
+        given = () if identity is None else (identity,)
+        return self.show(self.pose_encoder(frames), *given)
 
 
 def export_onnx(*, model: Path, onnx: Path) -> float:
     """Write a model's pose encoder and generator as one ONNX graph with a dynamic batch, and check it.
 
-    Inputs: `frames` B x 3 x S x S, float32 RGB in [0, 1], and, for a meta-model, `identity` B x I. Outputs: `rgb`
+    Inputs: `frames` B x 3 x P x P, float32 RGB in [0, 1], and, for a meta-model, `identity` B x I. Outputs: `rgb`
     B x 3 x S x S, multiplied by the matte, and `matte` B x 1 x S x S, both in [0, 1]. The file's metadata has
-    `image_size`, `personal` and `reenact`, the model's own metadata (JSON).
+    `image_size` (S), `pose_size` (P), `personal` and `reenact`, the model's own metadata (JSON).
 
     Args:
         model: an avatar or a meta-model (.safetensors).
@@ -61,6 +56,8 @@ def export_onnx(*, model: Path, onnx: Path) -> float:
     """
     _require_packages()
     reenactor, metadata, _ = load_model(model)
+    if not reenactor.personal:
+        constant(reenactor, model, "a graph of a meta-model")
     fold_spectral_norms(reenactor.eval().requires_grad_(False))
     graph = DrivingGraph(reenactor).eval()
     with atomic_write(onnx) as temporary:
@@ -68,7 +65,8 @@ def export_onnx(*, model: Path, onnx: Path) -> float:
         program.model.producer_name = "reenact"
         program.model.metadata_props.update(
             image_size=str(reenactor.architecture.image_size),
-            personal=str(reenactor.identity_embedding is not None).lower(),
+            pose_size=str(reenactor.architecture.pose_size),
+            personal=str(reenactor.personal).lower(),
             reenact=json.dumps(metadata),
         )
         program.save(temporary)
@@ -96,15 +94,21 @@ def _require_packages() -> None:
 
 def _inputs(graph: DrivingGraph, batch: int) -> tuple[Tensor, ...]:
     """Trial inputs: noise at several scales, so that no batch norm sees a flat picture."""
-    size = graph.architecture.image_size
+    size = graph.model.architecture.pose_size
     random = torch.Generator().manual_seed(batch)
     frames = torch.zeros(batch, 3, size, size)
     for side in (4, 16, size):
         part = torch.rand(batch, 3, side, side, generator=random)
         frames += nn.functional.interpolate(part, (size, size), mode="bilinear") / 3
-    if graph.identity_embedding is not None:
+    if graph.model.personal:
         return (frames,)
-    return frames, torch.randn(batch, graph.architecture.identity_dim, generator=random)
+    return frames, torch.randn(batch, _identity_dim(graph.model), generator=random)
+
+
+def _identity_dim(model: Model) -> int:
+    """Length of a meta-model's identity embedding."""
+    assert isinstance(model, Reenactor)
+    return model.architecture.identity_dim
 
 
 def _trace(graph: DrivingGraph) -> Any:

@@ -9,8 +9,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reenact.models.discriminator import Discriminator
+from reenact.models.family import Model
 from reenact.models.precision import allow_tf32
-from reenact.models.reenactor import Reenactor
 from reenact.settings.training import TrainingSettings
 from reenact.training import distributed
 from reenact.training.schedule import LRSchedule, constant
@@ -25,23 +25,24 @@ class Learner:
     """Everything that training changes, and so everything that a checkpoint holds.
 
     Attributes:
-        reenactor, discriminator: the networks; parameters that do not require a gradient stay as they are.
+        reenactor: the networks that drive; parameters that do not require a gradient stay as they are.
+        discriminator: None where nothing is learned against one.
         settings: optimizer, learning rates, decay of the moving average, precision and the like.
         schedule: of the learning rates.
         ema: holds the moving average of the reenactor.
-        optimizers: of the reenactor and of the discriminator.
+        optimizers: of the reenactor and, if there is one, of the discriminator.
         step: steps made.
         seconds: spent on them, in all runs together.
     """
 
-    reenactor: Reenactor
-    discriminator: Discriminator
+    reenactor: Model
+    discriminator: Discriminator | None
     settings: TrainingSettings
     schedule: LRSchedule = constant
     step: int = 0
     seconds: float = 0.0
     ema: AveragedModel = field(init=False)
-    optimizers: tuple[Optimizer, Optimizer] = field(init=False)
+    optimizers: tuple[Optimizer, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         s = self.settings
@@ -50,19 +51,24 @@ class Learner:
         self.ema.n_averaged.fill_(1)  # it begins with these weights; torch's own would begin with those after a step
         optimizer = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}[s.optimizer]
         self.optimizers = tuple(
-            optimizer(_parameter_groups(net, rate, s.encoder_learning_rate), betas=(s.beta1, 0.999), eps=1e-5)
+            optimizer(_parameter_groups(net, rate, s.encoder_learning_rate), betas=(s.beta1, s.beta2), eps=1e-5)
             for net, rate in ((self.reenactor, s.learning_rate), (self.discriminator, s.discriminator_learning_rate))
+            if net is not None
         )
 
     @property
-    def average(self) -> Reenactor:
+    def average(self) -> Model:
         """The moving average of the reenactor, in evaluation mode."""
         return self.ema.module
 
     @property
-    def networks(self) -> tuple[Reenactor, Discriminator, Reenactor]:
-        """In the order of checkpoints."""
-        return self.reenactor, self.discriminator, self.average
+    def networks(self) -> tuple[nn.Module, ...]:
+        """In the order of checkpoints: the reenactor, the discriminator if there is one, the average."""
+        return self.reenactor, *self._against(), self.average
+
+    def _against(self) -> tuple[Discriminator, ...]:
+        """The discriminator, if there is one."""
+        return () if self.discriminator is None else (self.discriminator,)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers for a checkpoint."""
@@ -76,8 +82,7 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave; learning rates and betas stay those of the settings."""
         self.step, self.seconds = state["step"], state.get("seconds", 0.0)
-        networks: tuple[nn.Module, ...] = self.networks
-        for network, saved in zip(networks, state["networks"], strict=True):
+        for network, saved in zip(self.networks, state["networks"], strict=True):
             network.load_state_dict(saved)
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved | {"param_groups": optimizer.state_dict()["param_groups"]})
@@ -93,12 +98,12 @@ class Learner:
         self.to(device)
         allow_tf32(self.settings.precision == "tf32")
         convert_sync_layers(self.reenactor)
-        encoders = (self.reenactor.identity_encoder, self.reenactor.pose_encoder)
+        parts = dict(self.reenactor.named_children())
         if self.settings.channels_last:
-            for network in (*encoders, self.discriminator):
+            for network in (*(part for name, part in parts.items() if name != "generator"), *self._against()):
                 network.to(memory_format=torch.channels_last)
         if self.settings.compile:
-            for network in (*encoders, self.reenactor.generator, self.discriminator):
+            for network in (*parts.values(), *self._against()):
                 network.compile()
         # Starts are made from the seed alone, but a GPU rounds as it likes.
         distributed.broadcast(tensor for network in self.networks for tensor in network.state_dict().values())
@@ -107,7 +112,7 @@ class Learner:
         """Those of the last step, by the names of their settings."""
         return {
             f"{side}learning_rate": optimizer.param_groups[0]["lr"]
-            for side, optimizer in zip(SIDES, self.optimizers, strict=True)
+            for side, optimizer in zip(SIDES, self.optimizers, strict=False)
         }
 
 

@@ -1,4 +1,4 @@
-"""The training that meta-learning and fine-tuning share, step by step (section 3 of the paper)."""
+"""The training that meta-learning and fine-tuning share, of both families, step by step."""
 
 import math
 import time
@@ -7,18 +7,15 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from reenact.data.augment import Augmentation
-from reenact.data.samples import Batch
-from reenact.models.discriminator import feature_distance
-from reenact.models.reenactor import Reenactor
+from reenact.data.rank_batch import StepBatchT
+from reenact.models.family import Model
 from reenact.runtime.errors import InterruptedRun, UserError
 from reenact.runtime.interruption import Interruption
 from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import SIDES, Learner
-from reenact.training.losses import ImageLosses, hinge_discriminator, hinge_generator
+from reenact.training.objective import Objective
 
 VALIDATION_ERROR = "validation_perceptual"
 """The number of a validation by which the best checkpoint is chosen; less is better."""
@@ -36,14 +33,15 @@ class Monitor(Protocol):
 
 def train(
     learner: Learner,
-    batches: Callable[[int], Batch],
+    batches: Callable[[int], StepBatchT],
     run: RunFolder,
     steps: int,
     *,
+    objective: Objective[StepBatchT],
     device: torch.device,
     monitor: Monitor,
     max_hours: float = math.inf,
-    on_step: Mapping[int, Callable[[Reenactor], None]] | None = None,
+    on_step: Mapping[int, Callable[[Model], None]] | None = None,
 ) -> None:
     """Train up to step `steps`.
 
@@ -56,6 +54,7 @@ def train(
         batches: step -> the samples of it that this rank works on, always the same for the same step.
         run: where checkpoints go.
         steps: number of the last step.
+        objective: what is learned by.
         device: where to train.
         monitor: who logs and validates.
         max_hours: training ends, as after the last step, once it has taken so long, all runs together.
@@ -67,11 +66,10 @@ def train(
     """
     settings, on_step = learner.settings, on_step or {}
     learner.prepare(device)
-    augment = Augmentation(settings.augment).to(device)
-    image_losses = ImageLosses(settings).to(device)
+    objective.to(device)
     if distributed.is_main():
         run.start(learner.step)
-        for line in image_losses.described:
+        for line in objective.described:
             print(f"{run.path.name}: {line}", flush=True)
 
     began = time.monotonic() - learner.seconds
@@ -82,10 +80,10 @@ def train(
             torch.manual_seed(settings.seed * 1_000_003 + step)
             batch = batches(step)
             waited = time.monotonic() - started
-            batch = augment(batch.to(device))
+            batch = objective.augment(batch.to(device))
 
             # Forward, losses, backward: one forward pass gives the gradients of both sides. Update, average: after it.
-            losses = backward(learner, batch.micro_batches(), image_losses)
+            losses = backward(learner, batch.micro_batches(), objective)
             gradient_norms = average_gradients(learner)
             numbers = _to_floats(losses | gradient_norms)
             _check_finite(numbers, step, batch.names)
@@ -121,50 +119,15 @@ def train(
                 )
 
 
-def forward(learner: Learner, batch: Batch, image_losses: ImageLosses) -> tuple[dict[str, Tensor], Tensor | None]:
-    """One forward pass of all networks.
-
-    Returns:
-        Every weighted loss term of encoders and generator, scalars; and the loss of the discriminator, None where its
-        terms have no weight.
-    """
-    net, discriminator, weights = learner.reenactor, learner.discriminator, learner.settings.losses
-    own, discriminator_loss = net.identity_embedding, None
-    if own is not None:
-        identity = own.expand(len(batch.driver), -1)
-    else:
-        embeddings = net.embed(batch.identity_frames)  # B x K x I
-        identity = embeddings.mean(1)
-    output, matte = net.generator(identity, net.pose_encoder(batch.driver))
-    # In bfloat16 the networks put out bfloat16; losses are taken in the targets' precision.
-    output, matte = output.to(batch.target.dtype), matte.to(batch.target.dtype)
-    terms = image_losses(output, matte, batch.target, batch.matte, batch.emphasis)
-
-    # As published, only the true images teach the label rows, and each pass, in the authors' order, moves the spectral
-    # norms on by one power iteration.
-    rows = discriminator.label_rows(batch.label)
-    if weights.adversarial or weights.feature_matching:
-        discriminator.requires_grad_(False)  # gradients of the generator's side reach the image, not these weights
-        fake_score, fake_maps = discriminator(output, rows.detach())
-        discriminator.requires_grad_(True)
-        fake_score_alone, _ = discriminator(output.detach(), rows.detach())
-        real_score, real_maps = discriminator(batch.target, rows)
-        terms["adversarial"] = hinge_generator(fake_score)
-        terms["feature_matching"] = feature_distance(fake_maps, real_maps)
-        discriminator_loss = hinge_discriminator(fake_score_alone, real_score)
-    if own is None and getattr(weights, "embedding_match", None):  # a weight of meta-learning alone
-        matched = embeddings[:, 0] if weights.form == "published" else identity
-        terms["embedding_match"] = functional.l1_loss(matched, rows.detach())
-    return {name: value * getattr(weights, name) for name, value in terms.items()}, discriminator_loss
-
-
-def backward(learner: Learner, micro_batches: Sequence[Batch], image_losses: ImageLosses) -> dict[str, Tensor]:
-    """Gradients of encoders and generator, and of the discriminator, from one forward pass of each micro-batch.
+def backward(
+    learner: Learner, micro_batches: Sequence[StepBatchT], objective: Objective[StepBatchT]
+) -> dict[str, Tensor]:
+    """Gradients of the networks, and of the discriminator, from one forward pass of each micro-batch.
 
     Args:
         learner: gets this rank's gradients, averaged over its micro-batches.
         micro_batches: of which memory holds one at a time.
-        image_losses: terms that compare output and target.
+        objective: what is learned by.
 
     Returns:
         Means over the whole batch, scalars: every weighted loss term of the generator's side, and the discriminator's
@@ -173,9 +136,10 @@ def backward(learner: Learner, micro_batches: Sequence[Batch], image_losses: Ima
     for optimizer in learner.optimizers:
         optimizer.zero_grad(set_to_none=True)
     found: dict[str, list[Tensor]] = {}
+    device = next(learner.reenactor.parameters()).device
     for batch in micro_batches:
-        with torch.autocast(batch.driver.device.type, torch.bfloat16, enabled=learner.settings.precision == "bf16"):
-            terms, discriminator_loss = forward(learner, batch, image_losses)
+        with torch.autocast(device.type, torch.bfloat16, enabled=learner.settings.precision == "bf16"):
+            terms, discriminator_loss = objective(learner, batch)
         (torch.stack(list(terms.values())).sum() / len(micro_batches)).backward()
         if discriminator_loss is not None:
             (discriminator_loss / len(micro_batches)).backward()
@@ -187,13 +151,18 @@ def backward(learner: Learner, micro_batches: Sequence[Batch], image_losses: Ima
 
 
 def average_gradients(learner: Learner) -> dict[str, Tensor]:
-    """Average the gradients over ranks; returns their 2-norms, `gradient_norm` and `discriminator_gradient_norm`."""
+    """Average the gradients over ranks; returns their 2-norms, `gradient_norm` and `discriminator_gradient_norm`.
+
+    Longer ones than the settings allow are then shortened.
+    """
     norms = {}
-    for side, optimizer in zip(SIDES, learner.optimizers, strict=True):
+    for side, optimizer in zip(SIDES, learner.optimizers, strict=False):
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if parameters:
             distributed.average_gradients(parameters)
-            norms[f"{side}gradient_norm"] = nn.utils.get_total_norm([p.grad for p in parameters])
+            norm = norms[f"{side}gradient_norm"] = nn.utils.get_total_norm([p.grad for p in parameters])
+            if learner.settings.max_gradient_norm is not None:
+                nn.utils.clip_grads_with_norm_(parameters, learner.settings.max_gradient_norm, norm)
     return norms
 
 

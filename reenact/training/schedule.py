@@ -27,3 +27,13 @@ def cosine_decay(steps: int, decay: float) -> LRSchedule:
         return 0.5 + 0.5 * math.cos(math.pi * passed / falling) if passed > 0 else 1.0
 
     return multiplier
+
+
+def rising(schedule: LRSchedule, steps: int) -> LRSchedule:
+    """A schedule whose learning rates rise evenly to their full size over the first `steps`."""
+
+    def multiplier(step: int) -> float:
+        """Above 0 in the first step."""
+        return schedule(step) * min(1.0, step / steps)
+
+    return multiplier

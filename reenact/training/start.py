@@ -17,7 +17,7 @@ from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import Learner
 from reenact.training.pose_warmup import calibrate_batchnorm, pretrain_pose_encoder, scale_descriptors
-from reenact.training.schedule import constant, cosine_decay
+from reenact.training.schedule import LRSchedule, constant, cosine_decay, rising
 
 FIXED = ("model.preset", "meta.optimizer", "people")
 """Of a run's metadata: what cannot change when a run goes on."""
@@ -37,8 +37,13 @@ def new_learner(preset: str, people: int, settings: MetaSettings, device: torch.
     torch.manual_seed(settings.seed)
     architecture = PRESETS[preset]
     net, discriminator = Reenactor(architecture), build_discriminator(architecture, people)
+    return Learner(net.to(device), discriminator.to(device), settings, schedule_of(settings))
+
+
+def schedule_of(settings: MetaSettings) -> LRSchedule:
+    """Learning rates that rise and fall as the settings say."""
     schedule = cosine_decay(settings.steps, settings.decay) if settings.decay else constant
-    return Learner(net.to(device), discriminator.to(device), settings, schedule)
+    return rising(schedule, settings.rise) if settings.rise else schedule
 
 
 def check_start(settings: MetaSettings) -> None:
@@ -93,20 +98,23 @@ def start_from_run(learner: Learner, folder: Path, clips: list[TrainingClip], se
     Raises:
         UserError: there is no checkpoint, or one of other networks.
     """
-    step, state = _last(folder, "meta.start")
-    own = learner.state_dict()
-    kept = state["networks"][1][LABEL_ROWS].shape == own["networks"][1][LABEL_ROWS].shape
-    if not kept:
-        state["networks"][1] |= {key: value for key, value in own["networks"][1].items() if key.startswith("labels.")}
-        names = [name for name, _ in learner.discriminator.named_parameters()]
-        state["optimizers"][1]["state"].pop(names.index(LABEL_ROWS), None)
+    step, state = _last(folder, "meta.start", learner)
+    own, rows = learner.state_dict(), ""
+    if learner.discriminator is not None:
+        kept = state["networks"][1][LABEL_ROWS].shape == own["networks"][1][LABEL_ROWS].shape
+        rows = f"; label rows {'kept' if kept else 'begin anew'}"
+        if not kept:
+            new = {key: value for key, value in own["networks"][1].items() if key.startswith("labels.")}
+            state["networks"][1] |= new
+            names = [name for name, _ in learner.discriminator.named_parameters()]
+            state["optimizers"][1]["state"].pop(names.index(LABEL_ROWS), None)
     _load(learner, state | {"step": 0, "seconds": 0.0}, folder, "meta.start")
     if settings.start_warmup:
         encoder = learner.reenactor.pose_encoder
         pretrain_pose_encoder(encoder, clips, steps=settings.start_warmup, seed=settings.seed, again=True)
         learner.average.pose_encoder.load_state_dict(encoder.state_dict())
     if distributed.is_main():
-        print(f"meta: starting from step {step} of {folder}; label rows {'kept' if kept else 'begin anew'}", flush=True)
+        print(f"meta: starting from step {step} of {folder}{rows}", flush=True)
 
 
 def take_over_run(learner: Learner, folder: Path, run: RunFolder, metadata: dict[str, Any]) -> None:
@@ -121,16 +129,16 @@ def take_over_run(learner: Learner, folder: Path, run: RunFolder, metadata: dict
     Raises:
         UserError: there is no checkpoint, or what cannot change has changed; says what.
     """
-    step, state = _last(folder, "meta.resume")
+    step, state = _last(folder, "meta.resume", learner)
     was = RunFolder(folder).metadata()
     changes = [
         f"{name}: was {_words(was[name])}, is {_words(metadata[name])}"
         for name in FIXED
         if name in was and was[name] != metadata[name]
     ]
-    theirs, ours = (len(saved["networks"][1][LABEL_ROWS]) for saved in (state, learner.state_dict()))
-    if theirs != ours and not changes:
-        changes = [f"people: were {theirs}, are {ours}"]
+    if learner.discriminator is not None and not changes:
+        theirs, ours = (len(saved["networks"][1][LABEL_ROWS]) for saved in (state, learner.state_dict()))
+        changes = [f"people: were {theirs}, are {ours}"] if theirs != ours else []
     if changes:
         raise UserError(
             f"meta.resume: {str(folder)!r} cannot go on with other {'; '.join(changes)}. "
@@ -156,7 +164,7 @@ def _words(value: Any) -> str:
     return f"{len(value)} ({', '.join(value[:5])}{', ...' if len(value) > 5 else ''})"
 
 
-def _last(folder: Path, setting: str) -> tuple[int, dict[str, Any]]:
+def _last(folder: Path, setting: str, learner: Learner) -> tuple[int, dict[str, Any]]:
     found = RunFolder(folder).latest() if folder.is_dir() else None
     if not found:
         raise UserError(
@@ -164,7 +172,9 @@ def _last(folder: Path, setting: str) -> tuple[int, dict[str, Any]]:
             "give a folder of results/runs/meta, or import_published's --checkpoint-out"
         )
     step, state = found
-    if not state.keys() >= {"step", "networks", "optimizers"} or LABEL_ROWS not in state["networks"][1]:
+    against = learner.discriminator is not None
+    known = state.keys() >= {"step", "networks", "optimizers"} and len(state["networks"]) == len(learner.networks)
+    if not known or (against and LABEL_ROWS not in state["networks"][1]):
         raise UserError(
             f"{setting}: the checkpoint of step {step} in {str(folder)!r} is none of meta-learning, or of another "
             "version of reenact; begin anew, or give another folder"

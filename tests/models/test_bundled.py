@@ -10,7 +10,9 @@ from reenact import Avatar
 from reenact.data.images import to_tensor, to_uint8
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.model_file import load_model
-from reenact.settings.meta import BUNDLED_MODEL
+from reenact.settings.meta import BUNDLED_MODELS
+
+BUNDLED = BUNDLED_MODELS["mini"]
 
 TURNS = (-15.0, 0.0, 15.0)
 
@@ -18,24 +20,24 @@ TURNS = (-15.0, 0.0, 15.0)
 @pytest.fixture(scope="module")
 def driven():
     """The astronaut, zero-shot, driven by her own photo turned in its plane: uint8 N x S x S x 3 and mattes."""
-    avatar = Avatar.load(BUNDLED_MODEL, "cpu")
+    avatar = Avatar.load(BUNDLED, "cpu")
     frames = to_tensor(np.stack([portrait(turn, scale=0.8) for turn in TURNS]))
     rgb, matte = avatar.render(avatar.pose_embedding(frames), avatar.identity_embedding(frames[1:2]))
     return to_uint8(rgb), to_uint8(matte)
 
 
 def test_it_fits_into_the_tree_in_half_precision():
-    assert BUNDLED_MODEL.stat().st_size <= 16 * 2**20
-    with safe_open(BUNDLED_MODEL, "pt") as file:
+    assert BUNDLED.stat().st_size <= 16 * 2**20
+    with safe_open(BUNDLED, "pt") as file:
         kinds = {file.get_tensor(key).dtype for key in file.keys()}
     assert kinds == {torch.float16, torch.int64}
-    net, _, discriminator = load_model(BUNDLED_MODEL)
+    net, _, discriminator = load_model(BUNDLED)
     assert all(torch.isfinite(value).all() and value.dtype != torch.float16 for value in net.state_dict().values())
     assert discriminator and net.architecture.image_size == 128
 
 
 def test_it_says_what_it_learned_from():
-    metadata = load_model(BUNDLED_MODEL)[1]
+    metadata = load_model(BUNDLED)[1]
     assert metadata["licence"].startswith("Apache-2.0") and metadata["steps"] > 0 and metadata["settings"]["losses"]
     assert len(metadata["trained_on"]) == len(metadata["clips"]) > 50
     assert all(clip["source"] and clip["licence"] is not None for clip in metadata["trained_on"])

@@ -14,7 +14,7 @@ from reenact.models.encoder_file import PretrainedEncoder, load_encoder, save_en
 from reenact.models.face_encoder import FEATURES, FaceEncoder
 from reenact.models.face_encoder_weights import MESH_NETWORK, _layers, fill_trunk
 from reenact.runtime.errors import UserError
-from reenact.settings.meta import BUNDLED_MODEL
+from reenact.settings.meta import BUNDLED_MODELS
 
 HEAD = np.ascontiguousarray(data.astronaut()[20:276, 96:352])
 
@@ -84,4 +84,4 @@ def test_a_model_file_is_no_encoder(tmp_path):
     with pytest.raises(UserError, match=r"nothing.safetensors: not a readable file of a pose encoder"):
         load_encoder(tmp_path / "nothing.safetensors")
     with pytest.raises(UserError, match=r"mini.safetensors: not a pose encoder of stage pretrain"):
-        load_encoder(BUNDLED_MODEL)
+        load_encoder(BUNDLED_MODELS["mini"])

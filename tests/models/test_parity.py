@@ -23,8 +23,9 @@ from reenact.published.weights import convert
 from reenact.runtime.errors import UserError
 from reenact.settings.finetune import FinetuneSettings
 from reenact.settings.meta import MetaSettings
+from reenact.training.adversarial import AdversarialObjective
 from reenact.training.learner import Learner
-from reenact.training.loop import backward, forward, update
+from reenact.training.loop import backward, update
 from reenact.training.losses import ImageLosses, hinge_discriminator, hinge_generator
 
 # The published size; parity was measured with the pose encoder's dropout off.
@@ -179,7 +180,7 @@ def check_forward(case, kind):
 
 def training_step(learner, batch, losses):
     """One update; every weighted loss."""
-    found = backward(learner, [batch], losses)
+    found = backward(learner, [batch], AdversarialObjective(learner.settings, losses))
     update(learner)
     return {name: value.item() for name, value in found.items()}
 
@@ -252,7 +253,7 @@ def test_published_training_equals_the_authors(full):
     squares = [p.grad.double().square().sum() for p in learner.discriminator.parameters()]
     check(torch.stack(squares).sum().sqrt(), full.expected["train.step0.grad_norm.discriminator"], "gradient", 1e-4)
     if full.form == "meta":
-        terms, discriminator_loss = forward(learner, full.batch, losses)
+        terms, discriminator_loss = AdversarialObjective(full.settings, losses)(learner, full.batch)
         check_step(
             {name: value.item() for name, value in {**terms, "discriminator": discriminator_loss}.items()},
             full,

@@ -18,11 +18,13 @@ from reenact.settings.training import AugmentSettings, LossWeights
 from reenact.settings.workflow import Config
 
 SHIPPED = yaml.safe_load((ROOT / "config.yaml").read_text())
+FINETUNED = SHIPPED | {"model": {"preset": "mini"}, "finetune": {"preset": "mini"}}
+"""The shipped configuration with the family that is fine-tuned."""
 
 
 def changed(**places):
-    """The shipped configuration with nested keys replaced; `a__b=1` is a.b = 1."""
-    values = copy.deepcopy(SHIPPED)
+    """That configuration with nested keys replaced; `a__b=1` is a.b = 1."""
+    values = copy.deepcopy(FINETUNED)
     for place, value in places.items():
         *parents, leaf = place.split("__")
         target = values
@@ -41,7 +43,8 @@ def message(values, repeated=()):
 def test_the_shipped_configuration_is_valid_and_short():
     config = load_config(SHIPPED)
     assert len((ROOT / "config.yaml").read_text().splitlines()) <= 40
-    assert config.finetune == FinetuneSettings(preset="mini") and config.meta.source == "bundled"
+    assert config.model.preset == "warping" and config.meta.source == "bundled"
+    assert load_config(FINETUNED).finetune == FinetuneSettings(preset="mini")
 
 
 def test_reference_and_schema_are_current():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from face_shapes import narrow_model
 from people import write_person
 
 import reenact.stages.finetune
@@ -171,3 +172,15 @@ def test_an_avatar_cannot_be_fine_tuned(room, tmp_path):
 def test_an_empty_sweep_trains_nothing(room, tmp_path):
     assert sorted(tune(room, tmp_path, sweep=[])) == [0]
     assert pd.read_csv(tmp_path / "sweep" / "curves.csv").empty
+
+
+def test_a_warping_avatar_is_made_of_photos_and_nothing_is_trained(room, tmp_path):
+    crops, mattes, _ = room
+    save_model(tmp_path / "warping.safetensors", narrow_model(), {})
+    models = tune((crops, mattes, tmp_path / "warping.safetensors"), tmp_path, sweep=(), references=2)
+    assert sorted(models) == [0]
+    net = load_model(models[0]).reenactor
+    assert net.personal and net.own.photos.shape[0] == 2
+    assert (tmp_path / "sweep" / "preview.png").exists() and (tmp_path / "sweep" / "curves.csv").exists()
+    with pytest.raises(UserError, match="needs one of the constant family"):
+        personalise(load_training_clip(crops, mattes, 64), tmp_path / "warping.safetensors", FinetuneSettings())

@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from face_shapes import narrow_avatar
 from person_clips import swaying, write_person
 
 from reenact.avatar import Avatar
@@ -111,3 +112,9 @@ def test_mistakes(models: dict[str, Path], driver: Path, tmp_path: Path) -> None
 def test_easing() -> None:
     assert eased(1) == [0.0] and eased(3) == [0.0, 0.5, 1.0]
     assert np.all(np.diff(eased(20)) > 0)
+
+
+def test_avatars_made_of_photos_are_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    save_model(tmp_path / "photos.safetensors", narrow_avatar(), {})
+    with pytest.raises(UserError, match="a morph between two people needs one of the constant family"):
+        Mixture(tmp_path / "photos.safetensors", models["a"], torch.device("cpu"))

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from face_shapes import narrow_avatar, narrow_model
 
 from reenact import Avatar, UserError
 from reenact.data.images import fit, to_tensor
@@ -72,3 +73,20 @@ def test_missing_packages_are_named(model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UserError, match=r"needs the package onnxscript; install it with pip install 'reenact\[onnx\]'"):
         export_onnx(model=model, onnx=tmp_path / "m.onnx")
+
+
+def test_an_avatar_of_photos_is_a_graph_too(tmp_path):
+    save_model(tmp_path / "avatar.safetensors", narrow_avatar(), {})
+    assert export_onnx(model=tmp_path / "avatar.safetensors", onnx=tmp_path / "avatar.onnx") <= 1e-3
+    session = onnxruntime.InferenceSession(str(tmp_path / "avatar.onnx"))
+    (frames,) = session.get_inputs()
+    assert frames.shape[1:] == [3, 256, 256]
+    rgb, matte = session.run(["rgb", "matte"], {"frames": np.zeros((2, 3, 256, 256), np.float32)})
+    assert rgb.shape == (2, 3, 64, 64) and matte.shape == (2, 1, 64, 64)
+
+
+def test_a_warping_meta_model_is_refused(tmp_path):
+    save_model(tmp_path / "meta.safetensors", narrow_model(), {})
+    with pytest.raises(UserError, match="a graph of a meta-model needs one of the constant family"):
+        export_onnx(model=tmp_path / "meta.safetensors", onnx=tmp_path / "meta.onnx")
+    assert not (tmp_path / "meta.onnx").exists()

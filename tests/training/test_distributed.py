@@ -21,6 +21,7 @@ from reenact.runtime.errors import UserError
 from reenact.settings.meta import MetaLossWeights, MetaSettings
 from reenact.settings.training import AugmentSettings
 from reenact.training import distributed
+from reenact.training.adversarial import AdversarialObjective
 from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import Learner
 from reenact.training.loop import train
@@ -63,7 +64,8 @@ def train_here(folder, run, steps, micro_batches=1):
     run, device = RunFolder(run), torch.device("cpu")
     resume(learner, run, steps)
     with TrainLogger(run, learner.step + 1, steps, "test", device) as logger:
-        train(learner, batches, run, steps, device=device, monitor=logger)
+        objective = AdversarialObjective(SETTINGS)
+        train(learner, batches, run, steps, objective=objective, device=device, monitor=logger)
 
 
 def worker(rank, port, folder, run, steps, micro_batches):

@@ -22,6 +22,7 @@ from reenact.runtime.errors import InterruptedRun, UserError
 from reenact.runtime.interruption import SIGNALS
 from reenact.settings.meta import MetaLossWeights, MetaSettings
 from reenact.settings.training import AugmentSettings
+from reenact.training.adversarial import AdversarialObjective
 from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import Learner
 from reenact.training.loop import VALIDATION_ERROR, train
@@ -74,7 +75,8 @@ def run_steps(
         Watching(run, learner.step + 1, steps, "test", DEVICE) as logger,
     ):
         logger.found = found
-        train(learner, batches, run, steps, device=DEVICE, monitor=logger, **more)
+        objective = AdversarialObjective(learner.settings)
+        train(learner, batches, run, steps, objective=objective, device=DEVICE, monitor=logger, **more)
     return learner
 
 

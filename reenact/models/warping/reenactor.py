@@ -1,0 +1,175 @@
+"""A model of the warping family: from a person's photos and pose descriptors to pictures."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from reenact.models.face_encoder import FaceEncoder
+from reenact.models.family import Identity, Model, Pictures, References
+from reenact.models.warping.architecture import WarpingArchitecture
+from reenact.models.warping.compose import (
+    LEAST,
+    changed_matte,
+    compose,
+    expected_matte,
+    given_channels,
+    inside,
+    premultiplied,
+    sample,
+)
+from reenact.models.warping.face_model import FaceModel, place
+from reenact.models.warping.mesh import INNER_LIPS, POINTS
+from reenact.models.warping.mesh_network import MeshNetwork
+from reenact.models.warping.network import Refiner
+from reenact.models.warping.reference import Reference, nearness
+from reenact.models.warping.references import make_references
+from reenact.runtime.errors import UserError
+
+KEPT = 4
+"""Photos of a person that are kept, where nothing else is said."""
+
+
+class WarpingReenactor(Model):
+    """Pose descriptor, face model and refiner; a personal one has photos of its person.
+
+    Args:
+        architecture: sizes.
+        references: of the person; those of weights that are loaded later may hold anything, in the same shapes.
+    """
+
+    family = "warping"
+    architecture: WarpingArchitecture
+
+    def __init__(self, architecture: WarpingArchitecture, references: References | None = None) -> None:
+        super().__init__()
+        a = self.architecture = architecture
+        self.pose_encoder = FaceEncoder(a.pose_dim)
+        self.mesh_network = MeshNetwork()
+        self.face = FaceModel(POINTS, a.blendshapes, a.shapes, a.pose_dim)
+        self.refiner = Refiner(a.blendshapes, a.widths)
+        self.own = nn.Module() if references else None
+        if self.own is not None and references is not None:
+            for name, value in vars(references).items():
+                self.own.register_buffer(name, value)
+        self._prepared: tuple[References, list[Reference]] | None = None
+
+    @property
+    def personal(self) -> bool:
+        """Whether it has photos of a person."""
+        return self.own is not None
+
+    def identify(self, crops: Pictures, mattes: Pictures | None = None, count: int = KEPT) -> References:
+        """The best of a person's photos, and what they say of the person's face. A personal model shows its own person.
+
+        Args:
+            crops, mattes: uint8 S x S x 3 and S x S, at least one.
+            count: most photos to keep.
+
+        Raises:
+            UserError: no photo, or no mattes.
+        """
+        if self.own is not None:
+            return References(**dict(self.own.named_buffers()))
+        if mattes is None:
+            raise UserError("a model of the warping family moves photos: it needs mattes beside the crops")
+        return make_references(self.mesh_network, self.pose_encoder, self.face, crops, mattes, count)
+
+    def show(self, pose: Tensor, identity: Identity | None = None) -> tuple[Tensor, Tensor]:
+        """Pictures of a person; its own, where none is given.
+
+        Args:
+            pose: B x P.
+            identity: from `identify`.
+
+        Returns:
+            RGB B x 3 x S x S, multiplied by the matte, and matte B x 1 x S x S, both in [0, 1].
+        """
+        return _Driven(self, *self._prepare(identity))(pose)
+
+    def traceable(self) -> nn.Module:
+        """See `reenact.models.family.Model`."""
+        return _Driven(self, *self._prepare(None))
+
+    def personalised(self, crops: Pictures, mattes: Pictures, count: int) -> "WarpingReenactor":
+        """An avatar of the person in crops, with the same weights; see `identify`."""
+        avatar = WarpingReenactor(self.architecture, self.identify(crops, mattes, count))
+        avatar.load_state_dict(self.state_dict(), strict=False)
+        return avatar.eval()
+
+    def check_identity(self, identity: Identity | None, count: int) -> None:
+        """See `reenact.models.family.Model`."""
+        if isinstance(identity, References) or (identity is None and self.personal):
+            return
+        if identity is None:
+            raise UserError("a meta-model has no person of its own; give identity=avatar.identify(crops, mattes)")
+        raise UserError(
+            "identity: an embedding; a model of the warping family shows photos, avatar.identify(crops, mattes)"
+        )
+
+    def _prepare(self, identity: Identity | None) -> tuple[References, list[Reference]]:
+        """Photos as surfaces; those of last time are kept."""
+        self.check_identity(identity, 1)
+        if identity is None:
+            identity = self.identify(())
+        assert isinstance(identity, References)
+        if self._prepared is None or self._prepared[0].photos is not identity.photos:
+            device = self.face.mean.device
+            side = self.architecture.working_size
+            pairs = zip(identity.photos.cpu().numpy(), identity.meshes.cpu().numpy(), strict=True)
+            references = [Reference(self.face, photo, mesh, side).to(device) for photo, mesh in pairs]
+            known = References(**{name: value.to(device) for name, value in vars(identity).items()})
+            self._prepared = (References(**vars(known) | {"photos": identity.photos}), references)
+        return self._prepared
+
+
+class _Driven(nn.Module):
+    """A person's photos, ready to follow poses B x P."""
+
+    def __init__(self, net: WarpingReenactor, known: References, references: list[Reference]) -> None:
+        super().__init__()
+        self.face, self.refiner, self.references = net.face, net.refiner, nn.ModuleList(references)
+        self.register_buffer("neutral", known.neutral)
+        self.register_buffer("head_offset", known.head_offset)
+        self.size = net.architecture.image_size
+
+    def forward(self, pose: Tensor) -> tuple[Tensor, Tensor]:
+        """As `WarpingReenactor.show`."""
+        read = self.face.read(pose)
+        shape, head = self.neutral + read.shape, self.head_offset + read.head
+        return show(self.refiner, list(self.references), shape, head, read.blendshapes, self.size)
+
+
+def blank_references(weights: dict[str, Tensor]) -> References | None:
+    """References of the shapes that a state dict has, None where it has none."""
+    names = [key for key in weights if key.startswith("own.")]
+    return (
+        References(**{name.removeprefix("own."): torch.empty_like(weights[name]) for name in names}) if names else None
+    )
+
+
+def show(
+    refiner: Refiner, references: Sequence[Reference], shape: Tensor, head: Tensor, blendshapes: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    """Pictures of a face B x M x 3 (canonical) where a head is, B x HEAD; see `WarpingReenactor.show`."""
+    moved = [reference.move(shape, head) for reference in references]
+    given = [given_channels(reference.image, to) for reference, to in zip(references, moved, strict=True)]
+    lips = inside(place(shape[:, list(INNER_LIPS)], head)[..., :2], given[0].shape[-1])
+    near = nearness(references, shape, head)
+    made = compose(refiner, torch.stack(given, 1), lips, blendshapes, near)
+    names = ("flow", "share", "matte_change", "generated", "covered", "before")
+    flow, share, change, generated, covered, before = (resized(made[name], size) for name in names)
+    weights = resized(made["weights"].flatten(1, 2), size)
+    photo = torch.zeros((), device=flow.device)
+    for k, (reference, to) in enumerate(zip(references, moved, strict=True)):
+        image = premultiplied(reference.image[None]).expand(flow.shape[0], -1, -1, -1)
+        photo = photo + weights[:, k : k + 1] * sample(image, resized(to.flow, size) + flow)
+    matte = changed_matte(expected_matte(photo[:, 3:], covered, before), change)
+    colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)
+    return (share * colour + (1 - share) * generated) * matte, matte
+
+
+def resized(x: Tensor, size: int) -> Tensor:
+    """B x C x S x S -> B x C x size x size."""
+    return functional.interpolate(x, (size, size), mode="bilinear", align_corners=False)

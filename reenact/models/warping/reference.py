@@ -1,0 +1,127 @@
+"""One photo of a person, ready to be moved by a face model."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reenact.models.warping.face_model import FaceModel, align, place, rotation
+from reenact.models.warping.mesh import EYES, INNER_LIPS
+from reenact.models.warping.splat import fill, splat
+from reenact.models.warping.surface import build_surface
+
+SEEN = 0.05
+"""Coverage from which on a pixel counts as known."""
+
+DENSITY = 1.5
+"""Points of a photo for each pixel of what is made of it, along a side: so many that none stays empty in between."""
+
+VISIBLE = 0.03
+"""Matte from which on a point of a photo is carried along."""
+
+NEAR = 40.0
+"""Of the choice between references by how like the wanted face they are, per size of a face."""
+
+MOVING = 3.0
+"""Weight of lips and lids in that likeness, against all of the face."""
+
+LIPS_AND_LIDS = (*INNER_LIPS, *EYES[0], *EYES[1])
+
+SURE = 0.9
+"""Matte from which on a photo's colour is the person's own."""
+
+
+class Moved(NamedTuple):
+    """Where a photo goes, B pictures of S x S px.
+
+    Attributes:
+        flow: B x 2 x S x S, from each pixel to where it comes from, fractions of the side.
+        canonical: B x 3 x S x S, which point of a canonical head is seen; 0 where none is.
+        coverage: B x 1 x S x S in [0, 1].
+    """
+
+    flow: Tensor
+    canonical: Tensor
+    coverage: Tensor
+
+
+class Reference(nn.Module):
+    """A photo as a surface that can be moved.
+
+    Args:
+        face: the face model.
+        photo: uint8 R x R x 4, RGB and matte.
+        mesh: M x 3, of the face in it.
+        side: of what is made of it, px.
+
+    Attributes:
+        shape: M x 3, its canonical face.
+        head: HEAD, where its head is.
+    """
+
+    image: Tensor
+    shape: Tensor
+    head: Tensor
+    points: Tensor
+    canonical: Tensor
+    corners: Tensor
+    weights: Tensor
+    rigid: Tensor
+    elastic: Tensor
+    behind: Tensor
+
+    def __init__(self, face: FaceModel, photo: np.ndarray, mesh: np.ndarray, side: int) -> None:
+        super().__init__()
+        self.side = side
+        mean = face.mean.cpu().double().numpy()
+        heads = align(mesh[None].astype(np.float64), mean)
+        surface = build_surface(mesh.astype(np.float64), photo[..., 3] / np.float32(255), mean, round(DENSITY * side))
+        kept = surface.person > VISIBLE
+        values = {name: getattr(surface, name)[kept] for name in ("points", "canonical", "weights")}
+        values |= {name: getattr(surface, name)[kept] for name in ("rigid", "elastic", "behind")}
+        values |= {"shape": heads.canonical(mesh[None].astype(np.float64))[0], "head": heads.numbers()[0]}
+        for name, value in values.items():
+            self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
+        self.register_buffer("corners", torch.from_numpy(surface.corners[kept]).long(), persistent=False)
+        self.register_buffer("image", straight(photo), persistent=False)
+
+    def move(self, shape: Tensor, head: Tensor) -> Moved:
+        """Move the photo so that it shows the face `shape` (B x M x 3, canonical) where the head is (B x HEAD)."""
+        change = shape - self.shape
+        elastic = (change[:, self.corners] * self.weights[..., None]).sum(2)
+        moved = place(self.canonical + self.elastic[:, None] * elastic, head)
+        rigid = self.rigid[:, None]
+        moved = rigid * moved + (1 - rigid) * self.points
+        carried = torch.cat([self.points[:, :2] - moved[..., :2], self.canonical.expand(moved.shape[0], -1, -1)], 2)
+        means, coverage = splat(moved[..., :2], moved[..., 2] + self.behind, carried, self.side)
+        known = (coverage > SEEN).float()
+        return Moved(fill(means[:, :2], known), means[:, 2:] * known, coverage.clamp(0, 1))
+
+
+def nearness(references: Sequence[Reference], shape: Tensor, head: Tensor) -> Tensor:
+    """How like a wanted face the faces of references are, whatever their place and size: B x K, 0 or less.
+
+    Of references that are equally visible, each counts e times less than another that is nearer by 1.
+
+    Args:
+        references: K of them.
+        shape: B x M x 3, canonical.
+        head: B x HEAD.
+    """
+    wanted = shape @ rotation(head).transpose(1, 2)
+    size = wanted.square().sum(2).mean(1, keepdim=True).sqrt()
+    found = []
+    for reference in references:
+        gap = (wanted - reference.shape @ rotation(reference.head[None]).transpose(1, 2)).square().sum(2)
+        found.append((gap.mean(1) + MOVING * gap[:, list(LIPS_AND_LIDS)].mean(1)).sqrt())
+    return -NEAR * torch.stack(found, 1) / size
+
+
+def straight(picture: np.ndarray) -> Tensor:
+    """RGB and matte with the person's own colours under soft edges: uint8 R x R x 4 -> 4 x R x R in [0, 1]."""
+    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    rgb, matte = image.split([3, 1], 1)
+    sure = (matte > SURE).float()
+    return torch.cat([rgb * sure + fill(rgb, sure) * (1 - sure), matte], 1)[0]

@@ -1,0 +1,1 @@
+"""How models of the warping family are trained."""

@@ -1,0 +1,114 @@
+"""What the refiner learns by.
+
+The generated picture has losses of its own: without them it starves where photos serve. How much is taken from the
+photos is taught by where they are wrong, and which of them by which is right.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reenact.models.vgg import PerceptualNetwork, perceptual_loss
+from reenact.models.vgg_weights import perceptual_network
+from reenact.models.warping.compose import LEAST, compose
+from reenact.settings.meta import MetaSettings
+from reenact.training import distributed
+from reenact.training.learner import Learner
+from reenact.training.losses import dice
+from reenact.training.objective import Objective
+from reenact.training.warping.samples import WarpingBatch
+
+WRONG, RIGHTER = 10.0, 25.0
+"""How fast a photo's share falls with its error, and how fast the trust in it against other photos."""
+
+NEAR = 5
+"""Side of the square over which errors are averaged, px."""
+
+FEW = 1e-3, 1e-4
+"""Least fractions of the picture that eyes and mouth, and what lies between the lips, count as."""
+
+
+class WarpingObjective(Objective[WarpingBatch]):
+    """Pictures as the true ones, made of photos where these are right.
+
+    Args:
+        settings: loss weights (`warping.losses`), and the perceptual network.
+
+    Raises:
+        UserError: a file of weights is missing or not what it should be.
+    """
+
+    def __init__(self, settings: MetaSettings) -> None:
+        super().__init__()
+        self.weights = settings.warping.losses.model_dump()
+        self.described, self.perceptual = [], None
+        if self.weights["perceptual"]:
+            network, name = perceptual_network(settings.perceptual_weights, "vgg19", width=settings.perceptual_width)
+            self.perceptual, self.described = network, [f"perceptual loss: {name}"]
+
+    def forward(self, learner: Learner, batch: WarpingBatch) -> tuple[dict[str, Tensor], None]:
+        """See `Objective`."""
+        made = compose(learner.reenactor.refiner, batch.given, batch.lips, batch.expression, batch.nearness)
+        # In bfloat16 the network puts out bfloat16; losses are taken in the targets' precision.
+        made = {name: value.to(batch.target.dtype) for name, value in made.items()}
+        output, generated = pictures(made)
+        terms = picture_terms(output, generated, made["matte"], batch) | photo_terms(made, batch)
+        if self.perceptual is not None:
+            terms["perceptual"] = self._perceptual(self.perceptual, output, generated, batch, learner.step)
+        weighted = {name: value * self.weights[name] for name, value in terms.items() if self.weights[name]}
+        return weighted, None
+
+    def _perceptual(
+        self, network: PerceptualNetwork, output: Tensor, generated: Tensor, batch: WarpingBatch, step: int
+    ) -> Tensor:
+        """Of output and generated picture in turn, for half of the cost."""
+        return perceptual_loss(network, (output, generated)[step % 2], batch.target).to(output.dtype)
+
+
+def pictures(made: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Output and generated picture, B x 3 x S x S each and times the matte, of what `compose` gives."""
+    photo, share, matte = made["photo"], made["share"], made["matte"]
+    colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)
+    return (share * colour + (1 - share) * made["generated"]) * matte, made["generated"] * matte
+
+
+def picture_terms(output: Tensor, generated: Tensor, matte: Tensor, batch: WarpingBatch) -> dict[str, Tensor]:
+    """Terms without their weights that compare pictures and matte with the target, scalars."""
+    output_error, generated_error = (output - batch.target).abs(), (generated - batch.target).abs()
+    return {
+        "pixel": output_error.mean(),
+        "generated": generated_error.mean(),
+        "eyes_mouth": _within(output_error, batch.emphasis, FEW[0]),
+        "generated_eyes_mouth": _within(generated_error, batch.emphasis, FEW[0]),
+        "generated_inside_lips": _within(generated_error, batch.lips, FEW[1]),
+        "matte": dice(matte, batch.matte) + functional.l1_loss(matte, batch.matte),
+    }
+
+
+def photo_terms(made: dict[str, Tensor], batch: WarpingBatch) -> dict[str, Tensor]:
+    """Terms without their weights about the photos: how they are moved, and where which of them is taken, scalars."""
+    moved = made["photo"][:, :3]
+    with torch.no_grad():
+        wrong = _blurred((moved - batch.target).abs().mean(1, keepdim=True))
+        wanted = torch.exp(-WRONG * wrong)
+    terms = {
+        "photo": functional.l1_loss(moved, batch.target),
+        "share": functional.binary_cross_entropy_with_logits(made["keep"], wanted),
+    }
+    if batch.given.shape[1] > 1:
+        with torch.no_grad():
+            colour = (batch.given[:, :, :3] - batch.target[:, None]).abs().mean(2)
+            errors = _blurred(colour + (batch.given[:, :, 3] - batch.matte).abs())
+            best = torch.softmax(-RIGHTER * functional.avg_pool2d(errors, 2), 1)
+        terms["choice"] = -(best * torch.log_softmax(made["trust"][:, :, 0], 1)).sum(1).mean()
+    return terms
+
+
+def _within(error: Tensor, mask: Tensor, least: float) -> Tensor:
+    """Mean error where a mask B x 1 x S x S is, over the samples of all ranks."""
+    return (error * mask).mean() / distributed.all_reduce_mean(mask.mean()).clamp_min(least)
+
+
+def _blurred(error: Tensor) -> Tensor:
+    """B x C x S x S, each pixel the mean of its neighbourhood."""
+    return functional.avg_pool2d(functional.pad(error, (NEAR // 2,) * 4, mode="replicate"), NEAR, 1)

@@ -1,0 +1,102 @@
+"""Meshes, surfaces and splatting."""
+
+import numpy as np
+import pytest
+import torch
+from face_shapes import head, mesh, photo
+
+from reenact.models.warping.compose import inside, sample
+from reenact.models.warping.face_model import FaceModel, align, place, rotation
+from reenact.models.warping.mesh import INNER_LIPS, POINTS, mirrored, triangles
+from reenact.models.warping.reference import Reference, nearness, straight
+from reenact.models.warping.splat import fill, splat
+
+
+@pytest.fixture(scope="module")
+def face():
+    model = FaceModel(POINTS, 4, 2, 8)
+    model.mean.copy_(torch.from_numpy(mesh()))
+    return model
+
+
+@pytest.fixture(scope="module")
+def reference(face):
+    return Reference(face, photo(), (mesh() + np.array([0.5, 0.5, 0])).astype(np.float32), 64)
+
+
+def test_align_finds_where_a_head_is():
+    wanted = head((0.4, 0.6, 0.1), 0.5, 1.3)
+    placed = place(torch.from_numpy(mesh()).float()[None], wanted[None])
+    heads = align(placed.double().numpy(), mesh())
+    np.testing.assert_allclose(heads.numbers()[0], wanted, atol=1e-5)
+    np.testing.assert_allclose(heads.canonical(placed.double().numpy())[0], mesh(), atol=1e-6)
+
+
+def test_a_rotation_is_one_whatever_was_read():
+    turned = rotation(torch.randn(5, 10))
+    torch.testing.assert_close(turned @ turned.transpose(1, 2), torch.eye(3).expand(5, 3, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.linalg.det(turned), torch.ones(5))
+
+
+def test_triangles_cover_every_point_once_and_mirroring_is_its_own_inverse():
+    assert set(triangles(mesh()).ravel()) == set(range(POINTS))
+    swapped = mirrored(mesh())
+    assert (swapped[swapped] == np.arange(POINTS)).mean() > 0.9
+
+
+def test_the_nearer_of_two_points_is_seen():
+    at = torch.full((1, 2, 2), 0.5) + 0.5 / 8
+    means, coverage = splat(at, torch.tensor([[0.1, -0.1]]), torch.tensor([[[1.0], [5.0]]]), 8)
+    assert means[0, 0, 4, 4].item() == pytest.approx(5, abs=1e-4)
+    assert coverage.sum().item() == pytest.approx(2)
+
+
+def test_points_outside_the_picture_land_nowhere():
+    _, coverage = splat(torch.tensor([[[-3.0, 0.5], [0.5, 9.0]]]), torch.zeros(1, 2), torch.ones(1, 2, 1), 8)
+    assert not coverage.any()
+
+
+def test_fill_keeps_what_is_known_and_carries_it_on():
+    values, known = torch.full((1, 1, 16, 16), 3.0), torch.zeros(1, 1, 16, 16)
+    known[..., :8] = 1
+    filled = fill(values * known, known)
+    torch.testing.assert_close(filled, values, atol=1e-4, rtol=0)
+
+
+def test_a_photo_that_stays_where_it_is_does_not_change(face, reference):
+    moved = reference.move(reference.shape[None], reference.head[None])
+    on_person = torch.from_numpy(photo()[..., 3] > 0)
+    assert moved.flow[0, :, on_person].abs().max() < 0.01
+    assert moved.coverage[0, 0, 20:44, 20:44].min() > 0.9
+
+
+def test_a_head_that_moves_takes_its_picture_along(reference):
+    wanted = reference.head.clone()
+    wanted[6] += 0.125
+    moved = reference.move(reference.shape[None], wanted[None])
+    picture = sample(reference.image[None], moved.flow)[0]
+    # The middle of the face lies 8 px further right, and its red says where it came from.
+    assert picture[0, 30, 40].item() == pytest.approx(reference.image[0, 30, 32].item(), abs=0.02)
+
+
+def test_a_turned_head_hides_its_far_side(reference):
+    wanted = head(angle=0.6)
+    moved = reference.move(reference.shape[None], wanted[None])
+    assert moved.flow.isfinite().all()
+    assert (moved.coverage[0, 0] > 0.5).sum() < (straight(photo())[3] > 0.5).sum()
+
+
+def test_between_the_lips():
+    outline = torch.tensor([[[0.25, 0.25], [0.75, 0.25], [0.75, 0.75], [0.25, 0.75]]])
+    found = inside(outline, 16)[0, 0]
+    assert found[4:12, 4:12].min() == 1 and found.sum() == 64
+
+
+def test_the_reference_that_is_most_like_the_wanted_face_counts_most(face, reference):
+    other = Reference(face, photo(), (place(face.mean[None], head(angle=0.5)[None])[0]).numpy(), 64)
+    near = nearness([reference, other], reference.shape[None], reference.head[None])
+    assert near[0, 0].item() == pytest.approx(0, abs=1e-3) and near[0, 1] < -1
+
+
+def test_lips_are_a_closed_outline():
+    assert len(set(INNER_LIPS)) == len(INNER_LIPS) == 20

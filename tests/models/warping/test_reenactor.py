@@ -1,0 +1,127 @@
+"""A model of the warping family: shapes, gradients, files, and what it refuses."""
+
+import numpy as np
+import pytest
+import torch
+from face_shapes import NARROW, narrow_avatar, narrow_model, photo
+
+from reenact.avatar import Avatar
+from reenact.models.model_file import load_model, save_model
+from reenact.models.warping.architecture import WarpingArchitecture
+from reenact.models.warping.reenactor import WarpingReenactor
+from reenact.models.warping.references import choose, clear, sharpness
+from reenact.runtime.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def net():
+    return narrow_model()
+
+
+@pytest.fixture(scope="module")
+def person():
+    picture = photo(64)
+    crops = [np.roll(picture[..., :3], shift, axis=1) for shift in (0, 2, 4)]
+    return crops, [picture[..., 3]] * 3
+
+
+@pytest.fixture(scope="module")
+def avatar():
+    return narrow_avatar()
+
+
+def test_pictures_have_the_size_of_the_architecture(avatar):
+    with torch.no_grad():
+        rgb, matte = avatar.show(torch.randn(3, NARROW.pose_dim))
+    assert rgb.shape == (3, 3, 64, 64) and matte.shape == (3, 1, 64, 64)
+    for values in (rgb, matte):
+        assert values.min() >= 0 and values.max() <= 1 and values.isfinite().all()
+
+
+def test_the_picture_follows_the_descriptor(avatar):
+    with torch.no_grad():
+        rgb, _ = avatar.show(20 * torch.eye(NARROW.pose_dim)[:2])
+    assert (rgb[0] - rgb[1]).abs().mean() > 1e-4
+
+
+def test_gradients_reach_the_refiner(avatar):
+    refiner = avatar.refiner.requires_grad_(True)
+    rgb, matte = avatar.show(torch.randn(2, NARROW.pose_dim))
+    (rgb.mean() + matte.mean()).backward()
+    reached = {name for name, value in refiner.named_parameters() if value.grad is not None and value.grad.any()}
+    assert {"leave.weight", "flow.weight"} <= reached
+    refiner.requires_grad_(False)
+
+
+def test_a_file_gives_the_same_pictures(avatar, tmp_path):
+    save_model(tmp_path / "avatar.safetensors", avatar, {"stage": "finetune"})
+    pose = torch.randn(2, NARROW.pose_dim)
+    loaded = load_model(tmp_path / "avatar.safetensors").reenactor.eval()
+    assert loaded.personal and loaded.family == "warping"
+    with torch.no_grad():
+        for before, after in zip(avatar.show(pose), loaded.show(pose), strict=True):
+            torch.testing.assert_close(before, after)
+
+
+def test_half_precision_keeps_the_face_model_exact(net, tmp_path):
+    save_model(tmp_path / "half.safetensors", net, {}, half=True)
+    loaded = load_model(tmp_path / "half.safetensors").reenactor
+    torch.testing.assert_close(loaded.face.readout, net.face.readout, rtol=0, atol=0)
+    assert not torch.equal(loaded.mesh_network.mesh.weight, net.mesh_network.mesh.weight)
+
+
+def test_an_avatar_drives_as_of_the_other_family(avatar, person):
+    public = Avatar(avatar, {}, torch.device("cpu"))
+    crops, _ = person
+    ((rgb, matte),) = public.drive(iter(crops), batch_size=8)
+    assert rgb.shape == (3, 3, 64, 64) and matte.shape == (3, 1, 64, 64)
+    assert public.personal and public.image_size == 64
+
+
+def test_a_meta_model_shows_whom_it_is_given(net, person):
+    public = Avatar(net, {}, torch.device("cpu"))
+    crops, mattes = person
+    ((rgb, _),) = public.drive(iter(crops), identity=public.identify(crops, mattes))
+    assert rgb.shape == (3, 3, 64, 64)
+
+
+def test_what_it_cannot_show_is_refused(net, avatar, person):
+    public = Avatar(net, {}, torch.device("cpu"))
+    with pytest.raises(UserError, match=r"avatar.identify\(crops, mattes\)"):
+        public.render(torch.zeros(1, NARROW.pose_dim))
+    with pytest.raises(UserError, match="moves photos: it needs mattes"):
+        public.identify(person[0])
+    with pytest.raises(UserError, match="no identity embeddings"):
+        public.identity_embedding(torch.zeros(1, 3, 64, 64))
+    with pytest.raises(UserError, match="an embedding"):
+        avatar.show(torch.zeros(1, NARROW.pose_dim), torch.zeros(1, 8))
+    with pytest.raises(UserError, match="no photo"):
+        net.identify([], [])
+
+
+def test_architecture_survives_json_and_refuses_others():
+    assert WarpingArchitecture.from_json(NARROW.to_json(), "file") == NARROW
+    with pytest.raises(UserError, match=r"file: unknown architecture \(differs in: depth\)"):
+        WarpingArchitecture.from_json(NARROW.to_json() | {"depth": 3}, "file")
+
+
+def test_photos_are_sharp_and_differ(net):
+    poses = torch.zeros(4, NARROW.pose_dim)
+    poses[3] = 300
+    read = net.face.read(poses)
+    assert len(choose(read, np.array([0, 2, 3]), torch.zeros(4, 5, 3), 2)) == 2
+    assert list(clear(np.array([1.0, 0.1, 1.0, 1.0]), np.zeros(4), 4)) == [0, 2, 3]
+    assert clear(np.ones(4), np.array([0.5, 0.0, 0.5, 0.5]), 1)[0] == 1
+
+
+def test_sharpness_tells_a_blurred_picture():
+    random = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    matte = np.full((64, 64), 255, np.uint8)
+    flat = np.full_like(random, 128)
+    assert sharpness(random, matte) > 10 > sharpness(flat, matte)
+
+
+def test_an_avatar_keeps_some_photos_and_has_the_weights_of_the_meta_model(net, person):
+    state, avatar = net.state_dict(), net.personalised(*person, count=2)
+    assert isinstance(avatar, WarpingReenactor) and avatar.own.photos.shape == (2, 64, 64, 4)
+    assert all(torch.equal(state[key], value) for key, value in avatar.state_dict().items() if key in state)

@@ -1,0 +1,42 @@
+"""Settings of the training of the warping family."""
+
+import pytest
+from pydantic import ValidationError
+
+from reenact.settings.meta import MetaSettings
+from reenact.settings.problems import problems_of
+from reenact.settings.workflow import Config
+
+
+def about_start(**meta):
+    config = Config(
+        identities={"anna": {"media": "anna.mp4"}},
+        drivers={"ben": {"media": "ben.mp4"}},
+        model={"preset": "warping"},
+        meta={"source": "train", "preset": "warping", **meta},
+        finetune={"sweep": []},
+    )
+    return [line for line in problems_of(config) if line.startswith("meta.")]
+
+
+def test_the_preset_is_below_what_is_set():
+    settings = MetaSettings(preset="warping", ema=0.9)
+    assert (settings.learning_rate, settings.decay, settings.batch_size, settings.ema) == (1e-3, 1.0, 8, 0.9)
+    assert settings.warping.references == [1, 1, 3]
+
+
+@pytest.mark.parametrize("references", [[], [0], [1, 17]])
+def test_numbers_of_references_are_checked(references):
+    with pytest.raises(ValidationError, match=r"warping\.references"):
+        MetaSettings(warping={"references": references})
+
+
+def test_a_training_needs_a_model_to_begin_with(tmp_path):
+    (missing,) = about_start()
+    assert missing.startswith("meta.start: null; with model.preset: warping, training begins with a model file")
+    (gone,) = about_start(start="gone.safetensors")
+    assert gone.startswith("meta.start: 'gone.safetensors' does not exist")
+    start = tmp_path / "start.safetensors"
+    start.touch()
+    assert about_start(start=str(start)) == [] and MetaSettings(start=str(start)).start_files() == [str(start)]
+    assert about_start(start=str(tmp_path)) == [] and MetaSettings(start=str(tmp_path)).start_files() == []

@@ -1,0 +1,110 @@
+"""Samples of the warping family: they follow from seed, step and index alone, and show what they should."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from face_shapes import mesh
+from person_clips import oval, portrait
+from warping_models import seeing_model
+
+from reenact.data.rank_batch import divide_batch
+from reenact.data.training_clips import PeopleInMemory, TrainingClip
+from reenact.models.warping.network import GIVEN
+from reenact.settings.meta import MetaSettings
+from reenact.training.warping.fit import FEWEST
+from reenact.training.warping.known_faces import KnownFaces, find_known_faces
+from reenact.training.warping.samples import WarpingSampler
+
+SIDE = 64
+
+
+def clip(name, frames, seed=0):
+    """The astronaut who sways, and the meshes of the frames."""
+    random = np.random.default_rng(seed)
+    shifts = 0.05 * np.sin(np.arange(frames))
+    pictures = np.stack([portrait(x=x, size=SIDE) for x in shifts])
+    meshes = mesh()[None] + np.stack([shifts, 0 * shifts, 0 * shifts], 1)[:, None] + [0.5, 0.5, 0]
+    meshes = meshes + random.normal(0, 0.002, meshes.shape)
+    blendshapes = random.normal(size=(frames, 4))
+    known = KnownFaces(np.arange(frames), meshes.astype(np.float32), blendshapes.astype(np.float32))
+    landmarks = np.full((frames, 68, 2), np.nan, np.float32)
+    return TrainingClip(name, pictures, np.stack([oval(SIDE)] * frames), landmarks), known
+
+
+def sampler(clips, rank_batch=None, **warping):
+    settings = MetaSettings(warping=warping, hard_pose_fraction=0.5)
+    people, known = PeopleInMemory([one for one, _ in clips]), [faces for _, faces in clips]
+    return WarpingSampler(people, known, seeing_model().face, SIDE, settings, rank_batch or divide_batch(4))
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return [clip("anna", 12), clip("ben", 1, 1), clip("carl", FEWEST, 2)]
+
+
+def test_a_sample_follows_from_seed_step_and_index(clips):
+    whole, again = sampler(clips)(3), sampler(clips)(3)
+    assert torch.equal(whole.given, again.given) and not torch.equal(whole.given, sampler(clips)(6).given)
+    parts = [sampler(clips, divide_batch(4, 1, rank, 2))(3) for rank in (0, 1)]
+    for name in ("given", "lips", "expression", "nearness", "target", "matte", "emphasis"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name)), name
+    assert [*parts[0].names, *parts[1].names] == whole.names and parts[0].batch_size == 4
+
+
+def test_steps_have_as_many_references_as_the_settings_say(clips):
+    draw = sampler(clips, references=[1, 3])
+    for step, count in ((0, 1), (1, 3), (2, 1)):
+        batch = draw(step)
+        assert batch.given.shape == (4, count, GIVEN, SIDE, SIDE)
+        assert batch.target.shape == (4, 3, SIDE, SIDE) and batch.expression.shape == (4, 4)
+        assert all(value.isfinite().all() for value in (batch.given, batch.lips, batch.emphasis))
+        assert 0 < batch.lips.mean() < batch.emphasis.mean() < 0.5
+
+
+def test_stills_and_clips_are_drawn_as_often_as_the_settings_say(clips):
+    def names(**warping):
+        draw = sampler(clips, divide_batch(8), **warping)
+        return {name for step in range(3) for name in draw(step).names}
+
+    assert names(stills=1) == {"ben"} and names(stills=0) == {"anna", "carl"}
+    assert names(stills=0.5) == {"anna", "ben", "carl"}
+
+
+def test_people_with_stills_alone_will_do(clips):
+    batch = sampler([clips[1]], references=[2])(0)
+    assert batch.names == ["ben"] * 4 and batch.given.shape[1] == 2
+    assert not torch.equal(batch.given[0, 0], batch.given[0, 1]), "each reference is turned in its own way"
+
+
+@pytest.mark.parametrize("stills", [0, 1])
+def test_moved_references_look_like_the_target(clips, stills):
+    """Where they land; references that stay where they are do not."""
+    draw = sampler(clips, divide_batch(16), stills=stills, exact=1)
+    batch = draw(0)
+    landed = (batch.given[:, 0, 4:5] > 0.5) & (batch.matte > 0.5)
+    error = ((batch.given[:, 0, :3] - batch.target).abs() * landed).sum() / landed.sum() / 3
+    other = ((batch.given[:, 0, :3].roll(3, 3) - batch.target).abs() * landed).sum() / landed.sum() / 3
+    assert error < 0.08 and error < 0.5 * other
+
+
+def test_hard_poses_are_drawn_more_often(clips):
+    one, known = clips[0]
+    meshes = known.meshes.copy()
+    meshes[5, 300:400] += 0.05
+    turned = replace(known, meshes=meshes)
+    faces = sampler([(one, turned)])._clips[0]
+    assert faces.hard.argmax() == 5 and faces.hard.sum() == pytest.approx(1)
+
+
+def test_faces_are_looked_for_once(clips, tmp_path, monkeypatch):
+    model = seeing_model()
+    found = find_known_faces(model, [one for one, _ in clips], tmp_path)
+    assert [len(faces.rows) for faces in found] == [12, 1, FEWEST]
+    assert found[0].meshes.shape == (12, 478, 3) and found[0].blendshapes.shape == (12, 4)
+    assert abs(found[0].meshes.mean((0, 1))[:2] - 0.5).max() < 0.1
+    monkeypatch.setattr(model, "pose_encoder", None)
+    again = find_known_faces(model, [one for one, _ in clips], tmp_path)
+    for ours, theirs in zip(again, found, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(vars(ours).values(), vars(theirs).values(), strict=True))
