@@ -40,10 +40,15 @@ The avatars are built:
 
 
 def run(*command: str, status: bool = True) -> bool:
-    """Run a program in the project's folder, the environment's programs first; end with its status where it fails."""
+    """Run a program in the project's folder, the environment's programs first.
+
+    Ends with its status where it fails; without `status` it says whether it worked, and what it prints is not shown.
+    """
     search = os.pathsep.join([str(VENV / PROGRAMS), os.environ.get("PATH", "")])
     program = shutil.which(command[0], path=search) or command[0]
-    done = subprocess.run([program, *command[1:]], cwd=ROOT, env=os.environ | {"PATH": search}, check=False)
+    done = subprocess.run(
+        [program, *command[1:]], cwd=ROOT, env=os.environ | {"PATH": search}, capture_output=not status, check=False
+    )
     if done.returncode and status:
         sys.exit(done.returncode)
     return not done.returncode
@@ -63,7 +68,7 @@ def environment(extra: str = "") -> None:
     venv.create(VENV, with_pip=True, symlinks=os.name != "nt")
     if platform.system() == "Linux" and not shutil.which("nvidia-smi"):
         # torch alone: everything else comes from where pip always looks.
-        once = ("-qq", "--retries", "0", "--timeout", "15", "--index-url", CPU_BUILDS, "--no-deps")
+        once = ("--retries", "0", "--timeout", "15", "--index-url", CPU_BUILDS, "--no-deps")
         if not pip(VENV, *once, "--constraint", "constraints.txt", "torch", status=False):
             print(f"{CPU_BUILDS} has no torch for this Python, or cannot be reached: the build with CUDA is taken")
     pip(VENV, "--constraint", "constraints.txt", "--editable", f".[{extra}]" if extra else ".")
