@@ -53,9 +53,10 @@ NAMES = {
     "real_frames": "*the true frame (floor)*",
 }
 INTRODUCTION = """\
-# Results of the demo
+# Results of the demo, fine-tuned
 
-Made by `make demo` and then `python benchmarks/results.py`, on the CPU: 128 px, the bundled meta-model ([how it was
+Made by `make demo`, with `model`, `meta` and `finetune` of `config.yaml` at `preset: mini`, and then `python
+benchmarks/results.py`, on the CPU: 128 px, the bundled meta-model of the constant family ([how it was
 trained](experiments/bundled-model.md)), which learned from nobody of the demo. Both people are validation people:
 settings of fine-tuning and the rule of the choice were developed on them, among others. *Held-out* frames are the last
 40 % of the woman's clip, which no training sees. The cross driver is `carphone`, who moves (`single_face` hardly does);
