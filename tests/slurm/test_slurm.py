@@ -191,6 +191,7 @@ def test_the_demo_is_built_and_every_job_ran_under_slurm(runs):
         "score",
         "select",
         "render",
+        "mark",
         "report",
     }
     for path in logs:
