@@ -38,6 +38,7 @@ class Avatar:
     Attributes:
         image_size: side of its images, px.
         pose_dim: length of its pose descriptors, P below.
+        identity_dim: length of its identity embeddings, I below; None in the warping family, which has none.
         personal: whether it is one person's avatar; a meta-model (False) must be told whom to show.
         family: constant (the paper's) or warping.
         metadata: of the model file, plain JSON about where the model comes from.
@@ -50,6 +51,7 @@ class Avatar:
         self.metadata = metadata
         self.image_size = reenactor.architecture.image_size
         self.pose_dim = reenactor.architecture.pose_dim
+        self.identity_dim: int | None = getattr(reenactor.architecture, "identity_dim", None)
         self.personal = reenactor.personal
         self.family = reenactor.family
 

@@ -29,7 +29,8 @@ rule report:
     params:
         code=code("report"),
         settings=section("report"),
+        manifest=str(MANIFEST),
         config=CONFIG.model_dump_json(),
     shell:
         "exec python -m workflow_scripts.launch --log {log:q}"
-        " report --manifest {MANIFEST:q} --page {output.page:q} --settings {params.settings:q}"
+        " report --manifest {params.manifest:q} --page {output.page:q} --settings {params.settings:q}"
