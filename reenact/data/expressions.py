@@ -62,6 +62,7 @@ def find_expressions(clips: Sequence[TrainingClip], bundle: Path, most: int, thr
     landmarkers = ToolPool([FaceLandmarker(bundle, min_confidence=_MIN_CONFIDENCE) for _ in range(threads)])
 
     def look(clip: TrainingClip) -> Expressions:
+        """What the landmarker says of one clip."""
         rows = spread(len(clip.frames), most)
         seen = landmarkers.use(lambda landmarker: [landmarker.read(clip.frames[row]) for row in rows])
         known = [(row, found) for row, found in zip(rows, seen, strict=True) if found is not None]

@@ -42,6 +42,7 @@ def readout_correlations(
     mean, std = descriptors.mean(axis=0), descriptors.std(axis=0) + 1e-6
 
     def design(values: np.ndarray) -> np.ndarray:
+        """Descriptors normalised, and a column of ones."""
         return np.column_stack([(values - mean) / std, np.ones(len(values))])
 
     known = design(descriptors)

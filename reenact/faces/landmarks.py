@@ -134,6 +134,7 @@ def face_measures(landmarks: np.ndarray) -> np.ndarray:
     unit = np.maximum(eye_distance(points), 1e-4)
 
     def gap(first: tuple[int, ...], second: tuple[int, ...]) -> np.ndarray:
+        """Mean distance of pairs of points, in the unit: N."""
         return np.linalg.norm(points[:, first] - points[:, second], axis=-1).mean(axis=1) / unit
 
     up = points[:, 27] - points[:, 8]

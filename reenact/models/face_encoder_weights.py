@@ -51,6 +51,7 @@ def _layers(network: bytes) -> list[list[Tensor]]:
     stored = {op.outputs[0]: op.inputs[0] for op in graph.operators if codes[op.opcodeIndex] == kinds.DEQUANTIZE}
 
     def values(number: int) -> Tensor:
+        """The weights in a tensor of the graph, by its number."""
         tensor: Any = graph.tensors[stored.get(number, number)]
         dtype = np.float16 if tensor.type == schema.TensorType.FLOAT16 else np.float32
         data = np.frombuffer(bytes(model.buffers[tensor.buffer].data), dtype)

@@ -48,13 +48,16 @@ class Sizes(Protocol):
     """
 
     @property
-    def image_size(self) -> int: ...
+    def image_size(self) -> int:
+        """See above."""
 
     @property
-    def pose_size(self) -> int: ...
+    def pose_size(self) -> int:
+        """See above."""
 
     @property
-    def pose_dim(self) -> int: ...
+    def pose_dim(self) -> int:
+        """See above."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, from which the model is built again."""

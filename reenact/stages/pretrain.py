@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from reenact.data.clip_arrays import load_clip_arrays, store_clip_arrays
 from reenact.data.expressions import MEASURES, Expressions, ExpressionSamples, find_expressions
 from reenact.data.images import to_tensor
 from reenact.data.sequence import spread
@@ -90,15 +91,8 @@ def _expressions(
     """What the landmarker says of the frames: asked once, and kept in the run folder."""
     path = run.path / "expressions.npz"
     if not path.exists():
-        found = find_expressions(clips, landmarker, most, threads)
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            names = ("rows", "landmarks", "blendshapes")
-            arrays = {name: np.concatenate([getattr(one, name) for one in found]) for name in names}
-            np.savez(file, counts=np.array([len(one.rows) for one in found]), allow_pickle=False, **arrays)
-    with np.load(path) as stored:
-        ends = np.cumsum(stored["counts"])[:-1]
-        parts = (np.split(stored[name], ends) for name in ("rows", "landmarks", "blendshapes"))
-        return [Expressions(*each) for each in zip(*parts, strict=True)]
+        store_clip_arrays(path, find_expressions(clips, landmarker, most, threads))
+    return load_clip_arrays(path, Expressions)
 
 
 def _start(

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from reenact.models.warping.network import Refiner
-from reenact.models.warping.reference import Moved
+from reenact.models.warping.reference import Moved, Reference
 from reenact.models.warping.splat import fill
 
 DARK = 0.6
@@ -25,11 +25,6 @@ def sample(images: Tensor, flow: Tensor) -> Tensor:
     grid = torch.stack([steps.expand(side, side), steps[:, None].expand(side, side)])
     at = (grid + flow).permute(0, 2, 3, 1) * 2 - 1
     return functional.grid_sample(images, at, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def premultiplied(rgba: Tensor) -> Tensor:
-    """Straight RGB and matte, B x 4 x H x W -> RGB x matte and matte."""
-    return torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], 1)
 
 
 def inside(outline: Tensor, side: int) -> Tensor:
@@ -97,10 +92,10 @@ def changed_matte(matte: Tensor, change: Tensor) -> Tensor:
     return ((changed - EDGE) / (1 - 2 * EDGE)).clamp(0, 1)
 
 
-def given_channels(image: Tensor, moved: Moved) -> Tensor:
-    """What the refiner is given of one reference: straight image 4 x R x R, where it goes -> B x GIVEN x S x S."""
-    warped = sample(premultiplied(image[None]).expand(moved.flow.shape[0], -1, -1, -1), moved.flow)
+def given_channels(reference: Reference, moved: Moved) -> Tensor:
+    """What the refiner is given of one reference, and where it goes -> B x GIVEN x S x S."""
+    count = moved.flow.shape[0]
+    warped = sample(reference.shown.expand(count, -1, -1, -1), moved.flow)
     far = 4 * moved.flow.norm(dim=1, keepdim=True)
-    size = moved.flow.shape[-2:]
-    before = functional.interpolate(image[None, 3:], size, mode="bilinear", align_corners=False, antialias=True)
-    return torch.cat([warped, moved.coverage, moved.canonical, far, before.expand(far.shape[0], -1, -1, -1)], 1)
+    before = reference.before.expand(count, -1, -1, -1)
+    return torch.cat([warped, moved.coverage, moved.canonical, far, before], 1)

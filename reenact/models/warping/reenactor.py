@@ -9,16 +9,7 @@ from torch.nn import functional
 from reenact.models.face_encoder import FaceEncoder
 from reenact.models.family import Identity, Model, Pictures, References
 from reenact.models.warping.architecture import WarpingArchitecture
-from reenact.models.warping.compose import (
-    LEAST,
-    changed_matte,
-    compose,
-    expected_matte,
-    given_channels,
-    inside,
-    premultiplied,
-    sample,
-)
+from reenact.models.warping.compose import LEAST, changed_matte, compose, expected_matte, given_channels, inside, sample
 from reenact.models.warping.face_model import FaceModel, place
 from reenact.models.warping.mesh import INNER_LIPS, POINTS
 from reenact.models.warping.mesh_network import MeshNetwork
@@ -53,7 +44,7 @@ class WarpingReenactor(Model):
         if self.own is not None and references is not None:
             for name, value in vars(references).items():
                 self.own.register_buffer(name, value)
-        self._prepared: tuple[References, list[Reference]] | None = None
+        self._last: tuple[Tensor, _Driven] | None = None
 
     @property
     def personal(self) -> bool:
@@ -86,11 +77,11 @@ class WarpingReenactor(Model):
         Returns:
             RGB B x 3 x S x S, multiplied by the matte, and matte B x 1 x S x S, both in [0, 1].
         """
-        return _Driven(self, *self._prepare(identity))(pose)
+        return self._driven(identity)(pose)
 
     def traceable(self) -> nn.Module:
         """See `reenact.models.family.Model`."""
-        return _Driven(self, *self._prepare(None))
+        return self._driven(None)
 
     def personalised(self, crops: Pictures, mattes: Pictures, count: int) -> "WarpingReenactor":
         """An avatar of the person in crops, with the same weights; see `identify`."""
@@ -108,28 +99,26 @@ class WarpingReenactor(Model):
             "identity: an embedding; a model of the warping family shows photos, avatar.identify(crops, mattes)"
         )
 
-    def _prepare(self, identity: Identity | None) -> tuple[References, list[Reference]]:
-        """Photos as surfaces; those of last time are kept."""
+    def _driven(self, identity: Identity | None) -> "_Driven":
+        """A person's photos as surfaces; those of last time are kept."""
         self.check_identity(identity, 1)
         if identity is None:
             identity = self.identify(())
         assert isinstance(identity, References)
-        if self._prepared is None or self._prepared[0].photos is not identity.photos:
-            device = self.face.mean.device
-            side = self.architecture.working_size
-            pairs = zip(identity.photos.cpu().numpy(), identity.meshes.cpu().numpy(), strict=True)
-            references = [Reference(self.face, photo, mesh, side).to(device) for photo, mesh in pairs]
-            known = References(**{name: value.to(device) for name, value in vars(identity).items()})
-            self._prepared = (References(**vars(known) | {"photos": identity.photos}), references)
-        return self._prepared
+        if self._last is None or self._last[0] is not identity.photos:
+            self._last = identity.photos, _Driven(self, identity).to(self.face.mean.device)
+        return self._last[1]
 
 
 class _Driven(nn.Module):
     """A person's photos, ready to follow poses B x P."""
 
-    def __init__(self, net: WarpingReenactor, known: References, references: list[Reference]) -> None:
+    def __init__(self, net: WarpingReenactor, known: References) -> None:
         super().__init__()
-        self.face, self.refiner, self.references = net.face, net.refiner, nn.ModuleList(references)
+        self.face, self.refiner = net.face, net.refiner
+        pairs = zip(known.photos.cpu().numpy(), known.meshes.cpu().numpy(), strict=True)
+        side = net.architecture.working_size
+        self.references = nn.ModuleList([Reference(net.face, photo, mesh, side) for photo, mesh in pairs])
         self.register_buffer("neutral", known.neutral)
         self.register_buffer("head_offset", known.head_offset)
         self.size = net.architecture.image_size
@@ -154,7 +143,7 @@ def show(
 ) -> tuple[Tensor, Tensor]:
     """Pictures of a face B x M x 3 (canonical) where a head is, B x HEAD; see `WarpingReenactor.show`."""
     moved = [reference.move(shape, head) for reference in references]
-    given = [given_channels(reference.image, to) for reference, to in zip(references, moved, strict=True)]
+    given = [given_channels(reference, to) for reference, to in zip(references, moved, strict=True)]
     lips = inside(place(shape[:, list(INNER_LIPS)], head)[..., :2], given[0].shape[-1])
     near = nearness(references, shape, head)
     made = compose(refiner, torch.stack(given, 1), lips, blendshapes, near)
@@ -163,7 +152,7 @@ def show(
     weights = resized(made["weights"].flatten(1, 2), size)
     photo = torch.zeros((), device=flow.device)
     for k, (reference, to) in enumerate(zip(references, moved, strict=True)):
-        image = premultiplied(reference.image[None]).expand(flow.shape[0], -1, -1, -1)
+        image = reference.shown.expand(flow.shape[0], -1, -1, -1)
         photo = photo + weights[:, k : k + 1] * sample(image, resized(to.flow, size) + flow)
     matte = changed_matte(expected_matte(photo[:, 3:], covered, before), change)
     colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from reenact.models.warping.face_model import FaceModel, align, place, rotation
 from reenact.models.warping.mesh import EYES, INNER_LIPS
@@ -57,11 +58,16 @@ class Reference(nn.Module):
         side: of what is made of it, px.
 
     Attributes:
+        image: 4 x R x R, straight RGB and matte.
+        shown: 1 x 4 x R x R, RGB times matte, and matte.
+        before: 1 x 1 x side x side, its matte.
         shape: M x 3, its canonical face.
         head: HEAD, where its head is.
     """
 
     image: Tensor
+    shown: Tensor
+    before: Tensor
     shape: Tensor
     head: Tensor
     points: Tensor
@@ -85,7 +91,11 @@ class Reference(nn.Module):
         for name, value in values.items():
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
         self.register_buffer("corners", torch.from_numpy(surface.corners[kept]).long(), persistent=False)
-        self.register_buffer("image", straight(photo), persistent=False)
+        image = straight(photo)
+        rgb, matte = image[None].split([3, 1], 1)
+        before = functional.interpolate(matte, (side, side), mode="bilinear", align_corners=False, antialias=True)
+        for name, value in {"image": image, "shown": torch.cat([rgb * matte, matte], 1), "before": before}.items():
+            self.register_buffer(name, value, persistent=False)
 
     def move(self, shape: Tensor, head: Tensor) -> Moved:
         """Move the photo so that it shows the face `shape` (B x M x 3, canonical) where the head is (B x HEAD)."""

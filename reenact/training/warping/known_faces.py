@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from reenact.data.clip_arrays import load_clip_arrays, store_clip_arrays
 from reenact.data.images import fit, to_tensor
 from reenact.data.sequence import spread
 from reenact.data.training_clips import TrainingClip
 from reenact.models.warping.reenactor import WarpingReenactor
 from reenact.models.warping.references import find_meshes
-from reenact.runtime.files import atomic_write
 from reenact.runtime.parallel import batches
 from reenact.training import distributed
 
@@ -56,9 +56,9 @@ def find_known_faces(model: WarpingReenactor, clips: Sequence[TrainingClip], fol
         found = dict(distributed.all_gather([(number, _find(model, clips[number])) for number in bar]))
         ordered = [found[number] for number in range(len(clips))]
         if distributed.is_main():
-            _store(path, ordered)
+            store_clip_arrays(path, ordered)
         return ordered
-    return _load(path)
+    return load_clip_arrays(path, KnownFaces)
 
 
 @torch.no_grad()
@@ -71,16 +71,3 @@ def _find(model: WarpingReenactor, clip: TrainingClip) -> KnownFaces:
         meshes.append(find_meshes(model.mesh_network, pictures).float().cpu())
         blendshapes.append(model.face.read(model.pose_encoder(pictures)).blendshapes.float().cpu())
     return KnownFaces(np.array(rows), torch.cat(meshes).numpy(), torch.cat(blendshapes).numpy())
-
-
-def _store(path: Path, faces: list[KnownFaces]) -> None:
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        arrays = {name: np.concatenate([vars(one)[name] for one in faces]) for name in vars(faces[0])}
-        np.savez(file, counts=np.array([len(one.rows) for one in faces]), allow_pickle=False, **arrays)
-
-
-def _load(path: Path) -> list[KnownFaces]:
-    with np.load(path) as stored:
-        ends = np.cumsum(stored["counts"])[:-1]
-        parts = (np.split(stored[name], ends) for name in ("rows", "meshes", "blendshapes"))
-        return [KnownFaces(*each) for each in zip(*parts, strict=True)]

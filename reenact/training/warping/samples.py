@@ -157,7 +157,7 @@ class WarpingSampler:
         else:
             said = random.uniform(*SAID)
             shapes = [one.shape + said * self._projected(shape - one.shape) for one in references]
-        given = [given_channels(one.image, one.move(to, head))[0] for one, to in zip(references, shapes, strict=True)]
+        given = [given_channels(one, one.move(to, head))[0] for one, to in zip(references, shapes, strict=True)]
         picture, matte = (to_tensor([image])[0] for image in self._pictures(faces, target))
         return faces.name, {
             "given": torch.stack(given),
