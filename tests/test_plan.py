@@ -119,8 +119,9 @@ def test_a_person_less_is_another_report(project):
     assert project.planned() == {"report"}
 
 
-def test_another_driver_is_its_own_chain_and_its_videos(project):
-    project.configure(drivers=DRIVERS | {"cleo": {"media": "media/cleo.mp4"}})
+@pytest.mark.parametrize("media", ["media/cleo.mp4", "media/anna.mp4"], ids=["somebody", "a-person-who-also-drives"])
+def test_another_driver_is_its_own_chain_and_its_videos(project, media):
+    project.configure(drivers=DRIVERS | {"cleo": {"media": media}})
     assert project.planned() == chain(*CLIP, of=["cleo"]) | renders(drivers=["cleo"]) | {"report"}
 
 

@@ -5,6 +5,7 @@ reenact made one; 5 one was changed; 6 one cannot be read. Of several files the 
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -16,10 +17,13 @@ from reenact.runtime.cli import FILE, command, run
 @click.argument("files", type=FILE, nargs=-1, required=True)
 @click.option("--root", type=FILE, help="Certificates that you trust, beside your own key's (PEM).")
 @click.option("--watermark-key", type=FILE, help="File with a key of watermarks to look for, beside the public one.")
+@click.option("--among", type=FILE, help="Folder of finished renderings to search for those that files were made of.")
 @click.option("--json", "as_json", is_flag=True, help="JSON: a list with one object a file.")
-def main(*, files: tuple[Path, ...], root: Path | None, watermark_key: Path | None, as_json: bool) -> None:
+def main(
+    *, files: tuple[Path, ...], root: Path | None, watermark_key: Path | None, among: Path | None, as_json: bool
+) -> None:
     from reenact.provenance.stamp import watermark_key as key_of
-    from reenact.provenance.verify import STATUS, in_words, verify
+    from reenact.provenance.verify import STATUS, in_words, originals, verify
     from reenact.provenance.watermark import Watermark
     from reenact.runtime.errors import UserError
     from reenact.settings.mark import MarkSettings
@@ -30,9 +34,14 @@ def main(*, files: tuple[Path, ...], root: Path | None, watermark_key: Path | No
         trusted = root.read_text(encoding="utf-8") if root else ""
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--root: cannot be read ({error})") from None
+    if among and not among.is_dir():
+        raise UserError(f"--among: {among} is no folder")
     verdicts = []
     for path in files:
-        verdicts.append(verify(path, watermarks, trusted))
+        verdict = verify(path, watermarks, trusted)
+        if among and verdict.watermark not in (None, "?"):
+            verdict = replace(verdict, originals=originals(verdict.watermark, among))
+        verdicts.append(verdict)
         if not as_json:
             print("\n".join(in_words(verdicts[-1])), flush=True)
     if as_json:

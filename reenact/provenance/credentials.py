@@ -32,6 +32,7 @@ FORMATS = {
 }
 """Suffix -> format of files that carry credentials themselves."""
 OTHER = "application/octet-stream"
+SIDECAR = ".c2pa"
 LIST = "SHA256SUMS"
 """List of the files of a folder, as `sha256sum --check` reads it."""
 SOURCES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -106,7 +107,7 @@ class Credentials:
 
 def sidecar_of(path: Path) -> Path:
     """Where the credentials of a file or folder lie that does not carry them itself."""
-    return path.with_name(path.name + ".c2pa")
+    return path.with_name(path.name + SIDECAR)
 
 
 def carries(path: Path) -> bool:

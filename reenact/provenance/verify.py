@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reenact.provenance.credentials import TOOL, Credentials, read_credentials
+from reenact.provenance.credentials import SIDECAR, TOOL, Credentials, carries, read_credentials, sidecar_of
 from reenact.provenance.keys import user_root
 from reenact.provenance.model_statement import read_statement
 from reenact.provenance.watermark import Watermark
@@ -39,6 +39,7 @@ class Verdict:
         watermark: its number, 8 hex digits; "?" where its number cannot be read; None where there is none.
         significance: of the watermark, in standard deviations.
         altered: how the picture was changed since, as the watermark shows.
+        originals: files whose credentials repeat the watermark's number, where there was a folder to search.
     """
 
     path: str
@@ -53,6 +54,7 @@ class Verdict:
     watermark: str | None = None
     significance: float | None = None
     altered: tuple[str, ...] = ()
+    originals: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -94,6 +96,17 @@ def verify(path: Path, watermarks: Sequence[Watermark], roots: str = "") -> Verd
         significance=significance,
         altered=altered,
     )
+
+
+def originals(number: str, folder: Path) -> tuple[str, ...]:
+    """Files of a folder, at any depth, whose intact credentials say that they are the rendering of this number."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix != SIDECAR and (carries(path) or sidecar_of(path).exists()):
+            credentials = read_credentials(path)
+            if credentials.state == "intact" and credentials.ours and credentials.facts.get("rendering") == number:
+                found.append(str(path))
+    return tuple(found)
 
 
 def _verdict(found: Credentials, mark: str | None, problems: tuple[str, ...]) -> str:
@@ -173,3 +186,5 @@ def in_words(verdict: Verdict) -> Iterator[str]:
         yield f"  in frames    {number}{told}{how}"
     elif verdict.significance is not None:
         yield "  in frames    no watermark found"
+    for original in verdict.originals:
+        yield f"  original     {original}"

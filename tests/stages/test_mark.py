@@ -23,7 +23,7 @@ from reenact.models.model_file import load_model, save_model
 from reenact.models.reenactor import Reenactor
 from reenact.provenance.credentials import read_credentials, sha256_of
 from reenact.provenance.keys import user_root
-from reenact.provenance.verify import STATUS, in_words, verify
+from reenact.provenance.verify import STATUS, in_words, originals, verify
 from reenact.provenance.watermark import Watermark
 from reenact.rendering.encode import write_video
 from reenact.settings.mark import MarkSettings
@@ -141,6 +141,8 @@ def test_verify_of_what_lost_its_credentials_or_was_changed(media: Path, tmp_pat
     for name in ("copy.mp4", "small.webm"):
         verdict = verify(tmp_path / name, [Watermark()])
         assert (verdict.verdict, verdict.watermark) == ("lost", number), name
+    assert originals(number, done) == tuple(sorted(str(done / name) for name in OUTPUTS.values()))
+    assert originals("00000000", done) == ()
     data = bytearray((done / "me.mp4").read_bytes())
     data[-300] ^= 1
     (tmp_path / "changed.mp4").write_bytes(data)
@@ -240,6 +242,13 @@ def test_the_command_line(media: Path, tmp_path: Path) -> None:
     both = run("workflow_scripts.verify", "--json", done / "me.mp4", tmp_path / "bare.mp4")
     assert both.returncode == 4
     assert [found["verdict"] for found in json.loads(both.stdout)] == ["intact", "foreign"]
+    ffmpeg.input(str(done / "me.mp4")).output(str(tmp_path / "copy.mp4"), c="copy").run(
+        cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True
+    )
+    found = run("workflow_scripts.verify", tmp_path / "copy.mp4", "--among", done)
+    assert found.returncode == 3 and f"original     {done / 'me.mp4'}" in found.stdout, found.stdout
+    wrong = run("workflow_scripts.verify", tmp_path / "copy.mp4", "--among", tmp_path / "absent")
+    assert wrong.returncode == 1 and "--among" in wrong.stdout
     assert run("workflow_scripts.verify", tmp_path / "absent.mp4").returncode == 6
     assert run("workflow_scripts.verify", "--root", tmp_path / "absent.pem", done / "me.mp4").returncode == 1
     assert run("workflow_scripts.mark", "--identity-media", media / "photo.png").returncode == 2
