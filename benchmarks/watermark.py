@@ -1,10 +1,11 @@
 """How well the watermark survives, how rarely it is seen where there is none, and what it costs.
 
-Figures: docs/experiments/watermark.md. Three parts; the first two go on where they stopped, and print their table from
+Figures: docs/experiments/watermark.md. Four parts; the first two go on where they stopped, and print their table from
 what is in their CSV:
   python benchmarks/watermark.py attacks --clips CLIPS --table attacks.csv
   python benchmarks/watermark.py false-alarms --clips CLIPS --pictures PICTURES --table alarms.csv
   python benchmarks/watermark.py cost --clips CLIPS
+  python benchmarks/watermark.py wall --picture wall.png
 CLIPS and PICTURES are folders that hold videos of faces (mp4) and pictures (jpg), at any depth.
 """
 
@@ -317,13 +318,35 @@ def cost(arguments: argparse.Namespace) -> None:
     print(table.describe().loc[["mean", "min", "max"]].to_string(float_format="%.3f"))
 
 
+# ---- a flat wall ---------------------------------------------------------------------------------------------
+
+
+def wall(arguments: argparse.Namespace) -> None:
+    """A computed wall without any grain, where a mark is seen first: how much changes, and how much that pulses."""
+    across, down = np.meshgrid(np.linspace(0, 1, SIDE), np.linspace(0, 1, SIDE))
+    plain = np.repeat(np.rint(150 + 20 * across - 15 * down)[..., None], 3, axis=2).astype(np.uint8)
+    mark = Stamp(Watermark(), 0x12345678, "0").marker(SIDE, SIDE)
+    marked = np.array([mark(plain, number / 25) for number in range(50)])
+    changes = marked.astype(np.float32) - plain
+    means = np.array([cv2.blur(change[..., 1], (16, 16))[8:-8, 8:-8] for change in changes])
+    pulse = np.ptp(means, axis=0)
+    values, counts = np.unique(changes, return_counts=True)
+    shares = ", ".join(f"{value:+.0f}: {count / changes.size:.1%}" for value, count in zip(values, counts, strict=True))
+    print(f"PSNR {10 * np.log10(255**2 / np.mean(changes**2)):.1f} dB; levels of 255: {shares}")
+    print(f"pulse of means over 16 px, levels: median {np.median(pulse):.2f}, worst {pulse.max():.2f}")
+    if arguments.picture:
+        amplified = np.clip(128 + 40 * changes[12], 0, 255).astype(np.uint8)
+        cv2.imwrite(str(arguments.picture), np.hstack([plain, marked[12], amplified])[..., ::-1])
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["attacks", "false-alarms", "cost"])
-    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("part", choices=["attacks", "false-alarms", "cost", "wall"])
+    parser.add_argument("--clips", type=Path, help="not needed for wall")
     parser.add_argument("--pictures", type=Path)
     parser.add_argument("--table", type=Path, help="CSV to add to")
+    parser.add_argument("--picture", type=Path, help="PNG of the wall to write: plain, marked, 40 times the difference")
     parser.add_argument("--renderings", type=int, default=50)
     parser.add_argument("--foreign", type=int, default=50)
     parser.add_argument("--frames", type=int, default=150, help="most frames of a video (default: 150)")
@@ -336,9 +359,10 @@ def main() -> None:
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    if not arguments.clips.is_dir():
-        sys.exit(f"error: {arguments.clips} is no folder")
-    {"attacks": attacks, "false-alarms": false_alarms, "cost": cost}[arguments.part](arguments)
+    if arguments.part != "wall" and not (arguments.clips and arguments.clips.is_dir()):
+        sys.exit(f"error: --clips: {arguments.clips} is no folder")
+    parts = {"attacks": attacks, "false-alarms": false_alarms, "cost": cost, "wall": wall}
+    parts[arguments.part](arguments)
 
 
 if __name__ == "__main__":
