@@ -33,6 +33,8 @@ PARTIAL_PAGE = Path("results/report/partial.html")
 MANIFEST = Path("results/report/manifest.json")
 META = f"results/meta/{CONFIG.meta.name}"
 PRETRAINED = f"results/pretrain/{CONFIG.pretrain.name}"
+FITTED = f"{PRETRAINED}/start.safetensors"
+START = CONFIG.meta_start(fitted=FITTED)
 META_MODEL = CONFIG.meta_model(trained=f"{META}/model.safetensors", imported=f"{META}/imported.safetensors")
 SHARDS = [f"{number:05d}-of-{CONFIG.meta.shards:05d}" for number in range(CONFIG.meta.shards if CONFIG.meta.set else 0)]
 

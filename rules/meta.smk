@@ -16,7 +16,7 @@ rule meta:
         validation_mattes=expand("results/clips/{clip}/mattes.zip", clip=CONFIG.meta.validate_clips),
         descriptor=[CONFIG.score.descriptor_weights] if VALIDATED else [],
         perceptual=list(CONFIG.meta.weight_files().values()),
-        start=CONFIG.meta.start_files(),
+        start=START,
     output:
         model=f"{META}/model.safetensors",
         curves=f"{META}/curves.csv",
@@ -41,6 +41,7 @@ rule meta:
         score=section("score", exclude={"identity_frames", "reference_frames"}) if VALIDATED else "{}",
         model=explicit("model"),
         crop_scale=CONFIG.meta.crop_scale or CONFIG.crop.scale,
+        start=[f"--start={file}" for file in START],
         device=CONFIG.device,
     shell:
         "exec python -m workflow_scripts.launch --device {params.device} --gpus {resources.gpu} --log {log:q}"
@@ -50,4 +51,4 @@ rule meta:
         " --validation-crops {input.validation_crops:q} --validation-mattes {input.validation_mattes:q}"
         " --curves {output.curves:q} --metrics {output.metrics:q} --preview {output.preview:q}"
         " --runs results/runs/meta --threads {threads} --processes {resources.processes}"
-        " --settings {params.settings:q} --crop-scale {params.crop_scale} --model-settings {params.model:q} --score-settings {params.score:q}"
+        " --settings {params.settings:q} {params.start:q} --crop-scale {params.crop_scale} --model-settings {params.model:q} --score-settings {params.score:q}"

@@ -226,3 +226,31 @@ def test_a_pose_encoder_is_pretrained_where_somebody_asks_for_it(project):
     project.snakemake("--touch", "--forceall", encoder)
     assert planned() == set()
     assert planned(steps=7) == {"pretrain"}
+
+
+def test_the_warping_family_is_trained_from_clips_by_one_command(project):
+    """Pose encoder, face model, refiner: each repeats what is made of it, and nothing before it."""
+    model = "results/meta/warping/model.safetensors"
+    stages = {"pretrain", "fit", "meta"}
+    meta = {"source": "train", "name": "warping", "preset": "warping", "clips": list(PEOPLE)}
+
+    def planned(**sections):
+        settings = {"meta": meta} | sections
+        settings["pretrain"] = {"name": "faces"} | settings.get("pretrain", {})
+        project.configure(model={"preset": "warping"}, finetune={}, **settings)
+        return set(re.findall(r"^rule (\w+):", project.snakemake("--dry-run", model), re.M)) & stages
+
+    assert planned() == stages
+    printed = project.snakemake("--dry-run", "--printshellcmds", model)
+    assert "--start=results/pretrain/faces/start.safetensors" in printed
+    for output in re.findall(r"^    output: (.*)$", printed, re.M):
+        for path in (project.folder / name for name in output.split(", ")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(path.name)
+    project.snakemake("--touch", "--forceall", model)
+    assert planned() == set()
+    assert planned(pretrain={"steps": 7}) == stages
+    assert planned(fit={"shapes": 7}) == {"fit", "meta"}
+    assert planned(meta=meta | {"learning_rate": 1e-4}) == {"meta"}
+    assert planned(meta=meta | {"start": "media/meta.safetensors"}) == {"meta"}, "begins with another model"
+    assert planned(meta=meta | {"resume": "results/runs/meta/other"}) == {"meta"}

@@ -14,6 +14,7 @@ from reenact.data.sequence import spread
 from reenact.data.training_clips import TrainingClip
 from reenact.faces.blendshapes import BLENDSHAPES, FaceLandmarker
 from reenact.faces.face import IBUG_68
+from reenact.faces.face_mesh import MESH_POINTS
 from reenact.faces.landmarks import FACE_MEASURES, face_measures
 from reenact.runtime.parallel import ToolPool, thread_map
 from reenact.runtime.progress import progress
@@ -38,13 +39,18 @@ class Expressions:
 
     Attributes:
         rows: their numbers: K.
-        landmarks: of the landmarker's mesh, fractions of the side: float32 K x 68 x 2.
+        meshes: of the landmarker, fractions of the side: float32 K x 478 x 3.
         blendshapes: float32 K x 52.
     """
 
     rows: np.ndarray
-    landmarks: np.ndarray
+    meshes: np.ndarray
     blendshapes: np.ndarray
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """The 68 landmarks among them, x and y: float32 K x 68 x 2."""
+        return self.meshes[:, IBUG_68, :2]
 
 
 def find_expressions(clips: Sequence[TrainingClip], bundle: Path, most: int, threads: int) -> list[Expressions]:
@@ -69,7 +75,7 @@ def find_expressions(clips: Sequence[TrainingClip], bundle: Path, most: int, thr
         side = np.float32(clip.frames[0].shape[0])
         return Expressions(
             np.array([row for row, _ in known], int),
-            np.array([found.points[IBUG_68, :2] / side for _, found in known], np.float32).reshape(-1, 68, 2),
+            np.array([found.points / side for _, found in known], np.float32).reshape(-1, MESH_POINTS, 3),
             np.array([found.blendshapes for _, found in known], np.float32).reshape(-1, len(BLENDSHAPES)),
         )
 

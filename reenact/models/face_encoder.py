@@ -5,9 +5,15 @@ at 256 px, and ends in 2 x 2 places of 128 features each, where a mean over the 
 It has no batch norm: a descriptor depends on its own frame alone, in training too.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from reenact.data.images import to_tensor
+from reenact.runtime.parallel import batches
 
 SIZE = 256
 """Side of the crops that it sees, px."""
@@ -76,3 +82,11 @@ class FaceEncoder(nn.Module):
         assert isinstance(first, nn.Linear)
         first.weight.div_(features.std(0) + 0.05)
         first.bias.sub_(first.weight @ features.mean(0))
+
+
+@torch.no_grad()
+def describe(encoder: FaceEncoder, frames: Sequence[np.ndarray]) -> np.ndarray:
+    """Descriptors of frames, uint8 SIZE x SIZE x 3 each -> N x outputs."""
+    device = next(encoder.parameters()).device
+    parts = [encoder(to_tensor(batch).to(device)).cpu() for batch in batches(frames, 16)]
+    return torch.cat(parts).numpy() if parts else np.zeros((0, encoder.outputs), np.float32)

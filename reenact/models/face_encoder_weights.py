@@ -1,4 +1,5 @@
-"""Weights that `FaceEncoder`'s trunk begins with: those of mediapipe's mesh network (Google, Apache-2.0)."""
+"""Weights of mediapipe's mesh network (Google, Apache-2.0): `FaceEncoder`'s trunk begins with them, and `MeshNetwork`
+has all of them."""
 
 import zipfile
 from pathlib import Path
@@ -8,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reenact.models.face_encoder import FaceEncoder
 from reenact.runtime.errors import UserError
 
 MESH_NETWORK = "face_landmarks_detector.tflite"
@@ -16,24 +16,27 @@ MESH_NETWORK = "face_landmarks_detector.tflite"
 
 
 @torch.no_grad()
-def fill_trunk(encoder: FaceEncoder, bundle: Path) -> None:
-    """Copy the weights of the mesh's network into an encoder's trunk.
+def fill_trunk(trunk: nn.Sequential, bundle: Path, mesh: nn.Linear | None = None) -> None:
+    """Copy the weights of the mesh's network.
 
     Args:
-        encoder: changed in place.
+        trunk: of a `FaceEncoder` or a `MeshNetwork`, changed in place.
         bundle: face_landmarker_v2.task, a ZIP of networks (FACE_LANDMARKER of `reenact.settings.fetch`).
+        mesh: the last layer of a `MeshNetwork`, likewise.
 
     Raises:
         UserError: it cannot be read, or its network is another one.
     """
-    layers = [layer for layer in encoder.trunk.modules() if isinstance(layer, nn.Conv2d | nn.PReLU)]
+    layers: list[nn.Module] = [layer for layer in trunk.modules() if isinstance(layer, nn.Conv2d | nn.PReLU)]
     try:
         with zipfile.ZipFile(bundle) as archive:
             weights = _layers(archive.read(MESH_NETWORK))
-        # What is left belongs to the mesh itself, and to whether there is a face.
-        for layer, values in zip(layers, weights[: len(layers)], strict=True):
+        # Behind the trunk two layers say whether there is a face; the mesh comes last.
+        pairs = list(zip(layers, weights[: len(layers)], strict=True))
+        pairs += [(mesh, weights[-1])] if mesh is not None else []
+        for layer, values in pairs:
             for ours, theirs in zip(layer.parameters(), values, strict=True):
-                ours.copy_(theirs.view_as(ours))
+                ours.copy_(theirs.reshape(ours.shape))
     except (OSError, KeyError, zipfile.BadZipFile, RuntimeError, ValueError) as error:
         raise UserError(
             f"{bundle}: holds no {MESH_NETWORK} of the layers of FaceEncoder ({error}); the rule `fetch` gets the "

@@ -96,7 +96,7 @@ class MetaSettings(TrainingSettings):
         default=None,
         description="Begin with the weights of another run's last checkpoint: its folder, or import_published's "
         "--checkpoint-out; null = at random. With model.preset: warping also a model file (.safetensors) of that "
-        "family, whose pose encoder and face model are kept as they are.",
+        "family, whose pose encoder and face model are kept as they are; null = that of stage fit.",
     )
     resume: str | None = Field(
         default=None,

@@ -128,11 +128,6 @@ def _warping(config: Config) -> Iterator[str]:
     """What the warping family does not do."""
     if config.model.preset != "warping":
         return
-    if config.meta.source == "train" and not (config.meta.start or config.meta.resume):
-        yield (
-            "meta.start: null; with model.preset: warping, training begins with a model file of that family, whose "
-            "pose encoder and face model are kept"
-        )
     if config.finetune.sweep:
         yield (
             f"finetune.sweep: {config.finetune.sweep}; with model.preset: warping it is [] (an avatar is made of "

@@ -12,6 +12,7 @@ from reenact.settings.decode import DecodeSettings
 from reenact.settings.drive import DriveSettings
 from reenact.settings.fetch import KNOWN_FILES, FetchSettings
 from reenact.settings.finetune import FinetuneSettings
+from reenact.settings.fit import FitSettings
 from reenact.settings.mark import Consent, MarkSettings
 from reenact.settings.meta import BUNDLED_MODELS, MetaSettings
 from reenact.settings.model import ModelSettings
@@ -88,6 +89,7 @@ class Config(Section):
     shard: ShardSettings = Field(default=ShardSettings())
     model: ModelSettings = Field(default=ModelSettings())
     pretrain: PretrainSettings = Field(default=PretrainSettings())
+    fit: FitSettings = Field(default=FitSettings())
     meta: MetaSettings = Field(default=MetaSettings())
     finetune: FinetuneSettings = Field(default=FinetuneSettings())
     drive: DriveSettings = Field(default=DriveSettings())
@@ -104,6 +106,12 @@ class Config(Section):
     def meta_clips(self) -> list[str]:
         """Names of the clips to meta-learn from; with a set, none."""
         return [] if self.meta.set else self.meta.clips or list(self.identities)
+
+    def meta_start(self, fitted: str) -> list[str]:
+        """The model file that stage meta begins with, if any: what `meta.start` names; for the warping family else
+        `fitted`, by stage fit."""
+        from_nothing = self.model.preset == "warping" and not (self.meta.start or self.meta.resume)
+        return [fitted] if from_nothing else self.meta.start_files()
 
     def meta_model(self, trained: str, imported: str) -> str:
         """The meta-model's file: `trained` by stage meta, `imported` by stage import_published, or a finished one."""

@@ -1,7 +1,6 @@
 """Stage `pretrain`: the pose encoder of the warping family learns what faces do, by blendshapes and landmarks."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,13 @@ import torch
 
 from reenact.data.clip_arrays import load_clip_arrays, store_clip_arrays
 from reenact.data.expressions import MEASURES, Expressions, ExpressionSamples, find_expressions
-from reenact.data.images import to_tensor
 from reenact.data.sequence import spread
 from reenact.data.shard_people import Shards
 from reenact.data.training_clips import Clips, TrainingClip, few
 from reenact.evaluation.readouts import readout_correlations
 from reenact.faces.landmarks import found as faces_found
 from reenact.models.encoder_file import PretrainedEncoder, save_encoder
-from reenact.models.face_encoder import SIZE, FaceEncoder
+from reenact.models.face_encoder import SIZE, FaceEncoder, describe
 from reenact.models.face_encoder_weights import fill_trunk
 from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
@@ -101,7 +99,7 @@ def _start(
     """An encoder with the landmarker's trunk, and a head that follows from the seed."""
     torch.manual_seed(settings.seed)
     encoder = FaceEncoder(settings.outputs)
-    fill_trunk(encoder, landmarker)
+    fill_trunk(encoder.trunk, landmarker)
     return EncoderTraining(encoder.to(device).to(memory_format=torch.channels_last), samples, settings)
 
 
@@ -113,25 +111,17 @@ def _measure(encoder: FaceEncoder, learned: list[TrainingClip], tried: list[Trai
     fitted = [pool[number] for number in sorted(chosen.tolist())]
     if not tried or not fitted:
         return pd.DataFrame()
-    known = _describe(encoder, [clip.frames[row] for clip, row in fitted])
+    known = describe(encoder, [clip.frames[row] for clip, row in fitted])
     points = np.stack([clip.landmarks[row] for clip, row in fitted])
     clips = []
     for clip in tried:
         landmarks = np.asarray(clip.landmarks)
         rows = np.flatnonzero(faces_found(landmarks))
         rows = rows[spread(len(rows), VALIDATED)]
-        clips.append((_describe(encoder, [clip.frames[row] for row in rows.tolist()]), landmarks[rows]))
+        clips.append((describe(encoder, [clip.frames[row] for row in rows.tolist()]), landmarks[rows]))
     table = readout_correlations((known, points), clips)
     table.insert(0, "clip", [clip.name for clip in tried])
     return table
-
-
-@torch.no_grad()
-def _describe(encoder: FaceEncoder, frames: Sequence[np.ndarray]) -> np.ndarray:
-    """Descriptors of frames, N x P."""
-    device = next(encoder.parameters()).device
-    parts = [encoder(to_tensor(frames[first : first + 16]).to(device)).cpu() for first in range(0, len(frames), 16)]
-    return torch.cat(parts).numpy() if parts else np.zeros((0, encoder.outputs), np.float32)
 
 
 def _publish(

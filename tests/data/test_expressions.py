@@ -47,12 +47,12 @@ def test_faces_are_found_and_frames_without_one_left_out(found):
 
 def test_half_of_the_samples_are_photos():
     """Of one dark clip and one bright photo."""
-    points = np.random.default_rng(0).uniform(0.3, 0.7, (MOVING, 68, 2)).astype(np.float32)
+    meshes = np.random.default_rng(0).uniform(0.3, 0.7, (MOVING, 478, 3)).astype(np.float32)
     clips, known = [], []
     for count, grey in ((MOVING, 40), (1, 200)):
         frames, mattes = np.full((count, 32, 32, 3), grey, np.uint8), np.full((count, 32, 32), 255, np.uint8)
-        clips.append(TrainingClip(str(grey), frames, mattes, points[:count]))
-        known.append(Expressions(np.arange(count), points[:count], np.zeros((count, 52), np.float32)))
+        clips.append(TrainingClip(str(grey), frames, mattes, meshes[:count, :68, :2]))
+        known.append(Expressions(np.arange(count), meshes[:count], np.zeros((count, 52), np.float32)))
     frames, _ = ExpressionSamples(clips, known, torch.device("cpu")).draw(10, 0)
     assert (frames.flatten(1).median(1).values > 0.43).sum() == 5
 

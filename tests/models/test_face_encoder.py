@@ -12,7 +12,8 @@ from reenact.data.images import to_tensor
 from reenact.faces.litert import Network
 from reenact.models.encoder_file import PretrainedEncoder, load_encoder, save_encoder
 from reenact.models.face_encoder import FEATURES, FaceEncoder
-from reenact.models.face_encoder_weights import MESH_NETWORK, _layers, fill_trunk
+from reenact.models.face_encoder_weights import MESH_NETWORK, fill_trunk
+from reenact.models.warping.mesh import POINTS
 from reenact.runtime.errors import UserError
 from reenact.settings.meta import BUNDLED_MODELS
 
@@ -21,13 +22,12 @@ HEAD = np.ascontiguousarray(data.astronaut()[20:276, 96:352])
 
 def test_the_trunk_computes_what_the_mesh_network_does(face_landmarker):
     """The mesh is linear in the features: read with the network's own last layer, it is that of LiteRT."""
-    encoder = FaceEncoder(8)
-    fill_trunk(encoder, face_landmarker)
+    encoder, last = FaceEncoder(8), nn.Linear(FEATURES, 3 * POINTS)
+    fill_trunk(encoder.trunk, face_landmarker, last)
     with zipfile.ZipFile(face_landmarker) as archive:
         network = archive.read(MESH_NETWORK)
-    weight, bias = next(values for values in _layers(network) if len(values[0]) == 1434)
     with torch.no_grad():
-        mesh = encoder.trunk(to_tensor([HEAD])) @ weight.flatten(1).T + bias
+        mesh = last(encoder.trunk(to_tensor([HEAD])))
     wanted = next(output for output in Network(network)(HEAD[None].astype(np.float32) / 255) if output.size == 1434)
     np.testing.assert_allclose(mesh.numpy().ravel(), wanted.ravel(), atol=0.005)  # px
 
@@ -65,7 +65,7 @@ def test_another_network_is_refused(face_landmarker, tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(MESH_NETWORK, other)
     with pytest.raises(UserError, match=r"other.task: holds no face_landmarks_detector.tflite of the layers .*fetch"):
-        fill_trunk(FaceEncoder(8), path)
+        fill_trunk(FaceEncoder(8).trunk, path)
 
 
 def test_the_file_gives_back_encoder_and_readout(tmp_path):

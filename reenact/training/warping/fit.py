@@ -17,6 +17,9 @@ MOST = 8000
 FEWEST = 8
 """Frames of a clip from which on its person's usual face is known."""
 
+LEAST_SIZE = 1e-6
+"""Standard deviation along a direction below which nothing moves, fractions of the side."""
+
 RIDGE = 10.0
 """Pull of the read-outs to the mean, in faces."""
 
@@ -73,10 +76,11 @@ def fit_face_model(face: FaceModel, faces: Faces) -> None:
     changes = np.concatenate([canonical[rows] - canonical[rows].mean(0) for rows in long])
     both = np.concatenate([changes, (changes * [-1, 1, 1])[:, mirrored(mean)]]).reshape(2 * len(changes), -1)
     directions = np.linalg.svd(both[:: -(-len(both) // MOST)], full_matrices=False)[2][:count]
+    directions = np.pad(directions, [(0, count - len(directions)), (0, 0)])  # few faces move in few directions
     sizes = (both @ directions.T).std(0)
     rows = np.concatenate(long)
     shapes = np.zeros((len(faces.meshes), count))
-    shapes[rows] = changes.reshape(len(changes), -1) @ directions.T / sizes
+    shapes[rows] = changes.reshape(len(changes), -1) @ directions.T / np.maximum(sizes, LEAST_SIZE)
     _store(face, "mean", mean)
     _store(face, "basis", (directions * sizes[:, None]).reshape(count, -1, 3))
     _store(face, "blendshape_mean", faces.blendshapes.mean(0))
@@ -89,10 +93,12 @@ def _fit_readout(face: FaceModel, faces: Faces, heads: Heads, shapes: np.ndarray
     mean, std = faces.descriptors.mean(0), faces.descriptors.std(0) + 1e-6
     normed = np.column_stack([(faces.descriptors - mean) / std, np.ones(len(faces.descriptors))])
 
+    pull = RIDGE * np.diag([1.0] * (normed.shape[1] - 1) + [0.0])  # the mean itself is not pulled
+
     def ridge(rows: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         """Weights (P + 1) x columns."""
         a = normed[rows]
-        return np.linalg.solve(a.T @ a + RIDGE * np.eye(a.shape[1]), a.T @ wanted[rows])
+        return np.linalg.solve(a.T @ a + pull, a.T @ wanted[rows])
 
     everything = np.arange(len(normed))
     parts = ridge(everything, faces.blendshapes), ridge(long, shapes), ridge(everything, heads.numbers())

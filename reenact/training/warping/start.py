@@ -45,7 +45,7 @@ def starting_model(settings: MetaSettings) -> WarpingReenactor:
     if folder is None:
         raise UserError(
             "meta.start: null; with model.preset: warping, training begins with a model file of that family "
-            "(.safetensors), whose pose encoder and face model are kept"
+            "(.safetensors), whose pose encoder and face model are kept; stage fit writes one"
         )
     known = RunFolder(Path(folder)).metadata() if Path(folder).is_dir() else {}
     if known.get("architecture", {}).get("family") != WarpingReenactor.family:
