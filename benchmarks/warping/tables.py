@@ -3,8 +3,8 @@
     python benchmarks/warping/tables.py --clips CLIPS --people PEOPLE --table runs/warping/people.csv
 
 CLIPS/manifest.csv has a row for each CLIPS/<id>.mp4 (columns id, person, grade), PEOPLE/manifest.csv one for each
-folder PEOPLE/<source>/<person> of pictures and videos (source, person, grade, note). The table has a row for each video or
-picture: clip, identity, path, split. People are split as a whole, however many names they have: a `note` says "probably
+folder PEOPLE/<source>/<person> of pictures and videos (source, person, grade, note). The table has a row for each of
+these: clip, identity, path, split. People are split as a whole, however many names they have: a `note` says "probably
 same person as SOURCE/PERSON" (or clips:PERSON). Grades other than A and B are left out.
 """
 
