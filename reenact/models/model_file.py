@@ -40,10 +40,11 @@ def save_model(
         reenactor: usually the moving average.
         metadata: plain JSON about where the model comes from.
         discriminator: kept only in meta-models, which are trained further.
-        half: store weights as float16, for half of the file; what is loaded is float32 again.
+        half: store weights as float16, for half of the file; what is loaded is float32 again. Buffers (statistics, a
+            face model, photos) stay exact.
     """
     state = folded_state(reenactor) if discriminator is None else reenactor.state_dict()
-    exact = {f"reenactor.{key}" for key, _ in reenactor.named_buffers() if reenactor.family == "warping"}
+    exact = {f"reenactor.{key}" for key, _ in reenactor.named_buffers()}
     tensors = {f"reenactor.{key}": value for key, value in state.items()}
     for key, value in discriminator.state_dict().items() if discriminator else ():
         if not key.startswith("labels."):

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, field_validator
 
 from reenact.settings.base import Values
+from reenact.settings.model import PHOTOS
 from reenact.settings.training import LossWeights, TrainingSettings
 
 
@@ -61,7 +62,7 @@ class FinetuneSettings(TrainingSettings):
         description="Iteration that becomes the avatar (0 = not fine-tuned), or auto; a change trains nothing again.",
     )
     references: int = Field(
-        default=4,
+        default=PHOTOS,
         ge=1,
         le=16,
         description="Most photos that an avatar of the warping family keeps; driving takes longer with each.",

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from reenact.settings.base import Section
 
+PHOTOS = 4
+"""Photos of a person that a warping avatar keeps, where nothing else is said."""
+
 IMAGE_SIZE = {"published": 256, "mini": 128, "small": 64, "warping": 256}
 
 

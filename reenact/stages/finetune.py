@@ -80,7 +80,7 @@ def finetune(
     """
     picked = pick_device(device, threads)
     model = load_model(meta).reenactor
-    moves_photos = model.family == WarpingReenactor.family
+    moves_photos = isinstance(model, WarpingReenactor)
     clip = load_training_clip(crops, mattes, None if moves_photos else model.architecture.image_size)
     iterations = guided_sweep(len(clip.frames)) if settings.sweep is None else settings.sweep
     if moves_photos:
@@ -94,10 +94,20 @@ def finetune(
         print(f"finetune {clip.name}: {len(clip.frames)} frames, batch {batch_size}, sweep {iterations}", flush=True)
         run = RunFolder(path.with_name(f"{path.name}-batch{batch_size}"))
         with run.lock():
-            _train(clip, meta, run, iterations, batch_size, picked, settings)
+            if isinstance(model, WarpingReenactor):
+                _move_photos(clip, model, run, settings)
+            else:
+                _train(clip, meta, run, iterations, batch_size, picked, settings)
             _publish(run, clip, [0, *iterations], sweep)
 
     find_executable_batch_size(attempt, min(settings.max_batch, len(clip.frames)))()
+
+
+def _move_photos(clip: TrainingClip, model: WarpingReenactor, run: RunFolder, settings: FinetuneSettings) -> None:
+    """Put the avatar that moves the best photos into the run folder, unless it is there."""
+    if not _model(run, 0).exists():
+        avatar = model.eval().personalised(clip.frames, clip.mattes, settings.references)
+        _save(run, 0, _metadata(clip, settings), avatar)
 
 
 def _train(
@@ -110,14 +120,9 @@ def _train(
     settings: FinetuneSettings,
 ) -> None:
     """Put the models of iteration 0 and of the sweep into the run folder; those that are there are not made again."""
-    metadata = {"stage": "finetune", "identity": clip.name, "frames": len(clip.frames)}
-    metadata["settings"] = settings.model_dump(mode="json")
+    metadata = _metadata(clip, settings)
     missing = [iteration for iteration in iterations if not _model(run, iteration).exists()]
     if not missing and _model(run, 0).exists():
-        return
-    model = load_model(meta).reenactor
-    if isinstance(model, WarpingReenactor):
-        _save(run, 0, metadata, model.eval().personalised(clip.frames, clip.mattes, settings.references))
         return
     learner = personalise(clip, meta, settings)
     _save(run, 0, metadata, learner.average)
@@ -178,6 +183,12 @@ def sampler(clip: TrainingClip, settings: FinetuneSettings, batch_size: int) -> 
     if len(clip.frames) == 1:
         settings = settings.model_copy(update={"mirror": 0.0})
     return Sampler(PeopleInMemory([clip]), settings, batch_size)
+
+
+def _metadata(clip: TrainingClip, settings: FinetuneSettings) -> dict[str, Any]:
+    """Where an avatar comes from, for its file."""
+    about = {"stage": "finetune", "identity": clip.name, "frames": len(clip.frames)}
+    return about | {"settings": settings.model_dump(mode="json")}
 
 
 def _model(run: RunFolder, iteration: int) -> Path:

@@ -18,6 +18,8 @@ EYES = (
 )
 """The outlines of what lies between the lids, in order."""
 
+OUTER_EYE_CORNERS = (EYES[0][0], EYES[1][0])
+
 
 def triangles(mean: np.ndarray) -> np.ndarray:
     """Triangles of the mesh, T x 3: of the mean face as it is seen when it is unrolled around its vertical axis.

@@ -17,9 +17,7 @@ from reenact.models.warping.network import Refiner
 from reenact.models.warping.reference import Reference, nearness
 from reenact.models.warping.references import make_references
 from reenact.runtime.errors import UserError
-
-KEPT = 4
-"""Photos of a person that are kept, where nothing else is said."""
+from reenact.settings.model import PHOTOS
 
 
 class WarpingReenactor(Model):
@@ -51,7 +49,7 @@ class WarpingReenactor(Model):
         """Whether it has photos of a person."""
         return self.own is not None
 
-    def identify(self, crops: Pictures, mattes: Pictures | None = None, count: int = KEPT) -> References:
+    def identify(self, crops: Pictures, mattes: Pictures | None = None, count: int = PHOTOS) -> References:
         """The best of a person's photos, and what they say of the person's face. A personal model shows its own person.
 
         Args:

@@ -14,7 +14,7 @@ from reenact.data.sequence import spread
 from reenact.models.face_encoder import SIZE
 from reenact.models.family import Pictures, References
 from reenact.models.warping.face_model import FaceModel, ReadPose, align, place
-from reenact.models.warping.mesh import INNER_LIPS, mirrored
+from reenact.models.warping.mesh import INNER_LIPS, OUTER_EYE_CORNERS, mirrored
 from reenact.models.warping.mesh_network import MeshNetwork
 from reenact.runtime.errors import UserError
 from reenact.runtime.parallel import batches
@@ -34,6 +34,7 @@ LIKE_THE_FIRST = 1 / 2
 CONTEXT = 1.5
 """Side of what the mesh network wants to see, in sides of the face's box."""
 
+LEFT, RIGHT = OUTER_EYE_CORNERS
 _AT_ONCE = 16
 
 
@@ -144,7 +145,7 @@ def doubt(mesh_network: MeshNetwork, face: FaceModel, crops: Tensor, meshes: Ten
     swapped = find_meshes(mesh_network, crops.flip(3))[:, mirrored(face.mean.double().cpu().numpy())]
     swapped = torch.cat([1 - swapped[..., :1], swapped[..., 1:]], 2)
     gap = (meshes - swapped)[:, list(INNER_LIPS), :2].norm(dim=2).mean(1)
-    return gap / (meshes[:, 263] - meshes[:, 33]).norm(dim=1)
+    return gap / (meshes[:, RIGHT] - meshes[:, LEFT]).norm(dim=1)
 
 
 def sharpness(crop: np.ndarray, matte: np.ndarray) -> float:
@@ -169,7 +170,7 @@ def find_meshes(mesh_network: MeshNetwork, crops: Tensor) -> Tensor:
 
 def _windows(points: Tensor) -> Tensor:
     """Upright squares around faces: B x M x 2 -> B x 2 x 3, from a square of side 1 around 0 to the crop."""
-    right = points[:, 263] - points[:, 33]  # outer corners of the eyes
+    right = points[:, RIGHT] - points[:, LEFT]
     right = right / right.norm(dim=1, keepdim=True)
     axes = torch.stack([right, torch.stack([-right[:, 1], right[:, 0]], 1)], 2)
     turned = points @ axes
