@@ -10,7 +10,7 @@ from reenact.data.training_clips import Clips
 from reenact.models.encoder_file import load_encoder
 from reenact.models.face_encoder import describe
 from reenact.models.model_file import load_model
-from reenact.models.warping.face_model import align, place
+from reenact.models.warping.face_model import place
 from reenact.models.warping.references import find_meshes
 from reenact.runtime.errors import UserError
 from reenact.settings.fit import FitSettings
@@ -68,7 +68,7 @@ def test_descriptors_say_where_the_mesh_is(made):
     frames = swaying(12)
     found = find_meshes(model.mesh_network, to_tensor(frames))
     said = model.face.read(torch.from_numpy(describe(model.pose_encoder, frames)))
-    heads = align(found.double().numpy(), model.face.mean.double().numpy())
+    heads = model.face.align(found)
     usual = torch.from_numpy(heads.canonical(found.double().numpy()).mean(0)).float()
     error = (place(usual + said.shape, said.head) - found)[..., :2].norm(dim=2).mean()
     still = (found - found.mean(0))[..., :2].norm(dim=2).mean()

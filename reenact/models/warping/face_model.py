@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from reenact.models.warping.mesh import MeanFace
+
 HEAD = 10
 """Numbers that say where a head is: the first two columns of its rotation (6), its place (3), the log of its size."""
 
@@ -42,6 +44,7 @@ class FaceModel(nn.Module):
 
     def __init__(self, points: int, blendshapes: int, shapes: int, pose_dim: int) -> None:
         super().__init__()
+        self._known: tuple[Tensor, int, MeanFace] | None = None
         self._sizes = [blendshapes, shapes, HEAD]
         self.register_buffer("mean", torch.zeros(points, 3))
         self.register_buffer("basis", torch.zeros(shapes, points, 3))
@@ -50,6 +53,17 @@ class FaceModel(nn.Module):
         self.register_buffer("descriptor_mean", torch.zeros(pose_dim))
         self.register_buffer("descriptor_std", torch.ones(pose_dim))
         self.register_buffer("readout", torch.zeros(pose_dim + 1, sum(self._sizes)))
+
+    def mean_face(self) -> MeanFace:
+        """The mean as numbers; as long as it stays the same, what follows from it is worked out once."""
+        key = self.mean, self.mean._version
+        if self._known is None or self._known[0] is not key[0] or self._known[1] != key[1]:
+            self._known = *key, MeanFace(self.mean.detach().cpu().double().numpy())
+        return self._known[2]
+
+    def align(self, meshes: Tensor | np.ndarray) -> "Heads":
+        """Where heads are, of meshes N x M x 3; see `align`."""
+        return align(np.asarray(torch.as_tensor(meshes).cpu().double()), self.mean_face().points)
 
     def read(self, descriptors: Tensor) -> "ReadPose":
         """What descriptors say: B x P -> a pose."""

@@ -1,5 +1,8 @@
 """The face mesh of MediaPipe: which of its points are what, and its triangles."""
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from scipy.spatial import Delaunay
 
@@ -21,18 +24,26 @@ EYES = (
 OUTER_EYE_CORNERS = (EYES[0][0], EYES[1][0])
 
 
-def triangles(mean: np.ndarray) -> np.ndarray:
-    """Triangles of the mesh, T x 3: of the mean face as it is seen when it is unrolled around its vertical axis.
+@dataclass(frozen=True)
+class MeanFace:
+    """The mean face, and what follows from it.
 
-    Args:
-        mean: M x 3, the mean face.
+    Attributes:
+        points: M x 3, centred, float64.
     """
-    back = mean[:, 2].max() + 0.2 * np.ptp(mean[:, 2])
-    angle = np.arctan2(mean[:, 0], back - mean[:, 2])
-    flat = np.column_stack([angle * np.ptp(mean[:, 0]), mean[:, 1]])
-    return Delaunay(flat).simplices.astype(np.int32)
 
+    points: np.ndarray
 
-def mirrored(mean: np.ndarray) -> np.ndarray:
-    """The number that each point gets when the picture is mirrored: M."""
-    return np.linalg.norm((mean * [-1, 1, 1])[:, None] - mean[None], axis=-1).argmin(1)
+    @cached_property
+    def triangles(self) -> np.ndarray:
+        """Triangles of the mesh, T x 3: of the face as it is seen when it is unrolled around its vertical axis."""
+        across, depth = self.points[:, 0], self.points[:, 2]
+        back = depth.max() + 0.2 * np.ptp(depth)
+        angle = np.arctan2(across, back - depth)
+        flat = np.column_stack([angle * np.ptp(across), self.points[:, 1]])
+        return Delaunay(flat).simplices.astype(np.int32)
+
+    @cached_property
+    def mirrored(self) -> np.ndarray:
+        """The number that each point gets when the picture is mirrored: M."""
+        return np.linalg.norm((self.points * [-1, 1, 1])[:, None] - self.points[None], axis=-1).argmin(1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reenact.models.warping.face_model import FaceModel, align, place, rotation
+from reenact.models.warping.face_model import FaceModel, place, rotation
 from reenact.models.warping.mesh import EYES, INNER_LIPS
 from reenact.models.warping.splat import fill, splat
 from reenact.models.warping.surface import build_surface
@@ -81,13 +81,14 @@ class Reference(nn.Module):
     def __init__(self, face: FaceModel, photo: np.ndarray, mesh: np.ndarray, side: int) -> None:
         super().__init__()
         self.side = side
-        mean = face.mean.cpu().double().numpy()
-        heads = align(mesh[None].astype(np.float64), mean)
-        surface = build_surface(mesh.astype(np.float64), photo[..., 3] / np.float32(255), mean, round(DENSITY * side))
+        mesh = mesh.astype(np.float64)
+        heads = face.align(mesh[None])
+        count = round(DENSITY * side)
+        surface = build_surface(mesh, heads, photo[..., 3] / np.float32(255), face.mean_face(), count)
         kept = surface.person > VISIBLE
         values = {name: getattr(surface, name)[kept] for name in ("points", "canonical", "weights")}
         values |= {name: getattr(surface, name)[kept] for name in ("rigid", "elastic", "behind")}
-        values |= {"shape": heads.canonical(mesh[None].astype(np.float64))[0], "head": heads.numbers()[0]}
+        values |= {"shape": heads.canonical(mesh[None])[0], "head": heads.numbers()[0]}
         for name, value in values.items():
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
         self.register_buffer("corners", torch.from_numpy(surface.corners[kept]).long(), persistent=False)

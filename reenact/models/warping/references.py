@@ -13,8 +13,8 @@ from reenact.data.images import fit, to_tensor
 from reenact.data.sequence import spread
 from reenact.models.face_encoder import SIZE
 from reenact.models.family import Pictures, References
-from reenact.models.warping.face_model import FaceModel, ReadPose, align, place
-from reenact.models.warping.mesh import INNER_LIPS, OUTER_EYE_CORNERS, mirrored
+from reenact.models.warping.face_model import FaceModel, ReadPose, place
+from reenact.models.warping.mesh import INNER_LIPS, OUTER_EYE_CORNERS
 from reenact.models.warping.mesh_network import MeshNetwork
 from reenact.runtime.errors import UserError
 from reenact.runtime.parallel import batches
@@ -69,7 +69,7 @@ def make_references(
             poses.append(pose_encoder(pictures))
         read = face.read(torch.cat(poses))
     found = torch.cat(meshes)
-    heads = align(found.double().cpu().numpy(), face.mean.double().cpu().numpy())
+    heads = face.align(found)
     canonical = torch.from_numpy(heads.canonical(found.double().cpu().numpy())).to(read.shape)
     offsets = torch.from_numpy(heads.numbers()).to(read.head) - read.head
     sharp = np.array([sharpness(*pair) for pair in zip(looked, _at(mattes, numbers), strict=True)])
@@ -142,7 +142,7 @@ def doubt(mesh_network: MeshNetwork, face: FaceModel, crops: Tensor, meshes: Ten
     Returns:
         B.
     """
-    swapped = find_meshes(mesh_network, crops.flip(3))[:, mirrored(face.mean.double().cpu().numpy())]
+    swapped = find_meshes(mesh_network, crops.flip(3))[:, face.mean_face().mirrored]
     swapped = torch.cat([1 - swapped[..., :1], swapped[..., 1:]], 2)
     gap = (meshes - swapped)[:, list(INNER_LIPS), :2].norm(dim=2).mean(1)
     return gap / (meshes[:, RIGHT] - meshes[:, LEFT]).norm(dim=1)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from reenact.models.warping.face_model import align
-from reenact.models.warping.mesh import CHIN, EYES, FOREHEAD, INNER_LIPS, triangles
+from reenact.models.warping.face_model import Heads
+from reenact.models.warping.mesh import CHIN, EYES, FOREHEAD, INNER_LIPS, MeanFace
 
 MARGIN = 0.12
 """The surface goes on beyond the picture's edge by this, as a fraction of its side."""
@@ -50,13 +50,14 @@ class Surface:
     person: np.ndarray
 
 
-def build_surface(mesh: np.ndarray, matte: np.ndarray, mean: np.ndarray, side: int) -> Surface:
+def build_surface(mesh: np.ndarray, heads: Heads, matte: np.ndarray, face: MeanFace, side: int) -> Surface:
     """The surface of one reference.
 
     Args:
         mesh: M x 3, of its face.
+        heads: where its head is (one).
         matte: H x H in [0, 1].
-        mean: the mean mesh, M x 3.
+        face: the mean face.
         side: points along the picture's side; the surface has (1 + 2 MARGIN)^2 side^2.
     """
     count = round(side * (1 + 2 * MARGIN))
@@ -68,13 +69,12 @@ def build_surface(mesh: np.ndarray, matte: np.ndarray, mean: np.ndarray, side: i
         """Fractions -> the surface's own grid, in sixteenths of its pixels, as OpenCV draws."""
         return np.rint(((points + MARGIN) / (1 + 2 * MARGIN) * count - 0.5) * 16).astype(np.int32)
 
-    shape = triangles(mean)
+    shape = face.triangles
     owner = np.full((count, count), -1, np.int32)
     corners_2d = pixels(mesh[:, :2])
     for number in np.argsort(-mesh[shape][:, :, 2].mean(1)):
         cv2.fillConvexPoly(owner, corners_2d[shape[number]], int(number), shift=4)
-    face = owner >= 0
-    nearest = _nearest(face)
+    nearest = _nearest(owner >= 0)
     corners = shape[owner.ravel()[nearest]]
     anchor = grid.reshape(-1, 2)[nearest]
     weights = _barycentric(anchor, mesh[corners][:, :, :2])
@@ -84,7 +84,6 @@ def build_surface(mesh: np.ndarray, matte: np.ndarray, mean: np.ndarray, side: i
     distance = np.linalg.norm(flat - anchor, axis=1)
     depth = on_face[:, 2] + np.minimum(SLOPE * distance, DEEPEST * height)
     points = np.column_stack([flat, depth])
-    heads = align(mesh[None], mean)
     canonical = heads.canonical(points[None])[0]
     sampled = (np.clip(grid, 0, 1) * len(matte) - 0.5).astype(np.float32)
     person = cv2.remap(
@@ -100,7 +99,7 @@ def build_surface(mesh: np.ndarray, matte: np.ndarray, mean: np.ndarray, side: i
         canonical=canonical,
         corners=corners,
         weights=weights,
-        rigid=_rigid(canonical, mean),
+        rigid=_rigid(canonical, face.points),
         elastic=np.exp(-0.5 * (distance / (REACH * height)) ** 2),
         behind=behind,
         person=person,

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from reenact.models.warping.face_model import FaceModel, Heads, align
-from reenact.models.warping.mesh import mirrored
+from reenact.models.warping.mesh import MeanFace
 
 ROUNDS = 4
 """Of aligning all meshes to their mean and taking the mean again."""
@@ -52,7 +52,7 @@ def mean_mesh(meshes: np.ndarray) -> np.ndarray:
     mean = meshes[0] - meshes[0].mean(0)
     for _ in range(ROUNDS):
         mean = align(meshes, mean).canonical(meshes).mean(0)
-        mean = (mean + (mean * [-1, 1, 1])[mirrored(mean)]) / 2
+        mean = (mean + (mean * [-1, 1, 1])[MeanFace(mean).mirrored]) / 2
     return mean
 
 
@@ -74,7 +74,7 @@ def fit_face_model(face: FaceModel, faces: Faces) -> None:
     heads = align(faces.meshes, mean)
     canonical = heads.canonical(faces.meshes)
     changes = np.concatenate([canonical[rows] - canonical[rows].mean(0) for rows in long])
-    both = np.concatenate([changes, (changes * [-1, 1, 1])[:, mirrored(mean)]]).reshape(2 * len(changes), -1)
+    both = np.concatenate([changes, (changes * [-1, 1, 1])[:, MeanFace(mean).mirrored]]).reshape(2 * len(changes), -1)
     directions = np.linalg.svd(both[:: -(-len(both) // MOST)], full_matrices=False)[2][:count]
     directions = np.pad(directions, [(0, count - len(directions)), (0, 0)])  # few faces move in few directions
     sizes = (both @ directions.T).std(0)

@@ -18,7 +18,7 @@ from reenact.data.rank_batch import RankBatch, StepBatch
 from reenact.data.sequence import spread
 from reenact.data.training_clips import People, TrainingClip
 from reenact.models.warping.compose import given_channels, inside, sample
-from reenact.models.warping.face_model import FaceModel, align, place, rotation
+from reenact.models.warping.face_model import FaceModel, place, rotation
 from reenact.models.warping.mesh import EYES, INNER_LIPS
 from reenact.models.warping.reference import Reference, nearness
 from reenact.settings.meta import MetaSettings
@@ -111,9 +111,8 @@ class WarpingSampler:
         directions = face.basis.flatten(1).double()
         self._in_basis = (torch.linalg.pinv(directions) @ directions).float()
         labels = [(label, clip) for label in range(len(people)) for clip in people[label]]
-        mean = face.mean.double().numpy()
         self._clips = [
-            _of_clip(people.names[label], clip, faces, mean) for (label, clip), faces in zip(labels, known, strict=True)
+            _of_clip(people.names[label], clip, faces, face) for (label, clip), faces in zip(labels, known, strict=True)
         ]
         owners: dict[int, list[int]] = {}
         for number, (label, _) in enumerate(labels):
@@ -229,8 +228,8 @@ def around_eyes_and_lips(mesh: np.ndarray, side: int) -> np.ndarray:
     return cv2.blur(cv2.dilate(mask, np.ones((reach, reach), np.uint8)), (reach, reach))
 
 
-def _of_clip(name: str, clip: TrainingClip, known: KnownFaces, mean: np.ndarray) -> _Faces:
-    heads = align(known.meshes.astype(np.float64), mean)
+def _of_clip(name: str, clip: TrainingClip, known: KnownFaces, face: FaceModel) -> _Faces:
+    heads = face.align(known.meshes)
     shapes = heads.canonical(known.meshes.astype(np.float64))
     return _Faces(
         name=name,

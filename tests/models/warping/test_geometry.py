@@ -7,7 +7,7 @@ from face_shapes import head, mesh, photo
 
 from reenact.models.warping.compose import inside, sample
 from reenact.models.warping.face_model import FaceModel, align, place, rotation
-from reenact.models.warping.mesh import INNER_LIPS, POINTS, mirrored, triangles
+from reenact.models.warping.mesh import INNER_LIPS, POINTS, MeanFace
 from reenact.models.warping.reference import Reference, nearness, straight
 from reenact.models.warping.splat import fill, splat
 
@@ -39,8 +39,8 @@ def test_a_rotation_is_one_whatever_was_read():
 
 
 def test_triangles_cover_every_point_once_and_mirroring_is_its_own_inverse():
-    assert set(triangles(mesh()).ravel()) == set(range(POINTS))
-    swapped = mirrored(mesh())
+    assert set(MeanFace(mesh()).triangles.ravel()) == set(range(POINTS))
+    swapped = MeanFace(mesh()).mirrored
     assert (swapped[swapped] == np.arange(POINTS)).mean() > 0.9
 
 
