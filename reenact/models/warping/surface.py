@@ -15,11 +15,11 @@ from reenact.models.warping.mesh import CHIN, EYES, FOREHEAD, INNER_LIPS, MeanFa
 MARGIN = 0.12
 """The surface goes on beyond the picture's edge by this, as a fraction of its side."""
 
-SLOPE = 0.9
-"""How steeply the head falls off behind the face's outline."""
+SLOPE = 1.8
+"""How steeply the head falls off behind the face's outline, down to its middle: an outline is seen there."""
 
-DEEPEST = 0.9
-"""How far behind its outline, in face heights."""
+MIDDLE = 0.15
+"""How far the middle of the head lies behind the deepest points of the mean mesh, in face heights."""
 
 REACH = 0.35
 """How far an expression moves what lies around the face, in face heights: chin and neck."""
@@ -82,7 +82,7 @@ def build_surface(mesh: np.ndarray, heads: Heads, matte: np.ndarray, face: MeanF
     height = np.linalg.norm(mesh[FOREHEAD] - mesh[CHIN])
     flat = grid.reshape(-1, 2)
     distance = np.linalg.norm(flat - anchor, axis=1)
-    depth = on_face[:, 2] + np.minimum(SLOPE * distance, DEEPEST * height)
+    depth = np.minimum(on_face[:, 2] + SLOPE * distance, np.maximum(on_face[:, 2], _middle_depth(heads, face.points)))
     points = np.column_stack([flat, depth])
     canonical = heads.canonical(points[None])[0]
     sampled = (np.clip(grid, 0, 1) * len(matte) - 0.5).astype(np.float32)
@@ -104,6 +104,12 @@ def build_surface(mesh: np.ndarray, heads: Heads, matte: np.ndarray, face: MeanF
         behind=behind,
         person=person,
     )
+
+
+def _middle_depth(heads: Heads, mean: np.ndarray) -> float:
+    """How deep in the picture the middle of a head lies: a round head shows its outline there, however it is turned."""
+    behind = mean[:, 2].max() + MIDDLE * (mean[CHIN, 1] - mean[FOREHEAD, 1])
+    return float(heads.place[0, 2] + heads.scale[0] * behind * heads.rotation[0, 2, 2])
 
 
 def _nearest(mask: np.ndarray) -> np.ndarray:

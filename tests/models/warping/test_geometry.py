@@ -10,6 +10,7 @@ from reenact.models.warping.face_model import FaceModel, align, place, rotation
 from reenact.models.warping.mesh import INNER_LIPS, POINTS, MeanFace
 from reenact.models.warping.reference import Reference, nearness, straight
 from reenact.models.warping.splat import fill, splat
+from reenact.models.warping.surface import MIDDLE, build_surface
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,18 @@ def test_a_turned_head_hides_its_far_side(reference):
     moved = reference.move(reference.shape[None], wanted[None])
     assert moved.flow.isfinite().all()
     assert (moved.coverage[0, 0] > 0.5).sum() < (straight(photo())[3] > 0.5).sum()
+
+
+def test_what_surrounds_a_face_lies_behind_it_and_no_deeper_than_the_middle_of_the_head(face):
+    placed = place(face.mean[None], head((0.5, 0.5, 0.1), size=0.8)[None])[0].double().numpy()
+    surface = build_surface(placed, face.align(placed[None]), photo()[..., 3] / 255, face.mean_face(), 64)
+    across = np.abs(surface.points[:, 0] - 0.5)
+    depth = surface.points[:, 2]
+    height = np.ptp(mesh()[:, 1])
+    middle = 0.1 + 0.8 * (mesh()[:, 2].max() + MIDDLE * height)
+    far, on_face = across > 0.35, across < 0.1
+    np.testing.assert_allclose(depth[far], middle, atol=0.01)
+    assert depth.max() < middle + 0.01 and depth[on_face].min() < placed[:, 2].min() + 0.05
 
 
 def test_between_the_lips():
