@@ -13,6 +13,12 @@ class ShardSettings(Section):
     section: ClassVar[str] = "shard"
 
     frames: int = Field(default=32, ge=2, description="Maximum number of frames kept of a clip, spread over its media.")
+    min_frames: int = Field(
+        default=2,
+        ge=1,
+        description="Minimum number of frames of a clip, else it is left out; 1 keeps photos, of which the warping "
+        "family learns.",
+    )
     videos: int = Field(
         default=4,
         ge=1,

@@ -236,9 +236,10 @@ def _make(clip: dict[str, str], folder: Path, tools: _Tools, failures: _Failures
             reasons.append(_reason(error))
             failures.add(clip, str(file), reasons[-1])
     count = sum(len(part.frames) for part in parts)
-    if count < 2:
+    needed = tools.settings.shard.min_frames
+    if count < needed:
         why = f": {reasons[0]}" if reasons else ""
-        raise UserError(f"{count} frame{'s' * (count != 1)} can be used, and 2 are needed{why}")
+        raise UserError(f"{count} frame{'s' * (count != 1)} can be used, and {needed} are needed{why}")
     frames, mattes = ([image for part in parts for image in getattr(part, name)] for name in ("frames", "mattes"))
     return Pictures(frames, mattes, np.concatenate([part.landmarks for part in parts]), parts[0].suffix, parts[0].side)
 

@@ -228,13 +228,15 @@ def test_the_published_layout_with_its_mattes(tmp_path):
     assert np.array_equal(shard.matte(0, 0), oval())
 
 
-def test_one_frame_is_not_enough(media, tmp_path):
+def test_one_frame_is_not_enough_where_nothing_else_is_said(media, tmp_path):
     prepare(media, tmp_path, ["good0", "good1"])
     table = pd.read_csv(tmp_path / "clips.csv", dtype=str)
     table.loc[0, "end"] = "0.03"
     table.to_csv(tmp_path / "clips.csv", index=False)
     _, failures = make(tmp_path, max_failed=0.5)
     assert failures["reason"].tolist() == ["1 frame can be used, and 2 are needed"]
+    shard, failures = make(tmp_path, min_frames=1)
+    assert len(shard.clips) == 2 and failures.empty
 
 
 def test_a_shard_without_clips_is_a_shard(media, tmp_path):
