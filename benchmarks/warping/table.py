@@ -111,7 +111,7 @@ def measured(
             about = {"person": person.name, "driver": driver.name, "photos": count}
             scores += [about | {"protocol": protocol} | values for protocol, values in rows.items()]
             regions.append(errors.assign(**about))
-            print(f"{person.name}: {count} of {len(people)} people's photos", flush=True)
+            print(f"{person.name}: from {count} photo{'s' * (count > 1)}", flush=True)
     return pd.DataFrame(scores), pd.concat(regions)
 
 
@@ -127,7 +127,8 @@ def still_drivers(people: list[Person]) -> dict[str, list[str]]:
 def table(scores: pd.DataFrame, still: dict[str, list[str]]) -> str:
     """The table: means over people, of correlations the median and the worst of those whose driver moves."""
     columns = [(count, protocol) for count in scores["photos"].unique() for protocol in ("self", "cross")]
-    lines = ["| | " + " | ".join(f"{count} photos, {protocol}" for count, protocol in columns) + " |"]
+    titles = (f"{count} photo{'s' * (count > 1)}, {protocol}" for count, protocol in columns)
+    lines = ["| | " + " | ".join(titles) + " |"]
     lines.append("|" + " --- |" * (len(columns) + 1))
     for title, names in LINES.items():
         cells = []
@@ -158,7 +159,9 @@ def region_table(regions: pd.DataFrame) -> str:
     parts = []
     for count, part in regions.groupby("photos"):
         means = part.groupby("region")[names].mean().loc[list(REGIONS)]
-        parts += [f"\n{count} photos, self:\n\n| region | " + " | ".join(names) + " |\n|" + " --- |" * 8]
+        parts += [
+            f"\n{count} photo{'s' * (count > 1)}, self:\n\n| region | " + " | ".join(names) + " |\n|" + " --- |" * 8
+        ]
         parts += [f"| {name} | " + " | ".join(f"{row[k]:.3f}" for k in names) + " |" for name, row in means.iterrows()]
     return "\n".join(parts)
 
