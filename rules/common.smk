@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reenact.cluster.devices import visible_devices
 from reenact.cluster.failures import Target, failure_table, read_failures, report_what_is_there
+from reenact.project.run import STOPPED
 from reenact.runtime.code_fingerprint import code
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import write_text
@@ -169,7 +170,7 @@ def write_manifest():
 def describe_failures(snakemake_logs):
     """After a run in which jobs failed: what was not built and why, and a page about what is there."""
     failures = read_failures(snakemake_logs)
-    if not failures:
+    if not failures or os.environ.get(STOPPED):
         return
     print("\nNot everything was built. logs/<failed job>.log has all that a job printed.\n")
     print(failure_table(failures, [*AVATARS, *VIDEOS], CLIPS), end="\n\n")

@@ -16,6 +16,8 @@ from reenact.cluster.devices import VARIABLE, chosen_devices, lease_folder, leas
 from reenact.cluster.job_log import no_progress, open_log, say, signature
 from reenact.cluster.supervise import supervise
 from reenact.runtime.errors import CONTINUE_STATUS
+from reenact.runtime.progress import VARIABLE as PROGRESS
+from reenact.runtime.progress import progress_file
 
 LONGEST_WAIT = 600.0
 """How long a requeued job waits for SLURM to end it, s."""
@@ -72,6 +74,9 @@ def launch(request: Request, log: Path | None = None, environ: Mapping[str, str]
     with ExitStack() as stack:
         output = sys.stdout if log is None or rendezvous else stack.enter_context(open_log(log, job))
         command, environment, locks, gpus = prepare(request, job, rendezvous, environ, stack)
+        if log:
+            environment[PROGRESS] = str(progress_file(log))
+            stack.callback(progress_file(log).unlink, missing_ok=True)
         say(output, f"{request.name}: starts on {platform.node()}{signature(job)}, GPUs: {gpus}")
         started = time.monotonic()
         while True:

@@ -17,13 +17,17 @@ SILENT_ROOMS = ("runtime", "monitoring")
 SPEAKERS = ("print", "LOG", "warnings")
 """A statement that begins with one of these names only tells somebody something."""
 
+PROGRESS = "reenact.runtime.progress"
+"""Module whose `progress(items, ...)` gives the items as they are."""
+
 
 def code(stage: str, root: Path = ROOT) -> str:
     """Hash of what decides a stage's results: `reenact/stages/<stage>.py` and all modules of ours that it imports.
 
     What people are told decides nothing, and is left out: comments and docstrings; arguments of raised errors; printed
-    and logged lines; descriptions of settings (`description=`) and what is said of former ones (`Section.former`). So
-    is whatever lies in SILENT_ROOMS. A template beside a module (`<module>.*.jinja`) counts with it.
+    and logged lines; progress (`progress(items, ...)` counts as `items`); descriptions of settings (`description=`) and
+    what is said of former ones (`Section.former`). So is whatever lies in SILENT_ROOMS. A template beside a module
+    (`<module>.*.jinja`) counts with it.
 
     Args:
         stage: name of the stage.
@@ -76,8 +80,14 @@ class _WithoutWords(ast.NodeTransformer):
         """What is said of settings that are no more."""
         return None if isinstance(node.target, ast.Name) and node.target.id == "former" else self.generic_visit(node)
 
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        """The import of what shows progress."""
+        return None if node.module == PROGRESS else node
+
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """Descriptions of settings."""
+        """Descriptions of settings, and progress."""
+        if isinstance(node.func, ast.Name) and node.func.id == "progress":
+            return self.visit(node.args[0])
         if isinstance(node.func, ast.Name) and node.func.id == "Field":
             node.keywords = [keyword for keyword in node.keywords if keyword.arg != "description"]
         return self.generic_visit(node)

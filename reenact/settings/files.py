@@ -25,7 +25,24 @@ def load_config(values: dict[str, Any], source: str = "the configuration", repea
     Raises:
         UserError: one message with every problem: the key, the value, what is allowed, and the likely typo.
     """
-    problems = list(repeated)
+    config, problems = examine(values)
+    problems = [*repeated, *problems]
+    if config is None or problems:
+        raise UserError(report(source, problems))
+    return config
+
+
+def examine(values: dict[str, Any], folder: Path = Path(), unfinished: bool = False) -> tuple[Config | None, list[str]]:
+    """A configuration, of which what is wrong is left out, and one line for everything that is wrong.
+
+    Args:
+        values: as read from YAML.
+        folder, unfinished: see `problems_of`.
+
+    Returns:
+        None in place of the configuration where too little is right.
+    """
+    problems: list[str] = []
     config, rest = None, values
     while config is None:
         try:
@@ -38,10 +55,8 @@ def load_config(values: dict[str, Any], source: str = "the configuration", repea
                 break
             rest = _without(rest, places)
     if config:
-        problems += problems_of(config)
-    if config is None or problems:
-        raise UserError(report(source, problems))
-    return config
+        problems += problems_of(config, folder, unfinished)
+    return config, problems
 
 
 def _without(values: dict[str, Any], places: list[tuple[Any, ...]]) -> dict[str, Any]:

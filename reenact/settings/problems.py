@@ -10,19 +10,25 @@ from reenact.settings.meta import BUNDLED_MODELS
 from reenact.settings.workflow import ClipSettings, Config
 
 
-def problems_of(config: Config) -> Iterator[str]:
-    """One line for every problem: the key, the value, what is allowed."""
-    yield from _names(config)
+def problems_of(config: Config, folder: Path = Path(), unfinished: bool = False) -> Iterator[str]:
+    """One line for every problem: the key, the value, what is allowed.
+
+    Args:
+        config: to look at.
+        folder: of the project, which paths are relative to.
+        unfinished: nobody to build, or nobody to follow, is no problem yet.
+    """
+    yield from _names(config, unfinished)
     for section, clips in (("identities", config.identities), ("drivers", config.drivers)):
         for name, clip in clips.items():
-            yield from _clip(config, f"{section}.{name}", name, clip)
+            yield from _clip(config, folder, f"{section}.{name}", clip)
     yield from _pairs(config)
     yield from _meta_clips(config)
-    yield from _meta_set(config)
-    yield from _meta_source(config)
+    yield from _meta_set(config, folder)
+    yield from _meta_source(config, folder)
     yield from _iteration(config)
     yield from _warping(config)
-    yield from _files(config)
+    yield from _files(config, folder)
     size = config.model.image_size
     if config.crop.size % size:
         yield (
@@ -31,20 +37,21 @@ def problems_of(config: Config) -> Iterator[str]:
         )
 
 
-def _names(config: Config) -> Iterator[str]:
+def _names(config: Config, unfinished: bool) -> Iterator[str]:
     for section, known in (("identities", config.identities), ("drivers", config.drivers)):
-        if not known:
+        if not known and not unfinished:
             yield f"{section}: is empty; name at least one, e.g. {section}: {{anna: {{media: anna.mp4}}}}"
     for name in sorted(config.identities.keys() & config.drivers.keys()):
         yield f"drivers.{name}: an identity has this name too; clips need names of their own"
 
 
-def _clip(config: Config, key: str, name: str, clip: ClipSettings) -> Iterator[str]:
+def _clip(config: Config, folder: Path, key: str, clip: ClipSettings) -> Iterator[str]:
+    name = key.partition(".")[2]
     if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
         yield f"{key}: a name becomes a file name; use letters, digits, '-' and '_'"
-    media = Path(clip.media)
-    if not config.available(media):
-        yield f"{key}.media: {clip.media!r} {_missing()}"
+    media = folder / clip.media
+    if not config.available(clip.media, folder):
+        yield f"{key}.media: {clip.media!r} {_missing(folder)}"
     elif media.is_dir() and not any(media.iterdir()):
         yield f"{key}.media: folder {clip.media!r} is empty; put photos into it"
     ends = {end: read_time(value) for end in ("start", "end") if (value := getattr(clip, end)) is not None}
@@ -77,15 +84,15 @@ def _meta_clips(config: Config) -> Iterator[str]:
         yield f"meta.validate_clips: {', '.join(both)} also trains; name people whom meta.clips leaves out"
 
 
-def _meta_set(config: Config) -> Iterator[str]:
+def _meta_set(config: Config, folder: Path) -> Iterator[str]:
     """What can be said about a meta-learning set without reading it: a table may have 150,000 rows."""
     if config.meta.set is None:
         return
-    path = Path(config.meta.set)
+    path = folder / config.meta.set
     if config.meta.clips:
         yield "meta.clips: must be [] where meta.set is given; a model learns from the one or the other"
     if not path.exists():
-        yield f"meta.set: {config.meta.set!r} {_missing()}"
+        yield f"meta.set: {config.meta.set!r} {_missing(folder)}"
     elif not path.is_dir() and path.suffix.lower() not in (".csv", ".parquet", ".pq"):
         yield f"meta.set: {config.meta.set!r} must be a folder, or a table that ends in .csv or .parquet"
     elif path.suffix.lower() == ".csv":
@@ -101,13 +108,13 @@ def _meta_set(config: Config) -> Iterator[str]:
         file = getattr(config.dataset, key)
         if file and not path.is_dir():
             yield f"dataset.{key}: is for folders; a table says who validates in its column split"
-        elif file and not Path(file).is_file():
-            yield f"dataset.{key}: {file!r} {_missing()}"
+        elif file and not (folder / file).is_file():
+            yield f"dataset.{key}: {file!r} {_missing(folder)}"
 
 
-def _meta_source(config: Config) -> Iterator[str]:
+def _meta_source(config: Config, folder: Path) -> Iterator[str]:
     source, preset = config.meta.source, config.model.preset
-    if source not in ("train", "bundled") and not Path(source).is_file():
+    if source not in ("train", "bundled") and not (folder / source).is_file():
         yield f"meta.source: {source!r} is neither 'train', 'bundled' nor an existing model file"
     if source == "bundled" and preset not in BUNDLED_MODELS:
         yield f"meta.source: bundled models are of model.preset: {' and '.join(BUNDLED_MODELS)} (it is {preset})"
@@ -135,14 +142,15 @@ def _warping(config: Config) -> Iterator[str]:
         )
 
 
-def _files(config: Config) -> Iterator[str]:
+def _files(config: Config, folder: Path) -> Iterator[str]:
     """Files that settings name, beside media."""
     weights = config.score.descriptor_weights
-    if not config.available(Path(weights)):
-        yield f"score.descriptor_weights: {weights!r} {_missing()}; leave it out for the default, which is downloaded"
+    if not config.available(weights, folder):
+        default = "leave it out for the default, which is downloaded"
+        yield f"score.descriptor_weights: {weights!r} {_missing(folder)}; {default}"
     for section in (config.meta, config.finetune):
         for key, file in section.weight_files().items():
-            if not config.available(Path(file)):
+            if not config.available(file, folder):
                 yield (
                     f"{section.section}.{key}: {file!r} does not exist; "
                     "null takes the embedded network with random weights"
@@ -153,12 +161,12 @@ def _files(config: Config) -> Iterator[str]:
     }
     starts = [("meta.start", Path(file)) for file in config.meta.start_files()]
     for key, path in [*named.items(), *starts]:
-        if not config.available(path):
-            yield f"{key}: {str(path)!r} {_missing()}"
+        if not config.available(path, folder):
+            yield f"{key}: {str(path)!r} {_missing(folder)}"
 
 
-def _missing() -> str:
-    return f"does not exist (paths are relative to {Path.cwd()})"
+def _missing(folder: Path) -> str:
+    return f"does not exist (paths are relative to {folder.absolute()})"
 
 
 def _unknown(key: str, name: str, known: Collection[str], kind: str) -> Iterator[str]:

@@ -137,9 +137,9 @@ class Config(Section):
         others = [n for n in [*rendered, *self.drivers] if self.drivers[n].media != self.identities[identity].media]
         return self.drive.driver or (others or list(self.drivers))[0]
 
-    def available(self, path: Path) -> bool:
-        """Whether a file or folder is there, or stage fetch will make it."""
-        return path.exists() or path in {FETCHED / file for file in self.fetch.files}
+    def available(self, path: str | Path, folder: Path = Path()) -> bool:
+        """Whether a file or folder of a project is there, or stage fetch will make it."""
+        return (folder / path).exists() or Path(path) in {FETCHED / file for file in self.fetch.files}
 
     def needed_files(self) -> list[str]:
         """Paths under resources/ of what stage fetch gets for this configuration."""

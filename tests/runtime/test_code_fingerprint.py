@@ -19,6 +19,7 @@ from pydantic import Field
 
 from reenact.data.samples import draw
 from reenact.runtime.files import write
+from reenact.runtime.progress import progress
 
 LOG = logging.getLogger(__name__)
 LIMIT = 3
@@ -41,6 +42,8 @@ def stage(count: int) -> int:
     print(f"drawing {count}", flush=True)
     LOG.warning("%s drawn", count)
     write("count: {count}")
+    for number in progress(range(count), count, "toy"):
+        write(number)
     return draw(count)  # as they come
 '''
 
@@ -102,6 +105,9 @@ def changed(project, file, old, new):
         ('LOG.warning("%s drawn", count)', 'LOG.info("drawn")'),
         (', description="Learning rate."', ', description="How fast."'),
         (', description="Learning rate."', ""),
+        ('progress(range(count), count, "toy")', 'progress(range(count), LIMIT, "a toy", unit="toy")'),
+        ('progress(range(count), count, "toy")', "range(count)"),
+        ("from reenact.runtime.progress import progress\n", ""),
         ('"is now rate"', '"is called rate now"'),
     ],
 )
@@ -118,6 +124,7 @@ def test_what_is_said_to_people_does_not_count(toy, old, new):
         ("ValueError", "KeyError"),
         ("draw(count)", "draw(count + 1)"),
         ('write("count: {count}")', 'write("{count}")'),
+        ('progress(range(count), count, "toy")', 'progress(range(LIMIT), count, "toy")'),
     ],
 )
 def test_what_is_computed_or_written_counts(toy, old, new):

@@ -1,0 +1,82 @@
+"""The process of a build: Snakemake, with a handler of its log that writes down what happens (`events` beside this).
+
+`reenact.project.build` starts it, detached; Snakemake's own listing is what this prints. Its lock on the project is
+held as long as this lives, however that ends.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+from reenact.project.events import FILE, event_of, write_event
+
+PLUGIN = "snakemake_logger_plugin_reenact"
+STOPPED = "REENACT_STOPPED"
+"""Environment variable that is set once this is told to stop: a run that is stopped ends without a report."""
+
+
+def main(events: Path, arguments: list[str]) -> int:
+    """Run Snakemake to its end, and write down how it ends.
+
+    Returns:
+        Its exit status.
+    """
+    from snakemake import cli
+
+    _register_handler(events)
+    signal.signal(signal.SIGINT, _stop)
+    message, status = "", 1
+    try:
+        cli.main(["--logger", "reenact", *arguments])
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+        if isinstance(end.code, str):  # of rules/common.smk, about the configuration
+            message = end.code
+            print(message, file=sys.stderr)
+    except KeyboardInterrupt:
+        status = 130
+    except BaseException as error:
+        message = f"error: {error}"
+        raise
+    finally:
+        write_event(events, "ended", status=status, stopped=STOPPED in os.environ, text=message)
+    return status
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """What Ctrl+C does: no more jobs; those that run are asked to save and leave."""
+    os.environ[STOPPED] = "1"
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)
+    raise KeyboardInterrupt
+
+
+def _register_handler(events: Path) -> None:
+    """Make Snakemake's option `--logger reenact` mean the handler, as if it were a package of Snakemake's plugins."""
+    from snakemake_interface_logger_plugins.base import LogHandlerBase
+    from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
+
+    class LogHandler(LogHandlerBase):
+        """Writes down what happens; prints nothing, and sees everything whatever is printed."""
+
+        writes_to_stream = writes_to_file = has_formatter = needs_rulegraph = False
+        has_filter = True
+
+        def emit(self, record: Any) -> None:
+            found = event_of(record)
+            if found:
+                write_event(events, found[0], **found[1])
+
+    plugin = ModuleType(PLUGIN)
+    plugin.LogHandler = LogHandler  # type: ignore[attr-defined]
+    LoggerPluginRegistry().register_plugin(PLUGIN, plugin)
+
+
+if __name__ == "__main__":
+    file = Path(os.environ[FILE])
+    write_event(file, "running", pid=os.getpid())
+    sys.exit(main(file, sys.argv[1:]))
