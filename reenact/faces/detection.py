@@ -17,6 +17,7 @@ from reenact.faces.scene_cuts import find_cuts, scene_change, scene_numbers, tin
 from reenact.media.frames import Frame
 from reenact.media.probe import Passes
 from reenact.runtime.parallel import ToolPool, batches, thread_map
+from reenact.runtime.progress import progress
 
 # Longer side of the pictures that faces are looked for in, px. The networks see 192 px of it at most.
 DETECT_SIDE = 640
@@ -115,7 +116,7 @@ def detect_faces(
 
     def listed() -> Iterator[tuple[int, Frame]]:
         """The frames, whose sizes are noted in passing."""
-        for row, frame in passes.listed(table, origin):
+        for row, frame in progress(passes.listed(table, origin), len(table), "faces", shown=False):
             size[row] = frame.width, frame.height
             yield row, frame
 

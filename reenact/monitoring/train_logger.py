@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from reenact.monitoring.validation import Validation
 from reenact.runtime.errors import UserError
+from reenact.runtime.progress import Reporter
 from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import Learner
@@ -50,6 +51,8 @@ class TrainLogger:
         self._bar = tqdm(
             desc=title, initial=first - 1, total=last, mininterval=patience, maxinterval=patience, disable=self._silent
         )
+
+        self._reporter = None if self._silent else Reporter(title, last, "step", done=first - 1)
 
     def __enter__(self) -> "TrainLogger":
         if not self._silent:
@@ -94,6 +97,8 @@ class TrainLogger:
             UserError: the disk is full.
         """
         self._bar.update()
+        if self._reporter:
+            self._reporter.at(step)
         for name, value in {**numbers, "peak_memory_mb": peak_memory_mb(self._device)}.items():
             self._waiting[name].append(value)
         if not write or not self._writer:

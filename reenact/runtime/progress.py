@@ -25,7 +25,7 @@ FILE_INTERVAL = 0.5
 """Least time between two states in VARIABLE's file, s."""
 VARIABLE = "REENACT_PROGRESS"
 """Environment variable that names the file in which a job says how far it is."""
-_SHOWN = Lock()
+_OUTERMOST = Lock()
 
 
 @dataclass(frozen=True)
@@ -109,23 +109,27 @@ class _Lines(io.TextIOBase):
         return len(text)
 
 
-def progress(items: Iterable[Item], total: int, title: str, unit: str = "frame") -> Iterator[Item]:
-    """Iterate, and show on standard error how many of `total` are done, how many a second, and the time left.
+def progress(items: Iterable[Item], total: int, title: str, unit: str = "frame", shown: bool = True) -> Iterator[Item]:
+    """Iterate, and say how many of `total` are done, how many a second, and the time left.
 
-    Inside of another such loop of this process nothing is shown.
+    Said in VARIABLE's file, and on standard error too if it is to be `shown`; nowhere inside of another such loop of
+    this process.
     """
-    if not _SHOWN.acquire(blocking=False):
+    if not _OUTERMOST.acquire(blocking=False):
         yield from items
         return
     try:
-        yield from _shown(items, total, title, unit)
+        reporter = Reporter(title, total, unit)
+        for done, item in enumerate(_bar(items, total, title, unit) if shown else items, 1):
+            yield item
+            reporter.at(done)
     finally:
-        _SHOWN.release()
+        _OUTERMOST.release()
 
 
-def _shown(items: Iterable[Item], total: int, title: str, unit: str) -> Iterator[Item]:
+def _bar(items: Iterable[Item], total: int, title: str, unit: str) -> Iterable[Item]:
     terminal = sys.stderr.isatty()
-    bar = tqdm(
+    return tqdm(
         items,
         total=total,
         desc=title,
@@ -136,7 +140,3 @@ def _shown(items: Iterable[Item], total: int, title: str, unit: str) -> Iterator
         file=sys.stderr if terminal else _Lines(),
         ascii=not terminal,
     )
-    reporter = Reporter(title, total, unit)
-    for done, item in enumerate(bar, 1):
-        yield item
-        reporter.at(done)

@@ -12,6 +12,7 @@ from reenact.data.sequence import images, shown_frames
 from reenact.evaluation.sweep import sweep_models
 from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
+from reenact.runtime.progress import progress
 from reenact.settings.drive import DriveSettings
 
 COLUMNS = ["image", "matte", "protocol", "iteration", "index", "time", "run"]
@@ -54,7 +55,7 @@ def drive_sweep(
         raise UserError(f"{driver_crops}: no frame with a face to drive with; give drive.driver another driver")
     device, rows = str(pick_device(device, threads)), list[dict[str, object]]()
     with write_clip(driven) as writer:
-        for iteration, path in models.items():
+        for iteration, path in progress(models.items(), len(models), "drive", unit="model", shown=False):
             avatar = Avatar.load(path, device)
             for protocol, table in frames.items():
                 rows += _drive(

@@ -22,6 +22,7 @@ from reenact.matting.mattes import face_region, inside_frame, keep_person, sharp
 from reenact.matting.segmenters import Segmenter, open_segmenter
 from reenact.matting.smoothing import MatteFrame, smooth_matte, with_neighbours
 from reenact.runtime.parallel import batches, cpu_threads, opencv_in_one_thread, thread_map
+from reenact.runtime.progress import progress
 from reenact.settings.segment import SegmentSettings
 
 COLUMNS = ["index", "time", "role", "image", "coverage", "face_coverage", "warning"]
@@ -78,7 +79,9 @@ def segment_clip(
     rows = [row for row, name in enumerate(names) if name]
     opened = open_segmenter(settings, device=device, threads=workers) if segmenter is None else nullcontext(segmenter)
     with opened as network, write_clip(mattes) as writer:
-        for matte in _MatteMaker(clip, network, settings).make(rows, workers):
+        for matte in progress(
+            _MatteMaker(clip, network, settings).make(rows, workers), len(rows), "mattes", shown=False
+        ):
             writer.add_encoded(names[matte.row], matte.data)
             coverage[matte.row] = matte.coverage, matte.face_coverage
         table[["coverage", "face_coverage"]] = coverage.round(4)
