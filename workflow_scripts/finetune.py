@@ -10,7 +10,7 @@ from reenact.runtime.code_fingerprint import code
 from reenact.settings.finetune import FinetuneSettings
 
 
-@command(__doc__, FinetuneSettings)
+@command(__doc__, FinetuneSettings, resumable=True)
 @click.option("--crops", type=FILE, required=True, help="The person's clip file of stage crop.")
 @click.option("--mattes", type=FILE, required=True, help="The person's clip file of stage segment.")
 @click.option("--meta", type=FILE, required=True, help="Meta-model (.safetensors).")
@@ -25,4 +25,4 @@ def main(settings: FinetuneSettings, *, runs: Path, **arguments: Any) -> None:
 
 
 if __name__ == "__main__":
-    run(main, resumable=True)
+    run(main)

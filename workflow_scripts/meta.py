@@ -14,7 +14,7 @@ from reenact.settings.saved_run import saved_settings
 from reenact.settings.score import ScoreSettings
 
 
-@command(__doc__, MetaSettings, ModelSettings, ScoreSettings, saved=saved_settings)
+@command(__doc__, MetaSettings, ModelSettings, ScoreSettings, saved=saved_settings, resumable=True)
 @click.option("--crops", type=FILE, multiple=True, help="Clip files of stage crop.")
 @click.option("--mattes", type=FILE, multiple=True, help="Clip files of stage segment, in the same order.")
 @click.option("--shard-files", type=FILE, multiple=True, help="Files of stage shard, in place of all clip files.")
@@ -79,4 +79,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main, resumable=True)
+    run(main)

@@ -10,7 +10,7 @@ from reenact.runtime.code_fingerprint import code
 from reenact.settings.pretrain import PretrainSettings
 
 
-@command(__doc__, PretrainSettings)
+@command(__doc__, PretrainSettings, resumable=True)
 @click.option("--crops", type=FILE, multiple=True, help="Clip files of stage crop.")
 @click.option("--mattes", type=FILE, multiple=True, help="Clip files of stage segment, in the same order.")
 @click.option("--shard-files", type=FILE, multiple=True, help="Files of stage shard, in place of all clip files.")
@@ -56,4 +56,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main, resumable=True)
+    run(main)

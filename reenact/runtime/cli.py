@@ -33,7 +33,10 @@ def nothing_saved(values: Values) -> dict[str, Values]:
 
 
 def command(
-    description: str | None, *sections: type[Section], saved: Callable[[Values], dict[str, Values]] = nothing_saved
+    description: str | None,
+    *sections: type[Section],
+    saved: Callable[[Values], dict[str, Values]] = nothing_saved,
+    resumable: bool = False,
 ) -> Callable[[Function], "StageCommand"]:
     """Make a function with click's options the command line of a stage.
 
@@ -44,8 +47,10 @@ def command(
         description: what `--help` begins with.
         sections: the settings that the stage takes. Flags of the first have no prefix.
         saved: what the file and flags say of the first section -> settings of a checkpoint that they name, by section.
+        resumable: the same command goes on where it stopped. Signals that ask it to stop (`interruption.SIGNALS`) end
+            it with CONTINUE_STATUS; while it trains, `Interruption` handles them.
     """
-    return click.command(cls=StageCommand, help=description, sections=sections, saved=saved)
+    return click.command(cls=StageCommand, help=description, sections=sections, saved=saved, resumable=resumable)
 
 
 def device_options(function: Function) -> Function:
@@ -66,9 +71,11 @@ class StageCommand(click.Command):
         *arguments: Any,
         sections: tuple[type[Section], ...] = (),
         saved: Callable[[Values], dict[str, Values]] = nothing_saved,
+        resumable: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
+        self._resumable = resumable
         self.context_settings.setdefault("max_content_width", 120)
         self._sections, self._saved = sections, saved
         self._flags = {section: list(_flags(section, first=section is sections[0])) for section in sections}
@@ -92,6 +99,8 @@ class StageCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> None:
         """Make settings of the sources, and print them or call the function with them."""
+        for number in SIGNALS if self._resumable else ():
+            signal.signal(number, _leave)
         layers = {section: self._given(section, ctx.params) for section in self._sections}
         if layers:
             kept = self._saved(merged(*layers[self._sections[0]].values()))
@@ -194,16 +203,8 @@ def _load(flag: str, text: str, section: str) -> Values:
     return json.loads(json.dumps(values.get(section, values)))
 
 
-def run(main: Callable[[], object], resumable: bool = False) -> None:
-    """Run a stage. Of a user's mistake only the message is printed; it ends with status 1, or 2 in the command line.
-
-    Args:
-        main: the stage.
-        resumable: the same command goes on where it stopped. Signals that ask it to stop (`interruption.SIGNALS`) end
-            it with CONTINUE_STATUS; while it trains, `Interruption` handles them.
-    """
-    for number in SIGNALS if resumable else ():
-        signal.signal(number, _leave)
+def run(main: Callable[[], object]) -> None:
+    """Run a stage. Of a user's mistake only the message is printed; it ends with status 1, or 2 in the command line."""
     try:
         main()
     except InterruptedRun as interruption:

@@ -189,10 +189,14 @@ def test_a_saved_interruption_has_a_status_of_its_own(capsys):
 
 
 def test_a_resumable_stage_can_be_told_to_stop_at_any_time(capsys):
+    @command("", resumable=True)
+    def main():
+        os.kill(os.getpid(), signal.SIGTERM)
+
     former = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         with pytest.raises(SystemExit) as stop:
-            run(lambda: os.kill(os.getpid(), signal.SIGTERM), resumable=True)
+            run(lambda: main([]))
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
