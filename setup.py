@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the workflow stays where it is in the tree, and is `reenact/workflow/` in the wheel."""
+"""What pyproject.toml cannot say: the workflow stays where it is in the tree, and is `reenact/workflow/` in a wheel."""
 
 from setuptools import find_namespace_packages, setup
 
