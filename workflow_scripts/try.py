@@ -20,7 +20,7 @@ from reenact.settings.mark import Consent
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),
-    default=10.0,
+    default=5.0,
     show_default=True,
     help="How much of the driver's beginning is followed, s; 0 = all of it.",
 )

@@ -11,6 +11,9 @@ from typing import Any
 FILE = "REENACT_EVENTS"
 """Environment variable that names the file of a run's events."""
 
+GATHERING = ("all", "fetch_all")
+"""Rules that make nothing themselves."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -59,9 +62,9 @@ def event_of(record: logging.LogRecord) -> tuple[str, dict[str, Any]] | None:
     kind = str(getattr(record, "event", None) or "")
     said = vars(record)
     if kind == "run_info":
-        jobs = {rule: count for rule, count in said.get("stats", {}).items() if rule not in ("total", "all")}
+        jobs = {rule: count for rule, count in said.get("stats", {}).items() if rule not in ("total", *GATHERING)}
         return "planned", {"stages": jobs}
-    if kind == "job_info":
+    if kind == "job_info" and said["rule_name"] not in GATHERING:
         about = {"of": _about(said["log"], said["wildcards"]), "log": next(iter(said["log"]), None)}
         return "job", {"job": said["jobid"], "stage": said["rule_name"], **about}
     if kind == "job_finished":

@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from reenact.data.training_clips import load_training_clip
 from reenact.media.frame_table import Stretch
 from reenact.media.probe import probe
-from reenact.runtime.code_fingerprint import code
+from reenact.models.model_file import load_model, save_model
+from reenact.models.warping.reenactor import WarpingReenactor
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
 from reenact.settings.crop import CropSettings
@@ -22,11 +24,9 @@ from reenact.settings.render import RenderSettings
 from reenact.settings.segment import SegmentSettings
 from reenact.stages.crop import crop_clip
 from reenact.stages.decode import decode_clip
-from reenact.stages.finetune import finetune
 from reenact.stages.mark import Driver, Person, mark_renders
 from reenact.stages.render import DriverFiles, render_pair
 from reenact.stages.segment import segment_clip
-from reenact.training.checkpoint import Runs
 
 HEIGHT = 256
 """Of the picture, px."""
@@ -79,7 +79,7 @@ def try_pair(
         with _step(f"{driver}: the face in every frame" + (f" of the first {seconds:g} s" if stretch.end else "")):
             _clip(driver, folder / "driver", "driver", stretch, device, threads)
         with _step("the avatar"):
-            model = _avatar(folder, device, threads)
+            model = _avatar(folder)
         with _step("rendering"):
             render_pair(
                 model=model,
@@ -114,19 +114,14 @@ def _clip(media: Path, folder: Path, role: str, stretch: Stretch, device: str, t
     )
 
 
-def _avatar(folder: Path, device: str, threads: int) -> Path:
-    """The person's model, made of the photos."""
-    finetune(
-        crops=folder / "person" / "crops.zip",
-        mattes=folder / "person" / "mattes.zip",
-        meta=BUNDLED_MODELS["warping"],
-        sweep=folder / "sweep",
-        runs=Runs(folder / "runs", code("finetune")),
-        device=device,
-        threads=threads,
-        settings=FinetuneSettings(),
-    )
-    return folder / "sweep" / "000000.safetensors"
+def _avatar(folder: Path) -> Path:
+    """The person's model, made of the photos as stage finetune does it, whose trainers take seconds to import."""
+    clip = load_training_clip(folder / "person" / "crops.zip", folder / "person" / "mattes.zip", None)
+    model = load_model(BUNDLED_MODELS["warping"]).reenactor
+    assert isinstance(model, WarpingReenactor)
+    avatar = model.eval().personalised(clip.frames, clip.mattes, FinetuneSettings().references)
+    save_model(folder / "avatar.safetensors", avatar, {"stage": "try"})
+    return folder / "avatar.safetensors"
 
 
 def _sign(record: Path, output: Path, person: Person, driver: Driver, render: RenderSettings) -> None:
