@@ -10,6 +10,7 @@ from typing import Any, get_args
 import click
 
 from reenact.runtime.cli import FILE, command, device_options, run
+from reenact.runtime.errors import UserError
 from reenact.settings.mark import Consent
 
 
@@ -28,9 +29,15 @@ from reenact.settings.mark import Consent
 @click.option("--consent", type=click.Choice(get_args(Consent)), help="Why the person's face may be used.")
 @device_options
 def main(*, photo: Path, driver: Path, output: Path | None, **arguments: Any) -> None:
+    output = output or Path(f"{photo.stem}.{driver.stem}.mp4")
+    if output.suffix.lower() != ".mp4":
+        raise UserError(f"{output}: must end in .mp4")
+    for media in (photo, driver):
+        if not media.exists():
+            raise UserError(f"{media}: does not exist (paths are relative to {Path.cwd()})")
+
     from reenact.tools.try_avatar import try_pair
 
-    output = output or Path(f"{photo.stem}.{driver.stem}.mp4")
     try_pair(photo=photo, driver=driver, output=output, **arguments)
     print(f"{output}: done; `reenact new` makes a project, whose avatars are kept")
 

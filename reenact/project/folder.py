@@ -54,7 +54,7 @@ class Project:
         Raises:
             UserError: one is there already, or the folder cannot be written.
         """
-        project = cls(folder.absolute())
+        project = cls(folder.resolve())
         if project.file.exists():
             raise UserError(f"{folder}: is a project already; `reenact add` puts people and drivers into it")
         if folder.exists() and not folder.is_dir():
@@ -71,9 +71,9 @@ class Project:
         Raises:
             UserError: there is none in this folder.
         """
-        project = cls(folder.absolute())
+        project = cls(folder.resolve())
         if not project.file.is_file():
-            raise UserError(f"{folder.absolute()}: is no project, it has no {CONFIG}; `reenact new DIR` makes one")
+            raise UserError(f"{project.folder}: is no project, it has no {CONFIG}; `reenact new DIR` makes one")
         return project
 
     @property
@@ -155,8 +155,9 @@ class Project:
         if name in self._clips():
             raise UserError(f"{name}: somebody is called so already; choose another name, or take it out first")
         path = Path(media)
-        inside = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
-        clip = {"media": inside.as_posix()} | {key: value for key, value in more.items() if value is not None}
+        if path.is_absolute() and (path.parent.resolve() / path.name).is_relative_to(self.folder):
+            path = (path.parent.resolve() / path.name).relative_to(self.folder)
+        clip = {"media": path.as_posix()} | {key: value for key, value in more.items() if value is not None}
         self._edit(lambda text: set_value(text, (section, name), clip))
 
     def _edit(self, change: Callable[[str], str]) -> None:

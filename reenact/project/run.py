@@ -7,6 +7,8 @@ held as long as this lives, however that ends.
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -48,11 +50,26 @@ def main(events: Path, arguments: list[str]) -> int:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     """What Ctrl+C does: no more jobs; those that run are asked to save and leave."""
-    os.environ[STOPPED] = "1"
-    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        os.killpg(0, signal.SIGTERM)
+    if STOPPED not in os.environ:
+        os.environ[STOPPED] = "1"
+        graceful = signal.signal(signal.SIGTERM, lambda number, frame: None)
+        threading.Thread(target=_end_jobs, args=[graceful], daemon=True).start()
     raise KeyboardInterrupt
+
+
+def _end_jobs(graceful: Any) -> None:
+    """Ask all jobs to leave, until this process ends: one may begin in the moment of the first time.
+
+    Args:
+        graceful: Snakemake's handler of SIGTERM, once it has one: it starts no more jobs. An exception in the main
+            thread is not enough, since Snakemake's log swallows one that comes while it writes. The handler takes a
+            lock that the main thread may have, so it is called here.
+    """
+    if callable(graceful):
+        graceful()
+    while hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGTERM)
+        time.sleep(1)
 
 
 def _register_handler(events: Path) -> None:

@@ -13,7 +13,6 @@ from reenact.media.frame_table import Stretch
 from reenact.media.probe import probe
 from reenact.models.model_file import load_model, save_model
 from reenact.models.warping.reenactor import WarpingReenactor
-from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
@@ -55,13 +54,8 @@ def try_pair(
         device, threads: see `pick_device`.
 
     Raises:
-        UserError: media that cannot be read, or without a face; `output` is no mp4, or cannot be written.
+        UserError: media that cannot be read, or without a face; `output` cannot be written.
     """
-    if output.suffix.lower() != ".mp4":
-        raise UserError(f"{output}: must end in .mp4")
-    for media in (photo, driver):
-        if not media.exists():
-            raise UserError(f"{media}: does not exist (paths are relative to {Path.cwd()})")
     length = probe(driver).duration
     stretch = Stretch(end=seconds if seconds and (length is None or length > seconds) else None)
     render = RenderSettings(outputs=["side_by_side" if beside else "avatar"], height=HEIGHT)
