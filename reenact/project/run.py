@@ -14,6 +14,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from reenact.project.events import FILE, event_of, write_event
+from reenact.runtime.locks import try_lock
 
 PLUGIN = "snakemake_logger_plugin_reenact"
 STOPPED = "REENACT_STOPPED"
@@ -95,5 +96,8 @@ def _register_handler(events: Path) -> None:
 
 if __name__ == "__main__":
     file = Path(os.environ[FILE])
+    if os.name == "nt":  # elsewhere it is handed on by whoever starts this
+        lock = file.with_name("lock").open("ab")
+        try_lock(lock)
     write_event(file, "running", pid=os.getpid())
     sys.exit(main(file, sys.argv[1:]))

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -35,9 +36,13 @@ def snakemake_arguments(folder: Path, targets: Sequence[str] = (), options: Sequ
 
 
 def environment() -> dict[str, str]:
-    """The environment of Snakemake, in which `python` of the rules' commands is this one, and finds this package."""
+    """The environment of Snakemake, in which `python` of the rules' commands is this one, and finds this package.
+
+    Where this one has no torch, as `make driver` sets it up, the one of PATH is meant to run the stages.
+    """
     values = dict(os.environ)
-    values["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), values.get("PATH", "")])
+    if find_spec("torch"):
+        values["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), values.get("PATH", "")])
     if (PACKAGE.parent / "pyproject.toml").is_file():
         values["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), values.get("PYTHONPATH", "")]))
     return values

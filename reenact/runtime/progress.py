@@ -15,8 +15,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from tqdm import tqdm
-
 Item = TypeVar("Item")
 
 LOG_INTERVAL = 20.0
@@ -128,6 +126,8 @@ def progress(items: Iterable[Item], total: int, title: str, unit: str = "frame",
 
 
 def _bar(items: Iterable[Item], total: int, title: str, unit: str) -> Iterable[Item]:
+    from tqdm import tqdm  # where builds are only started it may be missing (envs/driver.txt)
+
     terminal = sys.stderr.isatty()
     return tqdm(
         items,
