@@ -1,6 +1,6 @@
 """The package's public face: an avatar or meta-model that follows videos and face crops."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ from reenact.media.frame_table import Stretch, frame_table
 from reenact.media.probe import Passes, probe
 from reenact.models.family import Identity, Model, Pictures
 from reenact.models.model_file import load_model
+from reenact.models.pose_edit import Control, PoseEdit
 from reenact.models.reenactor import Reenactor
 from reenact.models.spectral_norm import fold_spectral_norms
 from reenact.runtime.devices import pick_device
@@ -119,24 +120,42 @@ class Avatar:
         """
         return self._reenactor.pose_encoder(self._frames(frames))
 
+    def controls(self) -> dict[str, Control]:
+        """What can be moved by name, such as smile, with range, unit and how well it was measured to work.
+
+        `avatar.render(None, edit={"smile": 0.5, "yaw": 10})` is a still of the person, smiling and turned. Only what
+        passed its measurement is here; {} for a model that has nothing to offer.
+        """
+        return dict(self._reenactor.controls)
+
     @torch.no_grad()
-    def render(self, pose: Tensor, identity: Identity | None = None) -> tuple[Tensor, Tensor]:
+    def render(
+        self, pose: Tensor | None, identity: Identity | None = None, edit: PoseEdit | Mapping[str, float] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Pictures of the person in these poses.
 
         Args:
-            pose: B x P, from `pose_embedding`.
+            pose: B x P, from `pose_embedding`; None = one picture of the person's own face, as in its best photo (the
+                warping family).
             identity: from `identify` or `identity_embedding` (I, 1 x I or B x I); an avatar has its own, a meta-model
                 needs it.
+            edit: changes faces before they are shown: values of `controls()` by name, or a `PoseEdit`, which can do
+                more: parts that follow less or more, relative motion, retargeting.
 
         Returns:
             RGB B x 3 x S x S, already multiplied by the matte, and matte B x 1 x S x S; both in [0, 1].
 
         Raises:
-            UserError: a meta-model without `identity`, or other shapes.
+            UserError: a meta-model without `identity`, other shapes, an unknown control, a value beyond its range, or
+                an edit that this model cannot do.
         """
-        if pose.ndim != 2 or pose.shape[1] != self.pose_dim:
-            raise UserError(f"pose: shape {tuple(pose.shape)}; pose descriptors are B x {self.pose_dim}")
-        return self._reenactor.show(pose.to(self._device, torch.float32), identity)
+        if edit is not None and not isinstance(edit, PoseEdit):
+            edit = PoseEdit(controls=edit)
+        if pose is not None:
+            if pose.ndim != 2 or pose.shape[1] != self.pose_dim:
+                raise UserError(f"pose: shape {tuple(pose.shape)}; pose descriptors are B x {self.pose_dim}")
+            pose = pose.to(self._device, torch.float32)
+        return self._reenactor.show(pose, identity, edit)
 
     def drive(
         self,

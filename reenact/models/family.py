@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 from torch import Tensor, nn
 
+from reenact.models.pose_edit import Control, PoseEdit
+
 
 @dataclass(frozen=True)
 class References:
@@ -70,11 +72,16 @@ class Model(nn.Module, ABC):
         family: its name.
         architecture: sizes.
         pose_encoder: crops B x 3 x pose_size x pose_size in [0, 1] -> pose descriptors B x P.
+        controls: what can be moved, by name; stored in the model file, and {} where nothing was measured.
     """
 
     family: ClassVar[str]
     architecture: Sizes
     pose_encoder: nn.Module
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.controls: dict[str, Control] = {}
 
     @property
     @abstractmethod
@@ -104,16 +111,19 @@ class Model(nn.Module, ABC):
         B x I) -> pictures and mattes. Nothing is checked in it, and an avatar's person is part of it."""
 
     @abstractmethod
-    def show(self, pose: Tensor, identity: Identity | None = None) -> tuple[Tensor, Tensor]:
+    def show(
+        self, pose: Tensor | None, identity: Identity | None = None, edit: PoseEdit | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Pictures of a person in poses; an avatar shows its own person where no identity is given.
 
         Args:
-            pose: B x P.
+            pose: B x P; None = one picture of the person's own face, where the family knows it.
             identity: from `identify`.
+            edit: what is done to the faces before they are shown.
 
         Returns:
             RGB times matte B x 3 x S x S, and matte B x 1 x S x S, both in [0, 1].
 
         Raises:
-            UserError: see `check_identity`.
+            UserError: see `check_identity`; an edit that this model cannot do.
         """

@@ -12,6 +12,7 @@ from torch import Tensor
 from reenact.models.architecture import Architecture
 from reenact.models.discriminator import Discriminator
 from reenact.models.family import Model
+from reenact.models.pose_edit import Control
 from reenact.models.reenactor import Reenactor
 from reenact.models.spectral_norm import fold_spectral_norms, folded_state
 from reenact.models.warping.architecture import WarpingArchitecture
@@ -56,6 +57,8 @@ def save_model(
             for key, value in tensors.items()
         }
     stored = {"format": FORMAT, "architecture": reenactor.architecture.to_json(), **metadata}
+    if reenactor.controls:
+        stored["controls"] = [control.to_json() for control in reenactor.controls.values()]
     with atomic_write(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
@@ -94,6 +97,8 @@ def load_model(path: Path) -> LoadedModel:
     del metadata["format"]
     weights = _part(tensors, "reenactor")
     reenactor = _build(metadata.pop("architecture"), weights, path)
+    measured = [Control.from_json(values, str(path)) for values in metadata.pop("controls", [])]
+    reenactor.controls = {control.name: control for control in measured}
     try:
         reenactor.load_state_dict(weights, assign=True)
     except RuntimeError as error:

@@ -12,6 +12,7 @@ from reenact.models.discriminator import Discriminator
 from reenact.models.family import Identity, Model, Pictures
 from reenact.models.generator import Generator
 from reenact.models.mobilenet import MobileNetV2
+from reenact.models.pose_edit import PoseEdit
 from reenact.models.resnext import ResNeXt
 from reenact.runtime.errors import UserError
 from reenact.runtime.parallel import batches
@@ -52,16 +53,24 @@ class Reenactor(Model):
         """The mean embedding of a person's crops, 1 x I, or a personal model's own; mattes are not looked at."""
         return embed_person(self, crops)
 
-    def show(self, pose: Tensor, identity: Identity | None = None) -> tuple[Tensor, Tensor]:
+    def show(
+        self, pose: Tensor | None, identity: Identity | None = None, edit: PoseEdit | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Pictures of a person in poses B x P; see `reenact.models.family.Model`.
 
         Args:
             pose: B x P.
             identity: embeddings, I, 1 x I or B x I; a personal model has its own.
+            edit: none is possible.
 
         Raises:
-            UserError: a meta-model without `identity`, or other shapes.
+            UserError: a meta-model without `identity`, other shapes, no pose, or an edit.
         """
+        if pose is None or (edit is not None and not edit.does_nothing):
+            raise UserError(
+                "render.pose: a model of the constant family knows no parts of a face, only whole descriptors; controls, "
+                "gains, retargeting and relative motion need one of the warping family (model.preset: warping)"
+            )
         rgb, matte = self.generator(self._rows(identity, len(pose)), pose)
         return rgb.clamp(0, 1), matte
 

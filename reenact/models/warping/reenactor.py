@@ -1,15 +1,20 @@
 """A model of the warping family: from a person's photos and pose descriptors to pictures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reenact.data.images import fit
 from reenact.models.face_encoder import FaceEncoder
 from reenact.models.family import Identity, Model, Pictures, References
+from reenact.models.pose_edit import PoseEdit, check_controls
 from reenact.models.warping.architecture import WarpingArchitecture
 from reenact.models.warping.compose import LEAST, changed_matte, compose, expected_matte, given_channels, inside, sample
+from reenact.models.warping.expression import Expressions, Face, added
 from reenact.models.warping.face_model import FaceModel, place
 from reenact.models.warping.mesh import INNER_LIPS, POINTS
 from reenact.models.warping.mesh_network import MeshNetwork
@@ -65,17 +70,16 @@ class WarpingReenactor(Model):
             raise UserError("a model of the warping family moves photos: it needs mattes beside the crops")
         return make_references(self.mesh_network, self.pose_encoder, self.face, crops, mattes, count)
 
-    def show(self, pose: Tensor, identity: Identity | None = None) -> tuple[Tensor, Tensor]:
-        """Pictures of a person; its own, where none is given.
-
-        Args:
-            pose: B x P.
-            identity: from `identify`.
-
-        Returns:
-            RGB B x 3 x S x S, multiplied by the matte, and matte B x 1 x S x S, both in [0, 1].
-        """
-        return self._driven(identity)(pose)
+    def show(
+        self, pose: Tensor | None, identity: Identity | None = None, edit: PoseEdit | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """See `reenact.models.family.Model`; with `pose` None, the person's face is that of its first photo."""
+        driven = self._driven(identity)
+        if edit is not None:
+            check_controls(edit.controls, self.controls)
+        if pose is not None and (edit is None or edit.does_nothing):
+            return driven(pose)
+        return driven.picture(driven.edited(pose, edit or PoseEdit()))
 
     def traceable(self) -> nn.Module:
         """See `reenact.models.family.Model`."""
@@ -85,6 +89,7 @@ class WarpingReenactor(Model):
         """An avatar of the person in crops, with the same weights; see `identify`."""
         avatar = WarpingReenactor(self.architecture, self.identify(crops, mattes, count))
         avatar.load_state_dict(self.state_dict(), strict=False)
+        avatar.controls = self.controls
         return avatar.eval()
 
     def check_identity(self, identity: Identity | None, count: int) -> None:
@@ -114,6 +119,7 @@ class _Driven(nn.Module):
     def __init__(self, net: WarpingReenactor, known: References) -> None:
         super().__init__()
         self.face, self.refiner = net.face, net.refiner
+        self._describe = (net.pose_encoder, net.architecture.pose_size)  # in a tuple: no part of this module
         pairs = zip(known.photos.cpu().numpy(), known.meshes.cpu().numpy(), strict=True)
         side = net.architecture.working_size
         self.references = nn.ModuleList([Reference(net.face, photo, mesh, side) for photo, mesh in pairs])
@@ -123,9 +129,65 @@ class _Driven(nn.Module):
 
     def forward(self, pose: Tensor) -> tuple[Tensor, Tensor]:
         """As `WarpingReenactor.show`."""
+        return self.picture(self.said(pose))
+
+    def said(self, pose: Tensor) -> Face:
+        """What descriptors B x P say of this person."""
         read = self.face.read(pose)
-        shape, head = self.neutral + read.shape, self.head_offset + read.head
-        return show(self.refiner, list(self.references), shape, head, read.blendshapes, self.size)
+        return Face(self.neutral + read.shape, self.head_offset + read.head, read.blendshapes)
+
+    def picture(self, face: Face) -> tuple[Tensor, Tensor]:
+        """As `WarpingReenactor.show`."""
+        return show(self.refiner, list(self.references), face.shape, face.head, face.blendshapes, self.size)
+
+    @cached_property
+    def expressions(self) -> Expressions:
+        """How the face is moved on request."""
+        return Expressions(self.face)
+
+    @cached_property
+    def own(self) -> Face:
+        """The face of the first photo, which of those that are kept has the least expression."""
+        first = self.references[0]
+        with torch.no_grad():
+            encoder, size = self._describe
+            read = self.face.read(encoder(fit(first.image[None, :3], size)))
+        return Face(first.shape[None], first.head[None], read.blendshapes)
+
+    def edited(self, pose: Tensor | None, edit: PoseEdit) -> Face:
+        """The faces that are shown of what descriptors B x P say, by an edit; None = of the person's own face.
+
+        Raises:
+            UserError: a relative motion without its driver.
+        """
+        if pose is None:
+            face = self.own
+        elif edit.follows_plainly:
+            face = self.said(pose)
+        else:
+            face = self.expressions.following(self.own, self._wanted(pose, edit), edit)
+        return self.expressions.moved(face, self.neutral[None], edit.controls)
+
+    def _wanted(self, pose: Tensor, edit: PoseEdit) -> Face:
+        """What the driver says of this person, before gains."""
+        said = self.said(pose)
+        calm = None if edit.driver is None else self.said(_calmest(self.face, edit.driver.to(pose)))
+        if edit.relative:
+            if calm is None:
+                raise UserError("relative: a driver's change needs its neutral frame; give PoseEdit(driver=descriptors)")
+            said = added(self.own, said, calm)
+        if not edit.retarget:
+            return said
+        usual = replace(self.own, shape=self.neutral[None])
+        change = self.face.read(pose).shape
+        still = torch.zeros_like(change[:1]) if calm is None else calm.shape - self.neutral
+        drivers = Face(self.face.mean + torch.cat([change, still]), said.head, said.blendshapes)
+        return self.expressions.retargeted(said, usual, drivers, edit)
+
+
+def _calmest(face: FaceModel, poses: Tensor) -> Tensor:
+    """Of descriptors N x P the one with the least expression: 1 x P."""
+    return poses[face.read(poses).blendshapes.square().mean(1).argmin()][None]
 
 
 def blank_references(weights: dict[str, Tensor]) -> References | None:
