@@ -128,6 +128,14 @@ class Avatar:
         """
         return dict(self._reenactor.controls)
 
+    def check_edit(self, edit: PoseEdit) -> None:
+        """Refuse what this model cannot do, before a driver is followed.
+
+        Raises:
+            UserError: a control that is not offered, a value beyond its range, or another family.
+        """
+        self._reenactor.check_edit(True, edit)
+
     @torch.no_grad()
     def render(
         self, pose: Tensor | None, identity: Identity | None = None, edit: PoseEdit | Mapping[str, float] | None = None

@@ -106,6 +106,18 @@ class Model(nn.Module, ABC):
         """
 
     @abstractmethod
+    def check_edit(self, pose_given: bool, edit: PoseEdit) -> None:
+        """Refuse what this model cannot do.
+
+        Args:
+            pose_given: whether pictures follow descriptors; otherwise they show the person's own face.
+            edit: what is asked.
+
+        Raises:
+            UserError: a family that knows no parts of a face, a control that is not offered, a value beyond its range.
+        """
+
+    @abstractmethod
     def traceable(self) -> nn.Module:
         """What `show` computes as a module that can be traced: poses B x P (and, for a meta-model, identity embeddings
         B x I) -> pictures and mattes. Nothing is checked in it, and an avatar's person is part of it."""
@@ -125,5 +137,5 @@ class Model(nn.Module, ABC):
             RGB times matte B x 3 x S x S, and matte B x 1 x S x S, both in [0, 1].
 
         Raises:
-            UserError: see `check_identity`; an edit that this model cannot do.
+            UserError: see `check_identity` and `check_edit`.
         """

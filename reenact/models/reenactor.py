@@ -66,17 +66,22 @@ class Reenactor(Model):
         Raises:
             UserError: a meta-model without `identity`, other shapes, no pose, or an edit.
         """
-        if pose is None or (edit is not None and not edit.does_nothing):
-            raise UserError(
-                "render.pose: a model of the constant family knows no parts of a face, only whole descriptors; controls, "
-                "gains, retargeting and relative motion need one of the warping family (model.preset: warping)"
-            )
+        self.check_edit(pose is not None, edit or PoseEdit())
+        assert pose is not None
         rgb, matte = self.generator(self._rows(identity, len(pose)), pose)
         return rgb.clamp(0, 1), matte
 
     def check_identity(self, identity: Identity | None, count: int) -> None:
         """See `reenact.models.family.Model`."""
         self._rows(identity, count)
+
+    def check_edit(self, pose_given: bool, edit: PoseEdit) -> None:
+        """See `reenact.models.family.Model`: nothing can be edited."""
+        if not pose_given or not edit.does_nothing:
+            raise UserError(
+                "pose: a model of the constant family knows no parts of a face; controls, follow, gains, retarget and "
+                "relative need one of the warping family (model.preset: warping)"
+            )
 
     def traceable(self) -> nn.Module:
         """See `reenact.models.family.Model`."""

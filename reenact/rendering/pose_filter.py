@@ -1,4 +1,4 @@
-"""Smoothing and scaling of a driver's motion, on its way from pose encoder to generator."""
+"""Smoothing and scaling of a driver's motion, on its way from pose encoder to generator; which parts are followed."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ import torch
 from scipy.signal import savgol_filter
 from torch import Tensor
 
-from reenact.settings.render import PoseFilterSettings
+from reenact.models.pose_edit import PoseEdit
+from reenact.settings.render import PoseEditSettings, PoseFilterSettings
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,22 @@ def filter_poses(batches: Iterator[DriverBatch], settings: PoseFilterSettings, s
 def scale_poses(pose: Tensor, mean: Tensor, intensity: float) -> Tensor:
     """Pose descriptors B x P scaled about `mean` (1 x P); 1 leaves them, 0 stands still in the mean pose."""
     return pose if intensity == 1 else mean + intensity * (pose - mean)
+
+
+def pose_edit(settings: PoseEditSettings, sample: Tensor) -> PoseEdit:
+    """What the settings ask of the model.
+
+    Args:
+        settings: what to do.
+        sample: N x P pose descriptors spread over the driver, in which its neutral frame is found.
+    """
+    return PoseEdit(
+        controls=settings.controls,
+        gains=settings.group_gains(),
+        relative=settings.relative,
+        retarget=tuple(settings.retarget),
+        driver=sample,
+    )
 
 
 def one_euro(batches: Iterator[DriverBatch], smooth: OneEuro) -> Iterator[DriverBatch]:

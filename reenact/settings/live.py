@@ -6,7 +6,7 @@ from pydantic import Field
 
 from reenact.settings.base import Section
 from reenact.settings.mark import MarkSettings
-from reenact.settings.render import EvenHeight
+from reenact.settings.render import EvenHeight, PoseEditSettings
 
 
 class LiveSettings(Section):
@@ -33,6 +33,9 @@ class LiveSettings(Section):
         ge=0,
         description="One-Euro filter of the square: Hz of cutoff for each square's side per second of speed; higher "
         "follows faster.",
+    )
+    pose: PoseEditSettings = Field(
+        default=PoseEditSettings(), description="Which part of the driver is followed, and how; as render.pose."
     )
     report_every: float = Field(
         default=2.0, gt=0, description="Time between two lines about frame rate and latency, s."

@@ -23,7 +23,48 @@ def _check_even(height: int) -> int:
 EvenHeight = Annotated[int, AfterValidator(_check_even)]
 
 
-class PoseFilterSettings(Section):
+class GainSettings(Section):
+    """How far each part follows the driver: 0 stays as the person has it, 1 follows, more exaggerates."""
+
+    mouth: float = Field(default=1.0, ge=0, le=2, description="Mouth, cheeks and jaw; 0 stays, 1 follows.")
+    eyes: float = Field(default=1.0, ge=0, le=2, description="Lids and gaze.")
+    brows: float = Field(default=1.0, ge=0, le=2, description="Brows and forehead.")
+    head: float = Field(default=1.0, ge=0, le=2, description="Where the head is and how it is turned.")
+
+
+class PoseEditSettings(Section):
+    """Which part of the driver is followed, and how; the warping family can do it (`model.preset: warping`)."""
+
+    follow: Literal["all", "expression_only", "head_only"] = Field(
+        default="all",
+        description="all; expression_only: the person's own head pose, the driver's expression; head_only: the "
+        "driver's head, the person's own expression. Warping family.",
+    )
+    gains: GainSettings = Field(default=GainSettings(), description="How far each part follows. Warping family.")
+    relative: bool = Field(
+        default=False,
+        description="Add the driver's change from its neutral frame, found by itself, to the person's own face. "
+        "Warping family.",
+    )
+    retarget: list[Literal["eyes", "lips"]] = Field(
+        default=[],
+        description="Openings that are scaled to the person's own range: eyes (lids close when the driver's do), lips. "
+        "Warping family.",
+    )
+    controls: dict[str, float] = Field(
+        default={},
+        description="Moves on top of the driver's: name -> how far, such as {smile: 0.5, yaw: 10}; "
+        "`python -m workflow_scripts.edit --list` names them. Warping family.",
+    )
+
+    def group_gains(self) -> dict[str, float]:
+        """Gain of each group, with `follow`."""
+        gains = self.gains.model_dump()
+        still = {"all": (), "expression_only": ("head",), "head_only": ("mouth", "eyes", "brows")}[self.follow]
+        return gains | dict.fromkeys(still, 0.0)
+
+
+class PoseFilterSettings(PoseEditSettings):
     """What is done to the driver's pose descriptors on their way to the generator."""
 
     smoothing: Literal["none", "one_euro", "savgol"] = Field(

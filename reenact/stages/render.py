@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 import reenact
 from reenact.avatar import Avatar, person_identity
@@ -25,13 +26,14 @@ from reenact.data.images import to_tensor
 from reenact.data.sequence import frames_of, images, spread
 from reenact.media.probe import probe
 from reenact.models.family import Identity
+from reenact.models.pose_edit import PoseEdit
 from reenact.provenance.model_statement import weights_sha256
 from reenact.provenance.stamp import stamp_of
 from reenact.rendering.compose import backgrounds, typical_photo
 from reenact.rendering.encode import check_encoder
 from reenact.rendering.outputs import WRITERS, RenderedFrame, Scene
 from reenact.rendering.pipeline import fan_out, prefetch
-from reenact.rendering.pose_filter import DriverBatch, filter_poses
+from reenact.rendering.pose_filter import DriverBatch, filter_poses, pose_edit
 from reenact.rendering.sound import add_audio, check_sound
 from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
@@ -92,7 +94,7 @@ def render_pair(
 
     Raises:
         UserError: no frame to drive with; a file that is needed is missing or unreadable; a meta-model without
-            `identity_crops`; an encoder that does not run here.
+            `identity_crops`; an encoder that does not run here; a model that cannot do what `render.pose` asks.
     """
     clip = Clip(driver.crops)
     table = frames_of(clip, "drive")
@@ -106,6 +108,7 @@ def render_pair(
     scene = replace(scene, stamp=stamp_of(mark, int(record["rendering"], 16), reenact.__version__))
     avatar = Avatar.load(model, str(pick_device(device, threads)))
     identity = person_identity(avatar, model, identity_crops)
+    avatar.check_edit(pose_edit(settings.pose, torch.zeros(1, avatar.pose_dim)))
     targets = {output: Path(path) for output, path in settings.targets(str(stem)).items()}
     with _silent_copies(targets, sound) as silent:
         write = [partial(WRITERS[output], target=silent[output], scene=scene) for output in targets]
@@ -202,7 +205,8 @@ def _render(
     sample = avatar.pose_embedding(to_tensor(clip.images([names[i] for i in spread(len(names), MEAN_FRAMES)])))
     crops = prefetch(images(clip, names), 2 * size)
     posed = prefetch(_posed(avatar, table, crops, size), 2)
-    pictures = prefetch(_pictures(avatar, identity, table, filter_poses(posed, settings.pose, sample)), 2 * size)
+    filtered, edit = filter_poses(posed, settings.pose, sample), pose_edit(settings.pose, sample)
+    pictures = prefetch(_pictures(avatar, identity, edit, table, filtered), 2 * size)
     with fan_out(write, 2 * size) as show:
         for frame in progress(pictures, len(table), f"render {title}"):
             show(frame)
@@ -220,12 +224,12 @@ def _posed(avatar: Avatar, table: pd.DataFrame, crops: Iterator[np.ndarray], siz
 
 
 def _pictures(
-    avatar: Avatar, identity: Identity | None, table: pd.DataFrame, batches: Iterator[DriverBatch]
+    avatar: Avatar, identity: Identity | None, edit: PoseEdit, table: pd.DataFrame, batches: Iterator[DriverBatch]
 ) -> Iterator[RenderedFrame]:
     """What the avatar looks like in these poses, one by one."""
     rows = table.itertuples()
     for batch in batches:
-        rgb, matte = avatar.render(batch.pose, identity)
+        rgb, matte = avatar.render(batch.pose, identity, edit)
         pictures, mattes = rgb.permute(0, 2, 3, 1).cpu().numpy(), matte[:, 0].cpu().numpy()
         for crop, row, picture, alpha in zip(batch.crops, islice(rows, len(pictures)), pictures, mattes, strict=True):
             yield RenderedFrame(row, crop, picture, alpha)

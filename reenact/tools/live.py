@@ -7,7 +7,7 @@ from time import perf_counter
 
 import cv2
 import numpy as np
-from torch import Tensor
+import torch
 
 import reenact
 from reenact.avatar import Avatar, person_identity
@@ -16,10 +16,11 @@ from reenact.faces.crop_pixels import crop_square
 from reenact.faces.face import Face, box_iou
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.faces.square import Square, box_square
+from reenact.models.family import Identity
 from reenact.provenance.stamp import stamp_of
 from reenact.rendering.camera import open_camera
 from reenact.rendering.compose import to_bytes
-from reenact.rendering.pose_filter import OneEuro
+from reenact.rendering.pose_filter import OneEuro, pose_edit
 from reenact.rendering.screens import open_screen
 from reenact.runtime.devices import pick_device
 from reenact.settings.live import LiveSettings
@@ -27,6 +28,9 @@ from reenact.stages.mark import sign_recording
 
 DETECT_SIDE = 480
 """Longer side of the pictures that faces are looked for in, px."""
+
+LEARNED = 64
+"""Faces from the beginning on among which the driver's neutral one is found."""
 
 
 @dataclass
@@ -79,6 +83,36 @@ class Follower:
         return best if box_iou(best.box, box) > 0 else faces[0]
 
 
+class Puppet:
+    """An avatar that follows crop after crop.
+
+    The driver's neutral face, where one is needed (`live.pose`), is the calmest of its first LEARNED faces.
+
+    Args:
+        avatar: of one person, or a meta-model.
+        identity: whom a meta-model shows.
+        settings: which parts follow, and what is shown.
+
+    Raises:
+        UserError: a model that cannot do what `live.pose` asks.
+    """
+
+    def __init__(self, avatar: Avatar, identity: Identity | None, settings: LiveSettings) -> None:
+        self._avatar, self._identity, self._settings = avatar, identity, settings
+        self._known = torch.zeros(0, avatar.pose_dim)
+        avatar.check_edit(pose_edit(settings.pose, self._known))
+
+    def __call__(self, crop: np.ndarray) -> np.ndarray:
+        """What is shown for one crop (uint8 S x S x 3): uint8 RGB."""
+        pose = self._avatar.pose_embedding(to_tensor(crop[None]))
+        if len(self._known) < LEARNED:
+            self._known = torch.cat([self._known.to(pose), pose])
+        height = self._settings.height
+        rgb, _ = self._avatar.render(pose, self._identity, pose_edit(self._settings.pose, self._known))
+        ours = to_bytes(resize_to(rgb[0].permute(1, 2, 0).cpu().numpy(), height))
+        return np.concatenate([resize_to(crop, height), ours], axis=1) if self._settings.beside else ours
+
+
 def run_live(
     *,
     model: Path,
@@ -103,10 +137,11 @@ def run_live(
         seconds: how long; None = no limit.
 
     Raises:
-        UserError: no such camera, display or file, or a meta-model without `identity_crops`.
+        UserError: no such camera, display or file, a meta-model without `identity_crops`, or a model that cannot do
+            what `live.pose` asks.
     """
     avatar = Avatar.load(model, str(pick_device(device, threads)))
-    identity = person_identity(avatar, model, identity_crops)
+    puppet = Puppet(avatar, person_identity(avatar, model, identity_crops), settings)
     width = settings.height * (2 if settings.beside else 1)
     stamp = stamp_of(settings.mark, secrets.randbits(32), reenact.__version__)
     latency = Latency()
@@ -120,7 +155,7 @@ def run_live(
             try:
                 for picture in pictures:
                     crop = follow(picture.image, picture.time)
-                    shown = crop is None or show(_picture(avatar, identity, crop, settings), picture.time)
+                    shown = crop is None or show(puppet(crop), picture.time)
                     now = perf_counter()
                     if crop is not None:
                         latency.values.append(now - picture.captured)
@@ -135,10 +170,3 @@ def run_live(
         sign_recording(Path(output), [model], stamp, composite=settings.beside, settings=settings.mark)
     print(f"live: {latency.text()}", flush=True)
     return latency
-
-
-def _picture(avatar: Avatar, identity: Tensor | None, crop: np.ndarray, settings: LiveSettings) -> np.ndarray:
-    """What is shown for one crop: uint8 RGB."""
-    rgb, _ = avatar.render(avatar.pose_embedding(to_tensor(crop[None])), identity)
-    ours = to_bytes(resize_to(rgb[0].permute(1, 2, 0).cpu().numpy(), settings.height))
-    return np.concatenate([resize_to(crop, settings.height), ours], axis=1) if settings.beside else ours

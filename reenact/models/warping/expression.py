@@ -38,9 +38,9 @@ Terms = tuple[tuple[tuple[int, ...], int, float], ...]
 """Points, axis, and the weight of their mean: a measure is the sum."""
 
 
-def _gap(pair: tuple[tuple[int, ...], tuple[int, ...]]) -> Terms:
+def _gap(pair: tuple[tuple[int, ...], tuple[int, ...]], sign: float = 1.0) -> Terms:
     """How far lower points lie below upper ones."""
-    return (pair[0], Y, 1.0), (pair[1], Y, -1.0)
+    return (pair[0], Y, sign), (pair[1], Y, -sign)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Movement:
     Attributes:
         group: the part that moves.
         measure: what it changes.
-        full: at 1, in usual spreads of the measure; 0 = the measure, a gap, is closed, whatever its size.
+        full: at 1, in usual spreads of the measure; 0 = until the measure is 0, which closes a gap.
         blendshapes: what the refiner is told at 1: name -> how much more.
         side: 1 or -1 where only that side moves (x of the canonical mesh), 0 = both.
     """
@@ -67,7 +67,7 @@ def _both(name: str, value: float) -> dict[str, float]:
 
 
 def _blink(lids: tuple[tuple[int, ...], tuple[int, ...]], name: str, side: int) -> Movement:
-    return Movement("eyes", _gap(lids), 0.0, {f"eyeBlink{name}": 0.6}, side)
+    return Movement("eyes", _gap(lids, -1.0), 0.0, {f"eyeBlink{name}": 0.6}, side)
 
 
 _EYE_MIDDLES, _IRISES = (33, 133, 263, 362), (468, 473)
@@ -204,18 +204,23 @@ class Expressions:
             edit: what is wanted.
         """
         shape = said.shape
-        wanted: list[tuple[str, Tensor]] = []
-        if "eyes" in edit.retarget:
-            for name in ("blink_left", "blink_right"):
-                gap = measure(drivers.shape, MOVEMENTS[name].measure)
-                wanted.append((name, measure(usual.shape, MOVEMENTS[name].measure) * gap[:-1] / gap[-1].clamp_min(1e-4)))
-        if "lips" in edit.retarget:
-            gap = measure(drivers.shape, MOVEMENTS["mouth_open"].measure)
-            wanted.append(("mouth_open", _mouth_width(usual.shape) * gap[:-1] / _mouth_width(drivers.shape[-1:])))
-        for name, gap in wanted:
-            change = gap.clamp_min(0) - measure(shape, MOVEMENTS[name].measure)
-            shape = shape + change[:, None, None] * self._fields[name]
+        for part in edit.retarget:
+            for name in _OPENINGS[part]:
+                *_, sign = MOVEMENTS[name].measure[0]
+                gap = (sign * measure(drivers.shape, MOVEMENTS[name].measure)).clamp_min(0)
+                if part == "lips":
+                    wanted = gap[:-1] * _mouth_width(usual.shape) / _mouth_width(drivers.shape[-1:])
+                else:
+                    full = sign * measure(usual.shape, MOVEMENTS[name].measure)
+                    wanted = full * gap[:-1] / gap[-1:].clamp_min(_LEAST_OPEN)
+                change = sign * wanted - measure(shape, MOVEMENTS[name].measure)
+                shape = shape + change[:, None, None] * self._fields[name]
         return Face(shape, said.head, said.blendshapes)
+
+
+_OPENINGS: dict[str, tuple[str, ...]] = {"eyes": ("blink_left", "blink_right"), "lips": ("mouth_open",)}
+_LEAST_OPEN = 0.005
+"""Of lids that are taken for open, of the mean mesh's unit, whose lids are 0.026 apart."""
 
 
 def _mouth_width(shape: Tensor) -> Tensor:

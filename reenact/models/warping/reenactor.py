@@ -74,12 +74,11 @@ class WarpingReenactor(Model):
         self, pose: Tensor | None, identity: Identity | None = None, edit: PoseEdit | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `reenact.models.family.Model`; with `pose` None, the person's face is that of its first photo."""
-        driven = self._driven(identity)
-        if edit is not None:
-            check_controls(edit.controls, self.controls)
-        if pose is not None and (edit is None or edit.does_nothing):
+        driven, edit = self._driven(identity), edit or PoseEdit()
+        self.check_edit(pose is not None, edit)
+        if pose is not None and edit.does_nothing:
             return driven(pose)
-        return driven.picture(driven.edited(pose, edit or PoseEdit()))
+        return driven.picture(driven.edited(pose, edit))
 
     def traceable(self) -> nn.Module:
         """See `reenact.models.family.Model`."""
@@ -101,6 +100,12 @@ class WarpingReenactor(Model):
         raise UserError(
             "identity: an embedding; a model of the warping family shows photos, avatar.identify(crops, mattes)"
         )
+
+    def check_edit(self, pose_given: bool, edit: PoseEdit) -> None:
+        """See `reenact.models.family.Model`."""
+        check_controls(edit.controls, self.controls)
+        if pose_given and edit.relative and edit.driver is None:
+            raise UserError("relative: a driver's change needs its neutral frame; give PoseEdit(driver=descriptors)")
 
     def _driven(self, identity: Identity | None) -> "_Driven":
         """A person's photos as surfaces; those of last time are kept."""
@@ -155,11 +160,7 @@ class _Driven(nn.Module):
         return Face(first.shape[None], first.head[None], read.blendshapes)
 
     def edited(self, pose: Tensor | None, edit: PoseEdit) -> Face:
-        """The faces that are shown of what descriptors B x P say, by an edit; None = of the person's own face.
-
-        Raises:
-            UserError: a relative motion without its driver.
-        """
+        """The faces that are shown of what descriptors B x P say, by an edit; None = of the person's own face."""
         if pose is None:
             face = self.own
         elif edit.follows_plainly:
@@ -173,8 +174,7 @@ class _Driven(nn.Module):
         said = self.said(pose)
         calm = None if edit.driver is None else self.said(_calmest(self.face, edit.driver.to(pose)))
         if edit.relative:
-            if calm is None:
-                raise UserError("relative: a driver's change needs its neutral frame; give PoseEdit(driver=descriptors)")
+            assert calm is not None  # see check_edit
             said = added(self.own, said, calm)
         if not edit.retarget:
             return said

@@ -1,0 +1,270 @@
+"""Which controls of a meta-model work: each is moved on people who trained nothing, and what is seen is measured.
+
+Pictures are looked at by the face mesh of stage `crop`, another network than the model's own. A control is offered
+where what is asked and what is seen correlate by at least LEAST_CORRELATION, and no other measure moves by more than
+MOST_LEAK as much, each in its usual spread. What is offered is stored in the model's file, and avatars that are made
+with it have it too.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from reenact.avatar import Avatar
+from reenact.data.clip import Clip
+from reenact.data.sequence import spread
+from reenact.evaluation.descriptor import FaceDescriptor, load_descriptor
+from reenact.evaluation.metrics import identity_error_by_frame
+from reenact.faces.landmarks import FACE_MEASURES
+from reenact.faces.mediapipe_faces import FaceFinder
+from reenact.models.model_file import load_model, save_model
+from reenact.models.pose_edit import Control
+from reenact.models.warping.expression import HEAD_CONTROLS, MOVEMENTS, Expressions, measure
+from reenact.models.warping.reenactor import KEPT, WarpingReenactor
+from reenact.rendering.compose import to_bytes
+from reenact.runtime.errors import UserError
+
+RANGES = {
+    "mouth_open": (-0.5, 1.0),
+    "smile": (-1.0, 1.0),
+    "jaw": (-1.0, 1.0),
+    "blink_left": (-0.3, 1.0),
+    "blink_right": (-0.3, 1.0),
+    "brows": (-1.0, 1.0),
+    "gaze_x": (-1.0, 1.0),
+    "gaze_y": (-1.0, 1.0),
+    "yaw": (-20.0, 20.0),
+    "pitch": (-15.0, 15.0),
+    "roll": (-20.0, 20.0),
+}
+"""Control -> the range in which it is tried; head controls in degrees."""
+STEPS = 7
+"""Values that are tried in each range."""
+LEAST_CORRELATION = 0.8
+MOST_LEAK = 1 / 3
+MOST_IDENTITY = 0.05
+"""Rise of the identity error that is accepted; frames of one video differ by as much."""
+REAL_FRAMES = 16
+"""Frames of a person that identities are compared with."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A person to try controls on, who trained nothing.
+
+    Attributes:
+        name: for tables.
+        crops, mattes: clip files.
+    """
+
+    name: str
+    crops: Path
+    mattes: Path
+
+
+class FaceReader:
+    """Measures faces in pictures, in the terms of controls.
+
+    Args:
+        expressions: of the model.
+        finder: finds faces.
+        shape: M x 3, canonical, of the person who is looked at.
+    """
+
+    def __init__(self, expressions: Expressions, finder: FaceFinder, shape: np.ndarray) -> None:
+        self._mean = shape - shape.mean(0)
+        still = expressions.face.basis.square().sum((0, 2))
+        self._rigid = (still < still.median()).numpy()
+        self._fit = np.linalg.pinv(self._mean[self._rigid] - self._mean[self._rigid].mean(0))
+        self._finder = finder
+        self.units = {name: expressions.spread(name) for name in MOVEMENTS}
+        self.units |= {name: FACE_MEASURES[name][1] for name in HEAD_CONTROLS}
+
+    def read(self, picture: np.ndarray) -> tuple[dict[str, float], np.ndarray] | None:
+        """Measures of the face in a picture (uint8 RGB), and its 68 landmarks, px; None where no face is found.
+
+        The points that move least with expressions say how the head is turned; the depth is that of the person's face.
+        """
+        faces = self._finder.find(picture)
+        if not faces:
+            return None
+        points = faces[0].points.astype(np.float64)
+        flat = points[self._rigid]
+        projection = (self._fit @ (flat - flat.mean(0))).T
+        left, sizes, right = np.linalg.svd(projection, full_matrices=False)
+        across, down = left @ right
+        turn = np.stack([across, down, np.cross(across, down)])
+        depth = self._mean @ turn[2]
+        upright = np.column_stack([(points - points.mean(0)) / sizes.mean(), depth - depth.mean()]) @ turn
+        found = {name: float(measure(torch.from_numpy(upright), m.measure)) for name, m in MOVEMENTS.items()}
+        return found | dict(zip(HEAD_CONTROLS, _angles(turn), strict=True)), faces[0].landmarks
+
+
+def _angles(turn: np.ndarray) -> list[float]:
+    """Yaw, pitch and roll of a rotation, degrees; see `reenact.faces.landmarks.head_angles`."""
+    across, down, away = turn
+    roll = np.arctan2(down[0], across[0])
+    aside = np.cos(roll) * across[2] + np.sin(roll) * down[2]
+    up = np.cos(roll) * down[2] - np.sin(roll) * across[2]
+    return np.degrees([np.arctan2(-aside, away[2]), np.arcsin(np.clip(up, -1, 1)), roll]).tolist()
+
+
+def avatar_of(net: WarpingReenactor, subject: Subject, photos: int = KEPT) -> tuple[Avatar, np.ndarray]:
+    """An avatar of a person in which every control is free, and the frames that it was made of."""
+    crops, mattes = Clip(subject.crops), Clip(subject.mattes)
+    shown = mattes.table[mattes.table["image"] != ""].merge(crops.table, on="index", suffixes=("_matte", ""))
+    rows = shown.iloc[spread(len(shown), 64)]
+    frames = crops.images(rows["image"].tolist())
+    personal = net.personalised(frames, mattes.images(rows["image_matte"].tolist()), photos)
+    personal.controls = {
+        name: Control(name, group_of(name), *RANGES[name], unit_of(name), 0.0, 0.0, "", 0.0) for name in RANGES
+    }
+    return Avatar(personal, {}, torch.device("cpu")), frames
+
+
+def group_of(name: str):
+    """The group that a control moves."""
+    return "head" if name in HEAD_CONTROLS else MOVEMENTS[name].group
+
+
+def unit_of(name: str) -> str:
+    """The unit of a control."""
+    return "degrees" if name in HEAD_CONTROLS else ""
+
+
+def try_controls(
+    avatar: Avatar, frames: np.ndarray, reader: FaceReader, descriptor: FaceDescriptor
+) -> Iterator[dict[str, float | str]]:
+    """Move every control of one person and measure what is seen.
+
+    Args:
+        avatar: of the person.
+        frames: real ones, uint8 N x S x S x 3.
+        reader: measures faces.
+        descriptor: tells identities.
+
+    Returns:
+        Yields rows: control, asked, every measure, identity_error.
+    """
+    real = frames[spread(len(frames), REAL_FRAMES)]
+    seen = [(frame, reader.read(frame)) for frame in real]
+    known = np.stack([descriptor.describe(frame, found[1]) for frame, found in seen if found])
+    for name, (low, high) in RANGES.items():
+        for asked in [*np.linspace(low, high, STEPS).tolist(), 0.0]:
+            picture = to_bytes(avatar.render(None, edit={name: asked})[0][0].permute(1, 2, 0).numpy())
+            found = reader.read(picture)
+            if found is None:
+                continue
+            who = descriptor.describe(picture, found[1])[None]
+            error = float(identity_error_by_frame(who, known)[0])
+            yield {"control": name, "asked": asked, **found[0], "identity_error": error}
+
+
+def judge(tried: pd.DataFrame, units: dict[str, float]) -> pd.DataFrame:
+    """How well each control works: a row a control.
+
+    Args:
+        tried: rows of `try_controls`, and a column person.
+        units: usual spread of each measure.
+
+    Returns:
+        Columns control, correlation (mean over people), worst (person's), reach (how far the measure moved over the
+        range, in its usual spread), leak and leaks_to (the other measure that moves most, against the control's own),
+        identity (rise of the error at the worse end, mean over people), offered.
+    """
+    rows = []
+    for name, of_control in tried.groupby("control", sort=False):
+        people = [rows for _, rows in of_control.groupby("person")]
+        ranges = [{m: np.ptp(rows[m]) / unit for m, unit in units.items()} for rows in people]
+        moved = pd.DataFrame(ranges).mean()
+        others = moved.drop([name, *_UNSEEN.get(str(name), ())])
+        r = [np.corrcoef(rows["asked"], rows[name])[0, 1] for rows in people]
+        rises = [_rise(rows) for rows in people]
+        row = {"control": name, "people": len(people), "correlation": np.mean(r), "worst": min(r)}
+        row |= {"reach": moved[name], "leak": others.max() / moved[name], "leaks_to": others.idxmax()}
+        rows.append(row | {"identity": np.mean(rises)})
+    table = pd.DataFrame(rows)
+    good = (table["correlation"] >= LEAST_CORRELATION) & (table["leak"] <= MOST_LEAK)
+    return table.assign(offered=good & (table["identity"] <= MOST_IDENTITY))
+
+
+_UNSEEN = {name: ("gaze_x", "gaze_y") for name in ("blink_left", "blink_right")}
+"""Measures that say nothing where a control is moved: an iris behind a lid."""
+
+
+def _rise(rows: pd.DataFrame) -> float:
+    ends = rows[rows["asked"].isin([rows["asked"].min(), rows["asked"].max()])]
+    return float(ends["identity_error"].max() - rows.loc[rows["asked"] == 0, "identity_error"].mean())
+
+
+def measure_controls(model: Path, people: Sequence[Subject], weights: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Try the controls of a meta-model on people.
+
+    Args:
+        model: meta-model of the warping family.
+        people: who trained nothing.
+        weights: dlib's network, for identities.
+
+    Returns:
+        The table of `judge`, and all that was tried.
+
+    Raises:
+        UserError: the model is of another family or an avatar, or files are missing.
+    """
+    net = _meta_model(model)
+    descriptor = load_descriptor("dlib", weights)
+    tried = []
+    with FaceFinder() as finder:
+        reader = FaceReader(Expressions(net.face), finder)
+        for person in people:
+            avatar, frames = avatar_of(net, person)
+            rows = pd.DataFrame(try_controls(avatar, frames, reader, descriptor))
+            tried.append(rows.assign(person=person.name))
+            print(f"controls: {person.name}, {len(rows)} pictures", flush=True)
+        found = pd.concat(tried, ignore_index=True)
+        return judge(found, reader.units), found
+
+
+def store_controls(model: Path, table: pd.DataFrame) -> list[str]:
+    """Put the controls that are offered by a table of `judge` into a model's file; their names.
+
+    Raises:
+        UserError: the model is of another family or an avatar.
+    """
+    loaded = load_model(model)
+    net = _meta_model(model)
+    offered = table[table["offered"]]
+    net.controls = {
+        row.control: Control(
+            row.control,
+            group_of(row.control),
+            *RANGES[row.control],
+            unit_of(row.control),
+            round(float(row.correlation), 3),
+            round(float(row.leak), 3),
+            row.leaks_to,
+            round(float(row.identity), 4),
+        )
+        for row in offered.itertuples()
+    }
+    save_model(model, net, loaded.metadata, half=_is_half(model))
+    return list(net.controls)
+
+
+def _is_half(model: Path) -> bool:
+    from safetensors import safe_open
+
+    with safe_open(model, "pt") as file:
+        return any(file.get_slice(key).get_dtype() == "F16" for key in file.keys())
+
+
+def _meta_model(path: Path) -> WarpingReenactor:
+    net = load_model(path).reenactor
+    if not isinstance(net, WarpingReenactor) or net.personal:
+        kind = "an avatar" if net.personal else f"a model of the {net.family} family"
+        raise UserError(f"{path}: is {kind}; controls are measured on a meta-model of the warping family")
+    return net.eval()
