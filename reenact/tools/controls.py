@@ -22,8 +22,9 @@ from reenact.evaluation.metrics import identity_error_by_frame
 from reenact.faces.landmarks import FACE_MEASURES
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.model_file import load_model, save_model
-from reenact.models.pose_edit import Control
+from reenact.models.pose_edit import Control, Group
 from reenact.models.warping.expression import HEAD_CONTROLS, MOVEMENTS, Expressions, measure
+from reenact.models.warping.face_model import align
 from reenact.models.warping.reenactor import KEPT, WarpingReenactor
 from reenact.rendering.compose import to_bytes
 from reenact.runtime.errors import UserError
@@ -48,6 +49,9 @@ LEAST_CORRELATION = 0.8
 MOST_LEAK = 1 / 3
 MOST_IDENTITY = 0.05
 """Rise of the identity error that is accepted; frames of one video differ by as much."""
+LEAST_REACH = 1.0
+"""How far a control has to move its own measure over its range, in the measure's usual spread. What moves less cannot
+be told from errors of measurement: it is not offered, and is not counted where others leak."""
 REAL_FRAMES = 16
 """Frames of a person that identities are compared with."""
 
@@ -66,6 +70,23 @@ class Subject:
     mattes: Path
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A control moved on one person.
+
+    Attributes:
+        person, control, asked: whose face, what, and how far.
+        picture: what is shown, uint8 S x S x 3.
+        seen: every measure of the face in it, and identity_error.
+    """
+
+    person: str
+    control: str
+    asked: float
+    picture: np.ndarray
+    seen: dict[str, float]
+
+
 class FaceReader:
     """Measures faces in pictures, in the terms of controls.
 
@@ -81,8 +102,6 @@ class FaceReader:
         self._rigid = (still < still.median()).numpy()
         self._fit = np.linalg.pinv(self._mean[self._rigid] - self._mean[self._rigid].mean(0))
         self._finder = finder
-        self.units = {name: expressions.spread(name) for name in MOVEMENTS}
-        self.units |= {name: FACE_MEASURES[name][1] for name in HEAD_CONTROLS}
 
     def read(self, picture: np.ndarray) -> tuple[dict[str, float], np.ndarray] | None:
         """Measures of the face in a picture (uint8 RGB), and its 68 landmarks, px; None where no face is found.
@@ -113,20 +132,27 @@ def _angles(turn: np.ndarray) -> list[float]:
     return np.degrees([np.arctan2(-aside, away[2]), np.arcsin(np.clip(up, -1, 1)), roll]).tolist()
 
 
-def avatar_of(net: WarpingReenactor, subject: Subject, photos: int = KEPT) -> tuple[Avatar, np.ndarray]:
-    """An avatar of a person in which every control is free, and the frames that it was made of."""
+def avatar_of(net: WarpingReenactor, subject: Subject) -> tuple[Avatar, np.ndarray, np.ndarray]:
+    """An avatar of a person in which every control is free within RANGES.
+
+    Returns:
+        The avatar, the frames that it was made of, and the canonical face of its first photo, M x 3.
+    """
     crops, mattes = Clip(subject.crops), Clip(subject.mattes)
     shown = mattes.table[mattes.table["image"] != ""].merge(crops.table, on="index", suffixes=("_matte", ""))
     rows = shown.iloc[spread(len(shown), 64)]
     frames = crops.images(rows["image"].tolist())
-    personal = net.personalised(frames, mattes.images(rows["image_matte"].tolist()), photos)
+    personal = net.personalised(frames, mattes.images(rows["image_matte"].tolist()), KEPT)
     personal.controls = {
         name: Control(name, group_of(name), *RANGES[name], unit_of(name), 0.0, 0.0, "", 0.0) for name in RANGES
     }
-    return Avatar(personal, {}, torch.device("cpu")), frames
+    assert personal.own is not None
+    mesh = personal.own.get_buffer("meshes")[:1].double().numpy()
+    shape = align(mesh, net.face.mean.double().numpy()).canonical(mesh)[0]
+    return Avatar(personal, {}, torch.device("cpu")), frames, shape
 
 
-def group_of(name: str):
+def group_of(name: str) -> Group:
     """The group that a control moves."""
     return "head" if name in HEAD_CONTROLS else MOVEMENTS[name].group
 
@@ -137,63 +163,70 @@ def unit_of(name: str) -> str:
 
 
 def try_controls(
-    avatar: Avatar, frames: np.ndarray, reader: FaceReader, descriptor: FaceDescriptor
-) -> Iterator[dict[str, float | str]]:
-    """Move every control of one person and measure what is seen.
+    name: str, avatar: Avatar, frames: np.ndarray, reader: FaceReader, descriptor: FaceDescriptor
+) -> Iterator[Trial]:
+    """Move every control of one person, from low to high, and measure what is seen; 0 is always among the values.
 
     Args:
+        name: the person's.
         avatar: of the person.
         frames: real ones, uint8 N x S x S x 3.
         reader: measures faces.
         descriptor: tells identities.
-
-    Returns:
-        Yields rows: control, asked, every measure, identity_error.
     """
-    real = frames[spread(len(frames), REAL_FRAMES)]
-    seen = [(frame, reader.read(frame)) for frame in real]
-    known = np.stack([descriptor.describe(frame, found[1]) for frame, found in seen if found])
-    for name, (low, high) in RANGES.items():
-        for asked in [*np.linspace(low, high, STEPS).tolist(), 0.0]:
-            picture = to_bytes(avatar.render(None, edit={name: asked})[0][0].permute(1, 2, 0).numpy())
+    real = [(frame, reader.read(frame)) for frame in frames[spread(len(frames), REAL_FRAMES)]]
+    known = np.stack([descriptor.describe(frame, found[1]) for frame, found in real if found])
+    for control, (low, high) in RANGES.items():
+        for asked in sorted({0.0, *np.linspace(low, high, STEPS).round(6).tolist()}):
+            picture = to_bytes(avatar.render(None, edit={control: asked})[0][0].permute(1, 2, 0).numpy())
             found = reader.read(picture)
             if found is None:
                 continue
             who = descriptor.describe(picture, found[1])[None]
             error = float(identity_error_by_frame(who, known)[0])
-            yield {"control": name, "asked": asked, **found[0], "identity_error": error}
+            yield Trial(name, control, asked, picture, {**found[0], "identity_error": error})
 
 
-def judge(tried: pd.DataFrame, units: dict[str, float]) -> pd.DataFrame:
+def judge(tried: pd.DataFrame, usual: dict[str, float]) -> pd.DataFrame:
     """How well each control works: a row a control.
 
     Args:
-        tried: rows of `try_controls`, and a column person.
-        units: usual spread of each measure.
+        tried: columns person, control, asked, every measure, identity_error.
+        usual: spread of each measure, see `units`.
 
     Returns:
-        Columns control, correlation (mean over people), worst (person's), reach (how far the measure moved over the
-        range, in its usual spread), leak and leaks_to (the other measure that moves most, against the control's own),
-        identity (rise of the error at the worse end, mean over people), offered.
+        Columns control, people, correlation (of asked and seen, mean over people), worst (person's), reach (how far
+        the measure moved over the range, in its usual spread), leak and leaks_to (the other measure that moves most,
+        against the control's own), identity (rise of the error at the worse end, mean over people), offered.
     """
+    groups = {
+        str(name): [rows for _, rows in of.groupby("person")] for name, of in tried.groupby("control", sort=False)
+    }
+    moved = {
+        name: pd.DataFrame([{m: _extent(rows, m) / unit for m, unit in usual.items()} for rows in people]).mean()
+        for name, people in groups.items()
+    }
+    legible = [name for name in groups if moved[name][name] >= LEAST_REACH]
     rows = []
-    for name, of_control in tried.groupby("control", sort=False):
-        people = [rows for _, rows in of_control.groupby("person")]
-        ranges = [{m: np.ptp(rows[m]) / unit for m, unit in units.items()} for rows in people]
-        moved = pd.DataFrame(ranges).mean()
-        others = moved.drop([name, *_UNSEEN.get(str(name), ())])
-        r = [np.corrcoef(rows["asked"], rows[name])[0, 1] for rows in people]
-        rises = [_rise(rows) for rows in people]
+    for name, people in groups.items():
+        others = moved[name][[m for m in legible if m != name and m not in _UNSEEN.get(name, ())]]
+        r = [np.corrcoef(one["asked"], one[name])[0, 1] for one in people]
         row = {"control": name, "people": len(people), "correlation": np.mean(r), "worst": min(r)}
-        row |= {"reach": moved[name], "leak": others.max() / moved[name], "leaks_to": others.idxmax()}
-        rows.append(row | {"identity": np.mean(rises)})
+        row |= {"reach": moved[name][name], "leak": others.max() / moved[name][name], "leaks_to": others.idxmax()}
+        rows.append(row | {"identity": np.mean([_rise(one) for one in people])})
     table = pd.DataFrame(rows)
     good = (table["correlation"] >= LEAST_CORRELATION) & (table["leak"] <= MOST_LEAK)
-    return table.assign(offered=good & (table["identity"] <= MOST_IDENTITY))
+    return table.assign(offered=good & (table["identity"] <= MOST_IDENTITY) & table["control"].isin(legible))
 
 
 _UNSEEN = {name: ("gaze_x", "gaze_y") for name in ("blink_left", "blink_right")}
 """Measures that say nothing where a control is moved: an iris behind a lid."""
+
+
+def _extent(rows: pd.DataFrame, measured: str) -> float:
+    """How far a measure moves over a range: of the parabola through what was seen, which leaves out single errors."""
+    asked = rows["asked"] / rows["asked"].abs().max()
+    return float(np.ptp(np.polyval(np.polyfit(asked, rows[measured], 2), asked)))
 
 
 def _rise(rows: pd.DataFrame) -> float:
@@ -201,7 +234,9 @@ def _rise(rows: pd.DataFrame) -> float:
     return float(ends["identity_error"].max() - rows.loc[rows["asked"] == 0, "identity_error"].mean())
 
 
-def measure_controls(model: Path, people: Sequence[Subject], weights: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measure_controls(
+    model: Path, people: Sequence[Subject], weights: Path
+) -> tuple[pd.DataFrame, list[Trial], pd.DataFrame]:
     """Try the controls of a meta-model on people.
 
     Args:
@@ -210,23 +245,28 @@ def measure_controls(model: Path, people: Sequence[Subject], weights: Path) -> t
         weights: dlib's network, for identities.
 
     Returns:
-        The table of `judge`, and all that was tried.
+        The table of `judge`, all that was tried, and the same as a table: person, control, asked, every measure.
 
     Raises:
         UserError: the model is of another family or an avatar, or files are missing.
     """
-    net = _meta_model(model)
-    descriptor = load_descriptor("dlib", weights)
-    tried = []
+    net = meta_model(model)
+    descriptor, expressions = load_descriptor("dlib", weights), Expressions(net.face)
+    trials: list[Trial] = []
     with FaceFinder() as finder:
-        reader = FaceReader(Expressions(net.face), finder)
         for person in people:
-            avatar, frames = avatar_of(net, person)
-            rows = pd.DataFrame(try_controls(avatar, frames, reader, descriptor))
-            tried.append(rows.assign(person=person.name))
-            print(f"controls: {person.name}, {len(rows)} pictures", flush=True)
-        found = pd.concat(tried, ignore_index=True)
-        return judge(found, reader.units), found
+            avatar, frames, shape = avatar_of(net, person)
+            reader = FaceReader(expressions, finder, shape)
+            trials += try_controls(person.name, avatar, frames, reader, descriptor)
+            print(f"controls: {person.name}, {len(trials)} pictures", flush=True)
+    tried = pd.DataFrame([{"person": t.person, "control": t.control, "asked": t.asked, **t.seen} for t in trials])
+    return judge(tried, units(expressions)), trials, tried
+
+
+def units(expressions: Expressions) -> dict[str, float]:
+    """Usual spread of each measure, head angles in degrees."""
+    angles = {name: FACE_MEASURES[name][1] for name in HEAD_CONTROLS}
+    return {name: expressions.spread(name) for name in MOVEMENTS} | angles
 
 
 def store_controls(model: Path, table: pd.DataFrame) -> list[str]:
@@ -236,7 +276,7 @@ def store_controls(model: Path, table: pd.DataFrame) -> list[str]:
         UserError: the model is of another family or an avatar.
     """
     loaded = load_model(model)
-    net = _meta_model(model)
+    net = meta_model(model)
     offered = table[table["offered"]]
     net.controls = {
         row.control: Control(
@@ -262,7 +302,12 @@ def _is_half(model: Path) -> bool:
         return any(file.get_slice(key).get_dtype() == "F16" for key in file.keys())
 
 
-def _meta_model(path: Path) -> WarpingReenactor:
+def meta_model(path: Path) -> WarpingReenactor:
+    """A meta-model of the warping family.
+
+    Raises:
+        UserError: it is of another family, or an avatar.
+    """
     net = load_model(path).reenactor
     if not isinstance(net, WarpingReenactor) or net.personal:
         kind = "an avatar" if net.personal else f"a model of the {net.family} family"

@@ -148,14 +148,17 @@ class Expressions:
         rows = torch.stack([measure(basis, movement.measure) for movement in MOVEMENTS.values()]).double()
         pull = 1e-3 * rows.square().sum(1).mean().clamp_min(1e-12)
         inverse = rows.T @ torch.linalg.inv(rows @ rows.T + pull * torch.eye(len(rows)).to(rows))
-        found = {}
-        for (name, movement), step in zip(MOVEMENTS.items(), inverse.T.float(), strict=True):
-            moved = torch.einsum("d,dmc->mc", step, basis) * self.parts[EXPRESSION.index(movement.group), :, None]
+        moved = []
+        for movement, step in zip(MOVEMENTS.values(), inverse.T.float(), strict=True):
+            part = torch.einsum("d,dmc->mc", step, basis) * self.parts[EXPRESSION.index(movement.group), :, None]
             if movement.side:
-                moved = moved * torch.sigmoid(movement.side * self.face.mean[:, :1] / (BORDER / 4))
-            grown = measure(moved, movement.measure)
-            found[name] = moved / grown if grown > 1e-6 else torch.zeros_like(moved)
-        return found
+                part = part * torch.sigmoid(movement.side * self.face.mean[:, :1] / (BORDER / 4))
+            moved.append(part)
+        fields = torch.stack(moved)
+        # At the borders of its part a movement touches others' measures: mixed so that each changes its own alone.
+        grown = torch.stack([measure(fields, movement.measure) for movement in MOVEMENTS.values()], 1).double()
+        fields = torch.einsum("kj,jmc->kmc", torch.linalg.pinv(grown).float(), fields)
+        return dict(zip(MOVEMENTS, fields, strict=True))
 
     def spread(self, name: str) -> float:
         """How far a measure usually is from a person's usual one, in the mean mesh's unit."""
