@@ -105,7 +105,7 @@ def check_controls(asked: Mapping[str, float], offered: Mapping[str, Control]) -
     """
     for name, value in asked.items():
         if name not in offered:
-            have = ", ".join(sorted(offered)) or "none; workflow_scripts.controls measures which work"
+            have = ", ".join(sorted(offered)) or "none; workflow_scripts.controls measures which of a meta-model work"
             raise UserError(f"control {name!r}: this model does not offer it (it offers: {have})")
         control = offered[name]
         if not control.low <= value <= control.high:

@@ -99,7 +99,7 @@ class FaceReader:
     def __init__(self, expressions: Expressions, finder: FaceFinder, shape: np.ndarray) -> None:
         self._mean = shape - shape.mean(0)
         still = expressions.face.basis.square().sum((0, 2))
-        self._rigid = (still < still.median()).numpy()
+        self._rigid = (still <= still.median()).numpy()
         self._fit = np.linalg.pinv(self._mean[self._rigid] - self._mean[self._rigid].mean(0))
         self._finder = finder
 

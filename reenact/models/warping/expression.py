@@ -76,11 +76,11 @@ MOVEMENTS: dict[str, Movement] = {
     "mouth_open": Movement("mouth", _gap(LIPS), 4.0, {"jawOpen": 0.5}),
     "smile": Movement(
         "mouth",
-        ((CORNERS, Y, -0.7), ((2,), Y, 0.7), ((CORNERS[1],), X, 0.35), ((CORNERS[0],), X, -0.35)),
+        ((CORNERS, Y, -0.7), ((33, 263), Y, 0.7), ((CORNERS[1],), X, 0.35), ((CORNERS[0],), X, -0.35)),
         3.0,
         _both("mouthSmile", 0.7),
     ),
-    "jaw": Movement("mouth", (((152,), X, 1.0), ((1, 2), X, -1.0)), 3.0, {"jawLeft": 0.1, "jawRight": -0.1}),
+    "jaw": Movement("mouth", (((152,), X, 1.0), ((1, 2), X, -1.0)), 8.0, {"jawLeft": 0.1, "jawRight": -0.1}),
     "blink_left": _blink(LEFT_LIDS, "Left", 1),
     "blink_right": _blink(RIGHT_LIDS, "Right", -1),
     "brows": Movement(
@@ -92,13 +92,13 @@ MOVEMENTS: dict[str, Movement] = {
     "gaze_x": Movement(
         "eyes",
         ((_IRISES, X, 1.0), (_EYE_MIDDLES, X, -1.0)),
-        3.0,
+        5.0,
         {"eyeLookInRight": 0.3, "eyeLookOutLeft": 0.3, "eyeLookInLeft": -0.3, "eyeLookOutRight": -0.3},
     ),
     "gaze_y": Movement(
         "eyes",
         ((_IRISES, Y, -1.0), (_EYE_MIDDLES, Y, 1.0)),
-        3.0,
+        5.0,
         {**_both("eyeLookUp", 0.3), **_both("eyeLookDown", -0.3)},
     ),
 }
