@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.signal import savgol_filter
 
-from reenact.rendering.pose_filter import DriverBatch, OneEuro, filter_poses, savgol
+from reenact.rendering.pose_filter import DriverBatch, OneEuro, filter_poses, pose_edit, savgol
 from reenact.settings.render import PoseFilterSettings
 
 
@@ -80,8 +80,35 @@ def test_intensity_scales_about_the_mean() -> None:
     )
 
 
+def test_the_default_edits_nothing() -> None:
+    assert pose_edit(PoseFilterSettings(), walk(3)).does_nothing
+
+
+@pytest.mark.parametrize(
+    ("settings", "gains"),
+    [
+        ({"follow": "expression_only"}, {"mouth": 1, "eyes": 1, "brows": 1, "head": 0}),
+        ({"follow": "head_only"}, {"mouth": 0, "eyes": 0, "brows": 0, "head": 1}),
+        ({"follow": "head_only", "gains": {"head": 0.5, "mouth": 2}}, {"mouth": 0, "eyes": 0, "brows": 0, "head": 0.5}),
+        ({"gains": {"mouth": 1.5}}, {"mouth": 1.5, "eyes": 1, "brows": 1, "head": 1}),
+    ],
+)
+def test_what_is_followed_becomes_gains(settings: dict, gains: dict[str, float]) -> None:
+    edit = pose_edit(PoseFilterSettings(**settings), walk(3))
+    assert edit.gains == gains and not edit.does_nothing
+
+
+def test_the_driver_is_given_along() -> None:
+    sample = walk(5)
+    edit = pose_edit(PoseFilterSettings(relative=True, retarget=["eyes"], controls={"smile": 0.5}), sample)
+    assert edit.relative and edit.retarget == ("eyes",) and edit.controls == {"smile": 0.5} and edit.driver is sample
+
+
 def test_settings_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="must be odd"):
         PoseFilterSettings(window=8)
     with pytest.raises(ValueError, match="below the window"):
         PoseFilterSettings(window=3, order=4)
+    for wrong in ({"gains": {"head": -1}}, {"gains": {"nose": 1}}, {"follow": "nothing"}, {"retarget": ["ears"]}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            PoseFilterSettings(**wrong)

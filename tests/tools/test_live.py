@@ -11,9 +11,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from face_shapes import narrow_avatar
 from person_clips import portrait
 from videos import place_head, texture, write_video
 
+from reenact.avatar import Avatar
 from reenact.faces.face import Face
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.architecture import PRESETS
@@ -24,10 +26,13 @@ from reenact.provenance.stamp import Stamp
 from reenact.provenance.watermark import Watermark
 from reenact.rendering import screens
 from reenact.rendering.camera import open_camera
+from reenact.rendering.compose import to_bytes
 from reenact.rendering.screens import Show, open_screen
 from reenact.runtime.errors import UserError
 from reenact.settings.live import LiveSettings
-from reenact.tools.live import Follower, run_live
+from reenact.tools.live import Follower, Puppet, run_live
+
+PARTS = ("mouth", "eyes", "brows", "head")
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +219,33 @@ def test_recordings_are_signed_unless_told_otherwise(tmp_path: Path, model: Path
     assert (found.state, found.ours) == (("intact", True) if enabled else ("none", False))
     if enabled:
         assert found.facts["consent"] == "not stated" and found.source_type == "trainedAlgorithmicMedia"
+
+
+def test_live_follows_the_pose_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    avatar, crop = Avatar(narrow_avatar(), {}, torch.device("cpu")), portrait()
+    poses = [torch.zeros(1, avatar.pose_dim), *(20 * torch.eye(avatar.pose_dim)[:2]).split(1)]
+
+    def shown(pose: dict) -> list[np.ndarray]:
+        following = iter(poses)
+        monkeypatch.setattr(avatar, "pose_embedding", lambda _: next(following))
+        puppet = Puppet(avatar, None, LiveSettings(height=64, pose=pose))
+        return [puppet(crop).astype(int) for _ in poses]
+
+    own = to_bytes(avatar.render(None)[0][0].permute(1, 2, 0).numpy())
+    still = shown({"gains": dict.fromkeys(PARTS, 0.0)})
+    assert all(np.abs(picture - own).max() <= 1 for picture in still)
+    relative = shown({"relative": True})
+    assert np.abs(relative[0] - own).max() <= 1, "the first face is the driver's neutral one so far"
+    assert np.abs(relative[1] - relative[2]).max() > 1
+
+
+def test_live_refuses_a_model_that_cannot_do_it_before_it_opens_the_camera(tmp_path: Path, model: Path) -> None:
+    settings = LiveSettings(height=64, pose={"follow": "expression_only"})
+    with pytest.raises(UserError, match="constant family knows no parts of a face"):
+        run_live(
+            model=model,
+            source=str(tmp_path / "absent.mp4"),
+            output=str(tmp_path / "o.mp4"),
+            device="cpu",
+            settings=settings,
+        )
