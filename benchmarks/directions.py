@@ -1,14 +1,18 @@
 """Expression controls on people who trained nothing: a table, a strip of pictures of each, and expression-only driving.
 
-python benchmarks/directions.py --project runs/validation_people --out runs/directions
-python benchmarks/directions.py --project . --people astronaut pexels_woman --out runs/directions   # the demo's two
+python benchmarks/directions.py --project runs/validation_people --out runs/directions --store \
+    --fitted results/clips/astronaut results/clips/pexels_held_out results/clips/single_face results/clips/carphone
+python benchmarks/directions.py --project . --people astronaut pexels_held_out --out runs/directions
 
-The project's crops and mattes have to be there (rules crop and segment). Writes table.csv (docs/expressions.md),
-tried.csv, following.csv and <control>.png, people in rows, values from low to high in columns. `--store` puts what is
-offered into the model's file, which avatars made of it inherit.
+The project's crops and mattes have to be there (rules crop and segment); the second line does without the clips. What
+moves with each control, so that nothing else is seen to move, is fitted to the people of `--fitted`, and judged by the
+others. Writes table.csv (docs/expressions.md), mixtures.json, tried.csv, following.csv and <control>.png, people in
+rows, values from low to high in columns. `--store` puts what is offered into the model's file, which avatars made of it
+inherit.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +28,24 @@ from reenact.models.pose_edit import PoseEdit
 from reenact.models.warping.expression import HEAD_CONTROLS, Expressions
 from reenact.rendering.compose import to_bytes
 from reenact.settings.meta import BUNDLED_MODELS
-from reenact.tools.controls import FaceReader, Subject, Trial, avatar_of, measure_controls, meta_model, store_controls
+from reenact.tools.controls import (
+    FaceReader,
+    Subject,
+    Trial,
+    avatar_of,
+    fit_controls,
+    measure_controls,
+    meta_model,
+    store_controls,
+)
 
 SIDE = 128
 """Of a picture in a strip, px."""
-FRAMES = 64
+FRAMES = 32
 """Frames of each driver that are followed, spread over it."""
 PEOPLE = {
     "author": "actor_2",
-    "actor": "d9_2",
+    "actor": "stock_2",
     "d9": "stock_2",
     "stock": "politician_2",
     "politician": "author_2",
@@ -96,7 +109,10 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, required=True, help="folder with results/clips")
-    parser.add_argument("--people", nargs="+", default=list(PEOPLE), help="names of clips")
+    parser.add_argument("--people", nargs="+", default=list(PEOPLE), help="names of clips that controls are judged by")
+    parser.add_argument(
+        "--fitted", type=Path, nargs="+", default=[], help="folders of clips that mixtures are fitted to"
+    )
     parser.add_argument("--model", type=Path, default=BUNDLED_MODELS["warping"], help="meta-model")
     parser.add_argument(
         "--weights", type=Path, default=Path("resources/weights/dlib_face_recognition_resnet_model_v1.dat")
@@ -108,13 +124,16 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     clips = arguments.project / "results" / "clips"
     people = [Subject(name, clips / name / "crops.zip", clips / name / "mattes.zip") for name in arguments.people]
-    table, trials, tried = measure_controls(arguments.model, people, arguments.weights)
+    others = [Subject(path.name, path / "crops.zip", path / "mattes.zip") for path in arguments.fitted]
+    mixtures = fit_controls(arguments.model, others, arguments.weights)
+    (arguments.out / "mixtures.json").write_text(json.dumps(mixtures, indent=1))
+    table, trials, tried = measure_controls(arguments.model, people, arguments.weights, mixtures)
     table.to_csv(arguments.out / "table.csv", index=False, float_format="%.4g")
     tried.to_csv(arguments.out / "tried.csv", index=False, float_format="%.5g")
     print(table.round(3).to_string(index=False), flush=True)
     write_strips(trials, arguments.out)
     if arguments.store:
-        print("stored:", ", ".join(store_controls(arguments.model, table)), flush=True)
+        print("stored:", ", ".join(store_controls(arguments.model, table, mixtures)), flush=True)
     with FaceFinder() as finder:
         edit = PoseEdit(gains={"head": 0.0})
         drivers = {name: clips / driver / "crops.zip" for name, driver in PEOPLE.items()}

@@ -1,4 +1,8 @@
-"""Measure which controls of a meta-model of the warping family work, on people who trained nothing, and store those."""
+"""Measure which controls of a meta-model of the warping family work, on people who trained nothing, and store those.
+
+Of the people, every second one tells what has to move with each control so that nothing else is seen to move; the
+others tell how well that works.
+"""
 
 from pathlib import Path
 
@@ -22,16 +26,17 @@ from reenact.runtime.cli import FILE, command, run
 def main(*, model: Path, crops: tuple[Path, ...], mattes: tuple[Path, ...], weights: Path, table: Path | None) -> None:
     from reenact.runtime.errors import UserError
     from reenact.runtime.files import write_text
-    from reenact.tools.controls import Subject, measure_controls, store_controls
+    from reenact.tools.controls import Subject, fit_controls, measure_controls, store_controls
 
     if len(crops) != len(mattes):
         raise UserError(f"--crops names {len(crops)} files and --mattes {len(mattes)}; give one of each a person")
     people = [Subject(path.parent.name, path, matte) for path, matte in zip(crops, mattes, strict=True)]
-    found, *_ = measure_controls(model, people, weights)
+    mixtures = fit_controls(model, people[1::2], weights)
+    found, *_ = measure_controls(model, people[::2], weights, mixtures)
     if table:
         write_text(table, found.to_csv(index=False, float_format="%.4g"))
     print(found.round(3).to_string(index=False))
-    print("stored:", ", ".join(store_controls(model, found)) or "none", flush=True)
+    print("stored:", ", ".join(store_controls(model, found, mixtures)) or "none", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,12 @@ driver's change from its neutral frame.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from torch import Tensor
 
 from reenact.runtime.errors import UserError
-
-Group = Literal["mouth", "eyes", "brows", "head"]
-GROUPS: tuple[Group, ...] = get_args(Group)
-"""Parts that can follow the driver by themselves; jaw and cheeks belong to the mouth."""
+from reenact.settings.render import Group
 
 Retargeted = Literal["eyes", "lips"]
 
@@ -38,6 +35,8 @@ class Control:
         leak: how much the other measure that moves most does so, against its own; each in its usual spread.
         leaks_to: which one that is.
         identity: how much the identity error rises at the worse end of the range.
+        mixture: name of a movement of the model -> how far it goes where this control goes by 1: its own and, so that
+            nothing else is seen to move, a little of others.
     """
 
     name: str
@@ -49,6 +48,7 @@ class Control:
     leak: float
     leaks_to: str
     identity: float
+    mixture: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, the inverse of `from_json`."""
@@ -95,6 +95,15 @@ class PoseEdit:
     def does_nothing(self) -> bool:
         """Whether a picture is as it would be without."""
         return self.follows_plainly and not any(self.controls.values())
+
+
+def mixed(asked: Mapping[str, float], offered: Mapping[str, Control]) -> dict[str, float]:
+    """How far the movements of a model go where controls are moved; see `Control.mixture`."""
+    found: dict[str, float] = {}
+    for name, value in asked.items():
+        for movement, share in offered[name].mixture.items():
+            found[movement] = found.get(movement, 0.0) + value * share
+    return found
 
 
 def check_controls(asked: Mapping[str, float], offered: Mapping[str, Control]) -> None:

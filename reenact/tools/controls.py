@@ -6,9 +6,10 @@ MOST_LEAK as much, each in its usual spread. What is offered is stored in the mo
 with it have it too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,12 +23,13 @@ from reenact.evaluation.metrics import identity_error_by_frame
 from reenact.faces.landmarks import FACE_MEASURES
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.model_file import load_model, save_model
-from reenact.models.pose_edit import Control, Group
+from reenact.models.pose_edit import Control
 from reenact.models.warping.expression import HEAD_CONTROLS, MOVEMENTS, Expressions, measure
 from reenact.models.warping.face_model import align
 from reenact.models.warping.reenactor import KEPT, WarpingReenactor
 from reenact.rendering.compose import to_bytes
 from reenact.runtime.errors import UserError
+from reenact.settings.render import Group
 
 RANGES = {
     "mouth_open": (-0.5, 1.0),
@@ -43,8 +45,10 @@ RANGES = {
     "roll": (-20.0, 20.0),
 }
 """Control -> the range in which it is tried; head controls in degrees."""
-STEPS = 7
+STEPS = 5
 """Values that are tried in each range."""
+FITTED_STEPS = 3
+"""The same, where mixtures are fitted."""
 LEAST_CORRELATION = 0.8
 MOST_LEAK = 1 / 3
 MOST_IDENTITY = 0.05
@@ -52,8 +56,14 @@ MOST_IDENTITY = 0.05
 LEAST_REACH = 1.0
 """How far a control has to move its own measure over its range, in the measure's usual spread. What moves less cannot
 be told from errors of measurement: it is not offered, and is not counted where others leak."""
+STILL = 0.25
+"""Of the mesh's points, those that expressions move least, by which the turn of a head is told."""
 REAL_FRAMES = 16
 """Frames of a person that identities are compared with."""
+
+
+Mixtures: TypeAlias = Mapping[str, Mapping[str, float]]
+"""Control -> what moves with it; see `reenact.models.pose_edit.Control`."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,7 @@ class FaceReader:
     def __init__(self, expressions: Expressions, finder: FaceFinder, shape: np.ndarray) -> None:
         self._mean = shape - shape.mean(0)
         still = expressions.face.basis.square().sum((0, 2))
-        self._rigid = (still <= still.median()).numpy()
+        self._rigid = (still <= still.quantile(STILL)).numpy()
         self._fit = np.linalg.pinv(self._mean[self._rigid] - self._mean[self._rigid].mean(0))
         self._finder = finder
 
@@ -132,8 +142,10 @@ def _angles(turn: np.ndarray) -> list[float]:
     return np.degrees([np.arctan2(-aside, away[2]), np.arcsin(np.clip(up, -1, 1)), roll]).tolist()
 
 
-def avatar_of(net: WarpingReenactor, subject: Subject) -> tuple[Avatar, np.ndarray, np.ndarray]:
-    """An avatar of a person in which every control is free within RANGES.
+def avatar_of(
+    net: WarpingReenactor, subject: Subject, mixtures: Mixtures | None = None
+) -> tuple[Avatar, np.ndarray, np.ndarray]:
+    """An avatar of a person in which every control is free within RANGES; without mixtures each moves alone.
 
     Returns:
         The avatar, the frames that it was made of, and the canonical face of its first photo, M x 3.
@@ -144,7 +156,10 @@ def avatar_of(net: WarpingReenactor, subject: Subject) -> tuple[Avatar, np.ndarr
     frames = crops.images(rows["image"].tolist())
     personal = net.personalised(frames, mattes.images(rows["image_matte"].tolist()), KEPT)
     personal.controls = {
-        name: Control(name, group_of(name), *RANGES[name], unit_of(name), 0.0, 0.0, "", 0.0) for name in RANGES
+        name: Control(
+            name, group_of(name), *RANGES[name], unit_of(name), 0, 0, "", 0, (mixtures or {}).get(name, {name: 1})
+        )
+        for name in RANGES
     }
     assert personal.own is not None
     mesh = personal.own.get_buffer("meshes")[:1].double().numpy()
@@ -163,7 +178,7 @@ def unit_of(name: str) -> str:
 
 
 def try_controls(
-    name: str, avatar: Avatar, frames: np.ndarray, reader: FaceReader, descriptor: FaceDescriptor
+    name: str, avatar: Avatar, frames: np.ndarray, reader: FaceReader, descriptor: FaceDescriptor, steps: int
 ) -> Iterator[Trial]:
     """Move every control of one person, from low to high, and measure what is seen; 0 is always among the values.
 
@@ -173,11 +188,12 @@ def try_controls(
         frames: real ones, uint8 N x S x S x 3.
         reader: measures faces.
         descriptor: tells identities.
+        steps: values of each range.
     """
     real = [(frame, reader.read(frame)) for frame in frames[spread(len(frames), REAL_FRAMES)]]
     known = np.stack([descriptor.describe(frame, found[1]) for frame, found in real if found])
     for control, (low, high) in RANGES.items():
-        for asked in sorted({0.0, *np.linspace(low, high, STEPS).round(6).tolist()}):
+        for asked in sorted({0.0, *np.linspace(low, high, steps).round(6).tolist()}):
             picture = to_bytes(avatar.render(None, edit={control: asked})[0][0].permute(1, 2, 0).numpy())
             found = reader.read(picture)
             if found is None:
@@ -234,8 +250,17 @@ def _rise(rows: pd.DataFrame) -> float:
     return float(ends["identity_error"].max() - rows.loc[rows["asked"] == 0, "identity_error"].mean())
 
 
+def fit_controls(model: Path, people: Sequence[Subject], weights: Path) -> dict[str, dict[str, float]]:
+    """What has to move with each control of a meta-model, by what is seen of people who do not judge it; see
+    `fit_mixtures`. Nobody = each moves alone."""
+    if not people:
+        return {name: {name: 1.0} for name in RANGES}
+    _, _, tried = measure_controls(model, people, weights, steps=FITTED_STEPS)
+    return fit_mixtures(tried, units(Expressions(meta_model(model).face)))
+
+
 def measure_controls(
-    model: Path, people: Sequence[Subject], weights: Path
+    model: Path, people: Sequence[Subject], weights: Path, mixtures: Mixtures | None = None, steps: int = STEPS
 ) -> tuple[pd.DataFrame, list[Trial], pd.DataFrame]:
     """Try the controls of a meta-model on people.
 
@@ -243,6 +268,8 @@ def measure_controls(
         model: meta-model of the warping family.
         people: who trained nothing.
         weights: dlib's network, for identities.
+        mixtures: what moves with each control, of `fit_mixtures`; None = nothing.
+        steps: values of each range.
 
     Returns:
         The table of `judge`, all that was tried, and the same as a table: person, control, asked, every measure.
@@ -255,9 +282,9 @@ def measure_controls(
     trials: list[Trial] = []
     with FaceFinder() as finder:
         for person in people:
-            avatar, frames, shape = avatar_of(net, person)
+            avatar, frames, shape = avatar_of(net, person, mixtures)
             reader = FaceReader(expressions, finder, shape)
-            trials += try_controls(person.name, avatar, frames, reader, descriptor)
+            trials += try_controls(person.name, avatar, frames, reader, descriptor, steps)
             print(f"controls: {person.name}, {len(trials)} pictures", flush=True)
     tried = pd.DataFrame([{"person": t.person, "control": t.control, "asked": t.asked, **t.seen} for t in trials])
     return judge(tried, units(expressions)), trials, tried
@@ -269,7 +296,44 @@ def units(expressions: Expressions) -> dict[str, float]:
     return {name: expressions.spread(name) for name in MOVEMENTS} | angles
 
 
-def store_controls(model: Path, table: pd.DataFrame) -> list[str]:
+def fit_mixtures(tried: pd.DataFrame, usual: dict[str, float]) -> dict[str, dict[str, float]]:
+    """What has to move with each control so that nothing else is seen to move: the inverse of what was seen.
+
+    Args:
+        tried: of controls without mixtures, on other people than they are judged by; columns person, control, asked,
+            every measure.
+        usual: spread of each measure, see `units`.
+
+    Returns:
+        Control -> movement -> how far it goes where the control goes by 1. Measures that their own control does not
+        move enough (LEAST_REACH) are left out.
+    """
+    table = judge(tried, usual).set_index("control")
+    legible = [str(name) for name in table.index[table["reach"] >= LEAST_REACH]]
+    moved = [name for name in legible if name in MOVEMENTS]
+    seen = {name: _seen(tried[tried["control"] == name], name, moved, usual) for name in legible}
+    inverse = np.linalg.inv([seen[name] for name in moved])
+    found = {name: {name: 1.0} for name in RANGES}
+    for name in legible:
+        # A head turns exactly as it is asked to: what is read of it while a jaw drops is the reader's error.
+        wanted = np.array([seen[name][moved.index(m)] if m == name else 0.0 for m in moved])
+        shares = (wanted - (seen[name] if name in HEAD_CONTROLS else 0)) @ inverse
+        found[name] |= {m: round(float(share), 5) for m, share in zip(moved, shares, strict=True)}
+    return found
+
+
+def _seen(rows: pd.DataFrame, control: str, measures: list[str], usual: dict[str, float]) -> np.ndarray:
+    """How far measures move, in their usual spread, where a control is moved by 1."""
+    unseen = _UNSEEN.get(control, ())
+    return np.array([0.0 if m in unseen else _slope(rows, m) / usual[m] for m in measures])
+
+
+def _slope(rows: pd.DataFrame, measured: str) -> float:
+    """How far a measure moves where a control is moved by 1, mean over people."""
+    return float(np.mean([np.polyfit(one["asked"], one[measured], 1)[0] for _, one in rows.groupby("person")]))
+
+
+def store_controls(model: Path, table: pd.DataFrame, mixtures: Mixtures) -> list[str]:
     """Put the controls that are offered by a table of `judge` into a model's file; their names.
 
     Raises:
@@ -288,6 +352,7 @@ def store_controls(model: Path, table: pd.DataFrame) -> list[str]:
             round(float(row.leak), 3),
             row.leaks_to,
             round(float(row.identity), 4),
+            dict(mixtures[row.control]),
         )
         for row in offered.itertuples()
     }

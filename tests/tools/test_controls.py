@@ -11,9 +11,10 @@ from reenact.faces.face import Face
 from reenact.models.model_file import load_model, save_model
 from reenact.models.warping.expression import Expressions
 from reenact.runtime.errors import UserError
-from reenact.tools.controls import RANGES, FaceReader, judge, store_controls
+from reenact.tools.controls import RANGES, FaceReader, fit_mixtures, judge, store_controls
 
 USUAL = {"smile": 0.1, "brows": 0.1, "jaw": 0.1}
+ALONE = {name: {name: 1.0} for name in RANGES}
 
 
 def tried(smile_into_brows: float = 0.0, identity: float = 0.0, noise: float = 0.0) -> pd.DataFrame:
@@ -57,12 +58,19 @@ def test_leaks_identity_and_noise(wrong: dict[str, float], left: list[str]) -> N
     assert offered(tried(**wrong)) == left
 
 
+def test_a_mixture_undoes_what_leaks() -> None:
+    found = fit_mixtures(tried(smile_into_brows=0.5), USUAL)
+    assert found["smile"] == {"smile": pytest.approx(1), "brows": pytest.approx(-0.5)}
+    assert found["brows"] == {"smile": pytest.approx(0), "brows": pytest.approx(1)}
+    assert found["jaw"] == {"jaw": 1.0}, "what does not move is not mixed"
+
+
 def test_what_works_is_stored_and_the_weights_stay(tmp_path: Path) -> None:
     path = tmp_path / "meta.safetensors"
     net = narrow_model()
     save_model(path, net, {"stage": "meta"}, half=True)
     before = load_model(path).reenactor.state_dict()
-    assert store_controls(path, judge(tried(), USUAL)) == ["smile", "brows"]
+    assert store_controls(path, judge(tried(), USUAL), ALONE) == ["smile", "brows"]
     loaded, metadata, _ = load_model(path)
     assert (loaded.controls["smile"].low, loaded.controls["smile"].high) == RANGES["smile"]
     assert metadata == {"stage": "meta"}
@@ -72,7 +80,7 @@ def test_what_works_is_stored_and_the_weights_stay(tmp_path: Path) -> None:
 def test_an_avatar_is_no_meta_model(tmp_path: Path) -> None:
     save_model(tmp_path / "avatar.safetensors", narrow_avatar(), {})
     with pytest.raises(UserError, match=r"avatar.safetensors: is an avatar; controls are measured on a meta-model"):
-        store_controls(tmp_path / "avatar.safetensors", judge(tried(), USUAL))
+        store_controls(tmp_path / "avatar.safetensors", judge(tried(), USUAL), ALONE)
 
 
 class Drawn:

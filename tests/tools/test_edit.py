@@ -22,7 +22,7 @@ from reenact.settings.edit import EditSettings
 from reenact.tools.edit import edit_still, edit_video
 
 QUICK = EditSettings(height=64, preset="ultrafast")
-YAW = Control("yaw", "head", -20, 20, "degrees", 0.99, 0.123, "smile", 0.01)
+YAW = Control("yaw", "head", -20, 20, "degrees", 0.99, 0.123, "smile", 0.01, {"yaw": 1.0})
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from reenact.faces.blendshapes import BLENDSHAPES
-from reenact.models.pose_edit import Group, PoseEdit
+from reenact.models.pose_edit import PoseEdit
 from reenact.models.warping.face_model import FaceModel, rotation
 from reenact.models.warping.mesh import EYES
+from reenact.settings.render import Group
 
 EXPRESSION: tuple[Group, ...] = ("mouth", "eyes", "brows")
 """Groups of the mesh; the head is moved as a whole."""
@@ -173,8 +174,9 @@ class Expressions:
             controls: name -> how far.
         """
         shape, blendshapes = face.shape, face.blendshapes
-        for name in MOVEMENTS.keys() & controls.keys():
-            movement, value = MOVEMENTS[name], controls[name]
+        for name, movement in MOVEMENTS.items():
+            if not (value := controls.get(name, 0.0)):
+                continue
             full = movement.full * self.spread(name) if movement.full else -measure(own, movement.measure).item()
             shape = shape + value * full * self._fields[name]
             blendshapes = blendshapes + value * self._told[name]

@@ -11,7 +11,7 @@ from torch.nn import functional
 from reenact.data.images import fit
 from reenact.models.face_encoder import FaceEncoder
 from reenact.models.family import Identity, Model, Pictures, References
-from reenact.models.pose_edit import PoseEdit, check_controls
+from reenact.models.pose_edit import PoseEdit, check_controls, mixed
 from reenact.models.warping.architecture import WarpingArchitecture
 from reenact.models.warping.compose import LEAST, changed_matte, compose, expected_matte, given_channels, inside, sample
 from reenact.models.warping.expression import Expressions, Face, added
@@ -78,7 +78,7 @@ class WarpingReenactor(Model):
         self.check_edit(pose is not None, edit)
         if pose is not None and edit.does_nothing:
             return driven(pose)
-        return driven.picture(driven.edited(pose, edit))
+        return driven.picture(driven.edited(pose, replace(edit, controls=mixed(edit.controls, self.controls))))
 
     def traceable(self) -> nn.Module:
         """See `reenact.models.family.Model`."""

@@ -18,8 +18,8 @@ from reenact.runtime.errors import UserError
 from reenact.settings.meta import BUNDLED_MODELS
 
 POSES = torch.randn(3, NARROW.pose_dim, generator=torch.Generator().manual_seed(1))
-OPEN = Control("mouth_open", "mouth", -1, 1, "", 0.99, 0.1, "smile", 0.01)
-YAW = Control("yaw", "head", -20, 20, "degrees", 0.99, 0.1, "smile", 0.01)
+OPEN = Control("mouth_open", "mouth", -1, 1, "", 0.99, 0.1, "smile", 0.01, {"mouth_open": 1.0})
+YAW = Control("yaw", "head", -20, 20, "degrees", 0.99, 0.1, "smile", 0.01, {"yaw": 1.0, "mouth_open": 0.01})
 
 
 @pytest.fixture(scope="module")
