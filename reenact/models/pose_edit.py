@@ -17,7 +17,9 @@ from typing import Any, Literal
 from torch import Tensor
 
 from reenact.runtime.errors import UserError
-from reenact.settings.render import Group
+
+Group = Literal["mouth", "eyes", "brows", "head"]
+"""Parts that can follow the driver by themselves; jaw and cheeks belong to the mouth."""
 
 Retargeted = Literal["eyes", "lips"]
 
@@ -72,7 +74,7 @@ class PoseEdit:
 
     Attributes:
         controls: name of a control -> how far it is moved, in its unit.
-        gains: group -> how far it follows the driver; 1 where nothing is said.
+        gains: group (mouth, eyes, brows, head) -> how far it follows the driver; 1 where nothing is said.
         relative: the driver's change from its neutral frame is added to the person's own face.
         retarget: eyes: lids are as far open as the driver's, as a fraction of the person's own usual opening; lips:
             they are as far apart as the driver's, as a fraction of the person's own mouth's width.
@@ -81,7 +83,7 @@ class PoseEdit:
     """
 
     controls: Mapping[str, float] = field(default_factory=dict)
-    gains: Mapping[Group, float] = field(default_factory=dict)
+    gains: Mapping[str, float] = field(default_factory=dict)
     relative: bool = False
     retarget: tuple[Retargeted, ...] = ()
     driver: Tensor | None = None

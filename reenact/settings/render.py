@@ -9,7 +9,6 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from reenact.settings.base import Section
 
 Output = Literal["avatar", "side_by_side", "alpha", "frames", "on_background", "pasted"]
-Group = Literal["mouth", "eyes", "brows", "head"]
 Encoder = Literal[
     "libx264", "libx265", "h264_nvenc", "hevc_nvenc", "h264_videotoolbox", "hevc_videotoolbox", "h264_qsv", "h264_amf"
 ]
@@ -58,16 +57,10 @@ class PoseEditSettings(Section):
         "`python -m workflow_scripts.edit --list` names them. Warping family.",
     )
 
-    def group_gains(self) -> dict[Group, float]:
+    def group_gains(self) -> dict[str, float]:
         """Gain of each group, with `follow`."""
-        gains: dict[Group, float] = {
-            "mouth": self.gains.mouth,
-            "eyes": self.gains.eyes,
-            "brows": self.gains.brows,
-            "head": self.gains.head,
-        }
-        followed = {"all": gains.keys(), "expression_only": ("mouth", "eyes", "brows"), "head_only": ("head",)}
-        return {group: gain if group in followed[self.follow] else 0.0 for group, gain in gains.items()}
+        still = {"all": (), "expression_only": ("head",), "head_only": ("mouth", "eyes", "brows")}[self.follow]
+        return self.gains.model_dump() | dict.fromkeys(still, 0.0)
 
 
 class PoseFilterSettings(PoseEditSettings):

@@ -23,13 +23,12 @@ from reenact.evaluation.metrics import identity_error_by_frame
 from reenact.faces.landmarks import FACE_MEASURES
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.model_file import load_model, save_model
-from reenact.models.pose_edit import Control
+from reenact.models.pose_edit import Control, Group
 from reenact.models.warping.expression import HEAD_CONTROLS, MOVEMENTS, Expressions, measure
 from reenact.models.warping.face_model import align
 from reenact.models.warping.reenactor import KEPT, WarpingReenactor
 from reenact.rendering.compose import to_bytes
 from reenact.runtime.errors import UserError
-from reenact.settings.render import Group
 
 RANGES = {
     "mouth_open": (-0.5, 1.0),

@@ -14,10 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from reenact.faces.blendshapes import BLENDSHAPES
-from reenact.models.pose_edit import PoseEdit
+from reenact.models.pose_edit import Group, PoseEdit
 from reenact.models.warping.face_model import FaceModel, rotation
 from reenact.models.warping.mesh import EYES
-from reenact.settings.render import Group
 
 EXPRESSION: tuple[Group, ...] = ("mouth", "eyes", "brows")
 """Groups of the mesh; the head is moved as a whole."""
