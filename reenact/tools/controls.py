@@ -50,11 +50,16 @@ FITTED_STEPS = 3
 """The same, where mixtures are fitted."""
 LEAST_CORRELATION = 0.8
 MOST_LEAK = 1 / 3
+COUNTERED = 0.25
+"""How much another measure has to move, against the control's own, to be countered; see `fit_mixtures`."""
 MOST_IDENTITY = 0.05
 """Rise of the identity error that is accepted; frames of one video differ by as much."""
 LEAST_REACH = 1.0
 """How far a control has to move its own measure over its range, in the measure's usual spread. What moves less cannot
 be told from errors of measurement: it is not offered, and is not counted where others leak."""
+UNCOUNTED = ("jaw",)
+"""Measures that are not counted where others leak: a chin's usual way aside is half a pixel at 256 px, as much as an
+error of one degree in how the head is turned."""
 STILL = 0.25
 """Of the mesh's points, those that expressions move least, by which the turn of a head is told."""
 REAL_FRAMES = 16
@@ -214,26 +219,38 @@ def judge(tried: pd.DataFrame, usual: dict[str, float]) -> pd.DataFrame:
         the measure moved over the range, in its usual spread), leak and leaks_to (the other measure that moves most,
         against the control's own), identity (rise of the error at the worse end, mean over people), offered.
     """
-    groups = {
-        str(name): [rows for _, rows in of.groupby("person")] for name, of in tried.groupby("control", sort=False)
-    }
-    moved = {
-        name: pd.DataFrame([{m: _extent(rows, m) / unit for m, unit in usual.items()} for rows in people]).mean()
-        for name, people in groups.items()
-    }
-    legible = [name for name in groups if moved[name][name] >= LEAST_REACH]
+    moved = moved_by(tried, usual)
     rows = []
-    for name, people in groups.items():
-        others = moved[name][[m for m in legible if m != name and m not in _UNSEEN.get(name, ())]]
+    for name, of_control in tried.groupby("control", sort=False):
+        people = [one for _, one in of_control.groupby("person")]
+        own, hidden = moved[str(name)], _UNSEEN.get(str(name), ())
+        others = own[[m for m in counted(moved) if m != name and m not in hidden]]
         r = [np.corrcoef(one["asked"], one[name])[0, 1] for one in people]
         row = {"control": name, "people": len(people), "correlation": np.mean(r), "worst": min(r)}
-        row |= {"reach": moved[name][name], "leak": others.max() / moved[name][name], "leaks_to": others.idxmax()}
+        row |= {"reach": own[name], "leak": others.max() / own[name], "leaks_to": others.idxmax()}
         rows.append(row | {"identity": np.mean([_rise(one) for one in people])})
     table = pd.DataFrame(rows)
     good = (table["correlation"] >= LEAST_CORRELATION) & (table["leak"] <= MOST_LEAK)
-    return table.assign(offered=good & (table["identity"] <= MOST_IDENTITY) & table["control"].isin(legible))
+    return table.assign(offered=good & (table["identity"] <= MOST_IDENTITY) & (table["reach"] >= LEAST_REACH))
 
 
+def moved_by(tried: pd.DataFrame, usual: dict[str, float]) -> dict[str, pd.Series]:
+    """Control -> how far each measure moves over its range, in usual spreads, mean over people."""
+    return {
+        str(name): pd.DataFrame(
+            [{m: _extent(rows, m) / unit for m, unit in usual.items()} for _, rows in of.groupby("person")]
+        ).mean()
+        for name, of in tried.groupby("control", sort=False)
+    }
+
+
+def counted(moved: dict[str, pd.Series]) -> list[str]:
+    """The measures that count where others leak, of what `moved_by` gives."""
+    return [name for name in moved if moved[name][name] >= LEAST_REACH and name not in UNCOUNTED]
+
+
+_SIDEWAYS = ("jaw", "gaze_x", "yaw", "roll")
+"""Controls that go the other way in the mirror."""
 _UNSEEN = {name: ("gaze_x", "gaze_y") for name in ("blink_left", "blink_right")}
 """Measures that say nothing where a control is moved: an iris behind a lid."""
 
@@ -296,7 +313,11 @@ def units(expressions: Expressions) -> dict[str, float]:
 
 
 def fit_mixtures(tried: pd.DataFrame, usual: dict[str, float]) -> dict[str, dict[str, float]]:
-    """What has to move with each control so that nothing else is seen to move: the inverse of what was seen.
+    """What has to move with each control so that nothing else is seen to move.
+
+    Only what leaks much (COUNTERED) and alike on all people is countered, by the movement of that measure: less is as
+    large as the errors of measurement, and eyes that move because they were misread are worse. What is the same on both
+    sides of a face is not countered by what is not. Heads turn exactly, and counter nothing.
 
     Args:
         tried: of controls without mixtures, on other people than they are judged by; columns person, control, asked,
@@ -304,27 +325,20 @@ def fit_mixtures(tried: pd.DataFrame, usual: dict[str, float]) -> dict[str, dict
         usual: spread of each measure, see `units`.
 
     Returns:
-        Control -> movement -> how far it goes where the control goes by 1. Measures that their own control does not
-        move enough (LEAST_REACH) are left out.
+        Control -> movement -> how far it goes where the control goes by 1.
     """
-    table = judge(tried, usual).set_index("control")
-    legible = [str(name) for name in table.index[table["reach"] >= LEAST_REACH]]
-    moved = [name for name in legible if name in MOVEMENTS]
-    seen = {name: _seen(tried[tried["control"] == name], name, moved, usual) for name in legible}
-    inverse = np.linalg.inv([seen[name] for name in moved])
+    seen = moved_by(tried, usual)
+    counters = [name for name in counted(seen) if name in MOVEMENTS]
     found = {name: {name: 1.0} for name in RANGES}
-    for name in legible:
-        # A head turns exactly as it is asked to: what is read of it while a jaw drops is the reader's error.
-        wanted = np.array([seen[name][moved.index(m)] if m == name else 0.0 for m in moved])
-        shares = (wanted - (seen[name] if name in HEAD_CONTROLS else 0)) @ inverse
-        found[name] |= {m: round(float(share), 5) for m, share in zip(moved, shares, strict=True)}
+    for name in seen:
+        rows = tried[tried["control"] == name]
+        for other in counters:
+            if other == name or other in _UNSEEN.get(name, ()) or (other in _SIDEWAYS) != (name in _SIDEWAYS):
+                continue
+            leaked = _slope(rows, other)
+            if abs(leaked) * np.ptp(rows["asked"]) / usual[other] >= COUNTERED * seen[name][name]:
+                found[name][other] = round(-leaked / _slope(tried[tried["control"] == other], other), 5)
     return found
-
-
-def _seen(rows: pd.DataFrame, control: str, measures: list[str], usual: dict[str, float]) -> np.ndarray:
-    """How far measures move, in their usual spread, where a control is moved by 1."""
-    unseen = _UNSEEN.get(control, ())
-    return np.array([0.0 if m in unseen else _slope(rows, m) / usual[m] for m in measures])
 
 
 def _slope(rows: pd.DataFrame, measured: str) -> float:

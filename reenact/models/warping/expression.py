@@ -145,19 +145,19 @@ class Expressions:
     def _movements(self) -> dict[str, Tensor]:
         """Control -> how the mesh moves where its measure grows by 1: M x 3."""
         basis = self.face.basis
-        rows = torch.stack([measure(basis, movement.measure) for movement in MOVEMENTS.values()]).double()
+        rows = torch.stack([measure(basis, movement.measure) for movement in MOVEMENTS.values()]).cpu().double()
         pull = 1e-3 * rows.square().sum(1).mean().clamp_min(1e-12)
         inverse = rows.T @ torch.linalg.inv(rows @ rows.T + pull * torch.eye(len(rows)).to(rows))
         moved = []
-        for movement, step in zip(MOVEMENTS.values(), inverse.T.float(), strict=True):
+        for movement, step in zip(MOVEMENTS.values(), inverse.T.to(basis), strict=True):
             part = torch.einsum("d,dmc->mc", step, basis) * self.parts[EXPRESSION.index(movement.group), :, None]
             if movement.side:
                 part = part * torch.sigmoid(movement.side * self.face.mean[:, :1] / (BORDER / 4))
             moved.append(part)
         fields = torch.stack(moved)
         # At the borders of its part a movement touches others' measures: mixed so that each changes its own alone.
-        grown = torch.stack([measure(fields, movement.measure) for movement in MOVEMENTS.values()], 1).double()
-        fields = torch.einsum("kj,jmc->kmc", torch.linalg.pinv(grown).float(), fields)
+        grown = torch.stack([measure(fields, movement.measure) for movement in MOVEMENTS.values()], 1).cpu().double()
+        fields = torch.einsum("kj,jmc->kmc", torch.linalg.pinv(grown).to(fields), fields)
         return dict(zip(MOVEMENTS, fields, strict=True))
 
     def spread(self, name: str) -> float:
