@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from face_shapes import narrow_avatar
 from person_clips import oval, swaying, write_person
 from torch import Tensor
 from torch.nn import functional
@@ -22,10 +23,12 @@ from torch.nn import functional
 from reenact.data.clip import Clip, write_clip
 from reenact.models.architecture import PRESETS
 from reenact.models.model_file import save_model
+from reenact.models.pose_edit import PoseEdit
 from reenact.models.reenactor import Reenactor
 from reenact.rendering.encode import write_video
 from reenact.rendering.sound import add_audio
 from reenact.runtime.errors import UserError
+from reenact.settings.mark import MarkSettings
 from reenact.settings.render import RenderSettings
 from reenact.stages import render
 
@@ -42,15 +45,19 @@ class Negative:
     """An avatar that answers each frame with its negative at 64 px inside an oval; its pose descriptor is the frame."""
 
     personal = True
+    pose_dim = 3 * 64 * 64
 
     @classmethod
     def load(cls, path: Path, device: str) -> "Negative":
         return cls()
 
+    def check_edit(self, edit: PoseEdit) -> None:
+        assert edit.does_nothing
+
     def pose_embedding(self, frames: Tensor) -> Tensor:
         return functional.interpolate(frames, (64, 64), mode="area").flatten(1)
 
-    def render(self, pose: Tensor, identity: Tensor | None) -> tuple[Tensor, Tensor]:
+    def render(self, pose: Tensor, identity: Tensor | None, edit: PoseEdit) -> tuple[Tensor, Tensor]:
         return (1 - pose.view(-1, 3, 64, 64)) * MATTE, MATTE.expand(len(pose), 1, 64, 64)
 
 
@@ -178,7 +185,24 @@ def test_mistakes(tmp_path: Path) -> None:
     save_model(paths["model"], Reenactor(PRESETS["small"]), {})
     with pytest.raises(UserError, match=r"model\.safetensors: is a meta-model.*--identity-crops"):
         render.render_pair(**paths, settings=RenderSettings())
+    save_model(paths["model"], Reenactor(PRESETS["small"], personal=True), {})
+    for pose in ({"follow": "head_only"}, {"relative": True}, {"retarget": ["lips"]}, {"controls": {"smile": 0.5}}):
+        with pytest.raises(UserError, match="a model of the constant family knows no parts of a face"):
+            render.render_pair(**paths, settings=RenderSettings(pose=pose))
     assert not (tmp_path / "out").exists()
+
+
+def test_parts_of_the_driver_are_followed(tmp_path: Path) -> None:
+    paths = write_driver(tmp_path, swaying(4), [i / 25 for i in range(4)], last=0.04, audio=False)
+    save_model(paths["model"], narrow_avatar(), {})
+    still = {"gains": dict.fromkeys(("mouth", "eyes", "brows", "head"), 0.0)}
+    for pose in (still, {"relative": True, "retarget": ["eyes", "lips"], "follow": "expression_only"}):
+        settings = RenderSettings(outputs=["avatar"], height=64, crf=0, preset="ultrafast", pose=pose)
+        render.render_pair(**paths, settings=settings, mark=MarkSettings(enabled=False))
+        _, pictures = shown(paths["stem"].with_name("a.mp4"))
+        assert len(pictures) == 4
+        if pose is still:
+            assert max(np.abs(picture - pictures[0]).max() for picture in pictures) <= 2
 
 
 def test_a_driver_without_frames(tmp_path: Path) -> None:
