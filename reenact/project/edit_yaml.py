@@ -116,9 +116,9 @@ def _nested(keys: Keys, value: Any) -> Any:
 
 
 def _dumped(value: Any) -> str:
-    """A value in one line of YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1 << 30)
-    return text.removesuffix("\n...\n").rstrip("\n")
+    """A value in one line of YAML, quoted so that it may stand within {} or [] too."""
+    text = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, allow_unicode=True, width=1 << 30)
+    return text.strip()[1:-1]
 
 
 def _checked(text: str, expected: Any) -> str:

@@ -32,7 +32,9 @@ def test_a_new_project_is_edited_built_of_and_keeps_its_comments(project):
     project.add_identity("anna", project.folder / "photos" / "anna.png", consent="own", consent_note="me: 'myself'")
     project.add_driver("speech", "videos/speech.mp4", start="1:30", end="60%")
     project.set("render.pose.intensity", 1.2)
+    project.set("identities.anna.face", "75%,52.2% at 0")  # with a comma, within braces
     config = project.config()
+    assert config.identities["anna"].face == "75%,52.2% at 0"
     assert config.identities["anna"].media == "photos/anna.png"
     assert config.identities["anna"].consent_note == "me: 'myself'"
     assert config.drivers["speech"].start == "1:30" and config.render.pose.intensity == 1.2
