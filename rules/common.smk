@@ -132,6 +132,11 @@ def consent_flags(wildcards):
     return flags + ([f"--consent-note={person.consent_note}"] if person.consent_note else [])
 
 
+def chosen_iteration(wildcards):
+    """Params function: the iteration that the user wants as the avatar, or auto."""
+    return CONFIG.chosen_iteration(wildcards.identity)
+
+
 def fetched_flags(wildcards):
     """Params function: where a fetched file comes from, and its hash, as flags."""
     source = CONFIG.fetch.files[wildcards.file].model_dump(exclude_none=True)

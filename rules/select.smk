@@ -28,7 +28,7 @@ rule select:
     params:
         code=code("select"),
         settings=section("select"),
-        choose=CONFIG.finetune.choose,
+        choose=chosen_iteration,
     shell:
         "exec python -m workflow_scripts.launch --log {log:q}"
         " select --scores {input.scores:q} --frame-scores {input.frame_scores:q} --sweep {input.sweep:q}"

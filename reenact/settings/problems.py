@@ -126,9 +126,12 @@ def _meta_source(config: Config, folder: Path) -> Iterator[str]:
 
 
 def _iteration(config: Config) -> Iterator[str]:
-    sweep, chosen = config.finetune.sweep, config.finetune.choose
-    if sweep is not None and chosen not in ("auto", 0, *sweep):
-        yield f"finetune.choose: {chosen} is not in finetune.sweep; allowed: auto, 0, {', '.join(map(str, sweep))}"
+    sweep = config.finetune.sweep
+    wanted = {"finetune.choose": config.finetune.choose}
+    wanted |= {f"identities.{name}.choose": person.choose for name, person in config.identities.items()}
+    for key, chosen in wanted.items():
+        if sweep is not None and chosen not in ("auto", None, 0, *sweep):
+            yield f"{key}: {chosen} is not in finetune.sweep; allowed: auto, 0, {', '.join(map(str, sweep))}"
 
 
 def _warping(config: Config) -> Iterator[str]:

@@ -54,6 +54,9 @@ class IdentitySettings(ClipSettings):
         le=0.8,
         description="Last fraction of a video that training never sees; the iteration is chosen on it.",
     )
+    choose: Literal["auto"] | int | None = Field(
+        default=None, description="finetune.choose for this person alone; null = as it says."
+    )
     consent: Consent | None = Field(
         default=None,
         description="Why this face may be used: own (you), written (the person agreed in writing), public-domain, or "
@@ -130,6 +133,11 @@ class Config(Section):
         if self.pairs == "all":
             return [(identity, driver) for identity in self.identities for driver in self.drivers]
         return [(identity, driver) for identity, driver in self.pairs]
+
+    def chosen_iteration(self, identity: str) -> int | str:
+        """The iteration that becomes a person's avatar, or auto."""
+        own = self.identities[identity].choose
+        return self.finetune.choose if own is None else own
 
     def cross_driver(self, identity: str) -> str:
         """The driver for an identity's cross-driving scores: another video, if possible one it is rendered with."""

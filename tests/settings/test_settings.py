@@ -130,6 +130,10 @@ def test_files_of_the_demo_are_known_and_fetched_where_they_are_needed():
             changed(finetune__sweep=[30], finetune__choose=77),
             "finetune.choose: 77 is not in finetune.sweep; allowed: auto, 0, 30",
         ),
+        (
+            changed(finetune__sweep=[30], identities__astronaut__choose=77),
+            "identities.astronaut.choose: 77 is not in finetune.sweep; allowed: auto, 0, 30",
+        ),
         (changed(drivers__carphone__start="half"), "drivers.carphone.start: 'half' must be seconds, or a percentage"),
         (
             changed(meta__source="gone.safetensors"),
