@@ -36,7 +36,8 @@ MADE = """
 The avatars are built:
   videos   results/renders/<identity>/<driver>.mp4 and <driver>.side_by_side.mp4
   avatars  results/avatars/<identity>/model.safetensors
-  report   results/report/index.html   (open it in a browser)"""
+  report   results/report/index.html   (open it in a browser)
+  studio   .venv/bin/reenact studio    (all of it in the browser: docs/studio.md)"""
 
 
 def run(*command: str, status: bool = True) -> bool:
@@ -76,7 +77,7 @@ def environment(extra: str = "") -> None:
 
 
 def demo() -> None:
-    environment()
+    environment("studio")
     run("snakemake", "--cores", "all")
     run("snakemake", "--report", "results/report/snakemake.html")
     print(MADE)
