@@ -127,7 +127,7 @@ def _meta_source(config: Config, folder: Path) -> Iterator[str]:
 
 def _iteration(config: Config) -> Iterator[str]:
     sweep = config.finetune.sweep
-    wanted = {"finetune.choose": config.finetune.choose}
+    wanted: dict[str, object] = {"finetune.choose": config.finetune.choose}
     wanted |= {f"identities.{name}.choose": person.choose for name, person in config.identities.items()}
     for key, chosen in wanted.items():
         if sweep is not None and chosen not in ("auto", None, 0, *sweep):

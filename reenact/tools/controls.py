@@ -25,10 +25,10 @@ from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.model_file import load_model, save_model
 from reenact.models.pose_edit import Control, Group
 from reenact.models.warping.expression import HEAD_CONTROLS, MOVEMENTS, Expressions, measure
-from reenact.models.warping.face_model import align
-from reenact.models.warping.reenactor import KEPT, WarpingReenactor
+from reenact.models.warping.reenactor import WarpingReenactor
 from reenact.rendering.compose import to_bytes
 from reenact.runtime.errors import UserError
+from reenact.settings.model import PHOTOS
 
 RANGES = {
     "mouth_open": (-0.5, 1.0),
@@ -158,7 +158,7 @@ def avatar_of(
     shown = mattes.table[mattes.table["image"] != ""].merge(crops.table, on="index", suffixes=("_matte", ""))
     rows = shown.iloc[spread(len(shown), 64)]
     frames = crops.images(rows["image"].tolist())
-    personal = net.personalised(frames, mattes.images(rows["image_matte"].tolist()), KEPT)
+    personal = net.personalised(frames, mattes.images(rows["image_matte"].tolist()), PHOTOS)
     personal.controls = {
         name: Control(
             name, group_of(name), *RANGES[name], unit_of(name), 0, 0, "", 0, (mixtures or {}).get(name, {name: 1})
@@ -167,7 +167,7 @@ def avatar_of(
     }
     assert personal.own is not None
     mesh = personal.own.get_buffer("meshes")[:1].double().numpy()
-    shape = align(mesh, net.face.mean.double().numpy()).canonical(mesh)[0]
+    shape = net.face.align(mesh).canonical(mesh)[0]
     return Avatar(personal, {}, torch.device("cpu")), frames, shape
 
 
