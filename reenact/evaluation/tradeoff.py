@@ -145,7 +145,7 @@ def choose(rows: pd.DataFrame, wanted: int | str = "auto") -> Choice:
             )
         return Choice(int(wanted), "user", f"Set by finetune.choose: {_figures(rows, int(wanted))}.")
     if sweep == [0]:
-        return Choice(0, "auto", "The sweep is empty: the meta-model with the person's mean embedding, not fine-tuned.")
+        return Choice(0, "auto", "The sweep is empty: the person as the meta-model shows it, not fine-tuned.")
     if not rows["as_good"].any():
         # Still worth rendering: the pictures show what is wrong better than an error would.
         return Choice(int(sweep[-1]), "auto", f"No face was found in the outputs; {sweep[-1]}, the last, is taken.")
