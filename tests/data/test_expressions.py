@@ -8,6 +8,7 @@ from person_clips import oval, portrait, swaying
 from reenact.data.expressions import _SWAPPED, MEASURES, MOVING, Expressions, ExpressionSamples, find_expressions
 from reenact.data.training_clips import TrainingClip
 from reenact.faces.blendshapes import BLENDSHAPES
+from reenact.faces.face import IBUG_68
 from reenact.faces.landmarks import FACE_MEASURES, MIRRORED, face_measures, head_angles
 
 
@@ -83,10 +84,12 @@ def test_blendshapes_change_sides_with_the_picture():
     """The eye on the picture's left, the person's right one, is wide open, and so says the blendshape."""
     points = np.random.default_rng(0).uniform(0.3, 0.7, (1, 68, 2)).astype(np.float32)
     points[0, [40, 41]], points[0, [46, 47]] = points[0, [38, 37]] + [0, 0.2], points[0, [44, 43]] + [0, 0.01]
+    mesh = np.zeros((1, 478, 3), np.float32)
+    mesh[:, IBUG_68, :2] = points
     shapes = np.zeros((1, 52), np.float32)
     shapes[0, BLENDSHAPES.index("eyeWideRight")] = 1
     frames, mattes = np.full((1, 32, 32, 3), 90, np.uint8), np.full((1, 32, 32), 255, np.uint8)
-    photo, known = TrainingClip("photo", frames, mattes, points), Expressions(np.arange(1), points, shapes)
+    photo, known = TrainingClip("photo", frames, mattes, points), Expressions(np.arange(1), mesh, shapes)
     samples = ExpressionSamples([photo], [known], torch.device("cpu"))
     factor, summand = samples.scale()
     values = (samples.draw(16, 0)[1] * factor + summand).T
