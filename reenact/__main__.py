@@ -31,7 +31,7 @@ class Commands(click.Group):
         """Import a command."""
         if name not in self.list_commands(ctx):
             return None
-        found: click.Command = importlib.import_module(f"workflow_scripts.{name.replace('-', '_')}").main
+        found: click.Command = importlib.import_module(f"workflow_scripts.{stem(name)}").main
         return found
 
     def resolve_command(
@@ -49,7 +49,7 @@ class Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What each does, without an import of any."""
         names = self.list_commands(ctx)
-        stages = [name for name in names if (ROOT / "reenact" / "stages" / f"{name.replace('-', '_')}.py").is_file()]
+        stages = [name for name in names if (ROOT / "reenact" / "stages" / f"{stem(name)}.py").is_file()]
         groups = {
             "A project": [name for name in FIRST if name in names],
             "Tools": [name for name in names if name not in stages and name not in FIRST],
@@ -57,7 +57,12 @@ class Commands(click.Group):
         }
         for title, members in groups.items():
             with formatter.section(title):
-                formatter.write_dl([(name, summary(SCRIPTS / f"{name.replace('-', '_')}.py")) for name in members])
+                formatter.write_dl([(name, summary(SCRIPTS / f"{stem(name)}.py")) for name in members])
+
+
+def stem(name: str) -> str:
+    """Of the script of a command."""
+    return name.replace("-", "_")
 
 
 @cache

@@ -5,7 +5,6 @@ reenact made one; 5 one was changed; 6 one cannot be read. Of several files the 
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -23,7 +22,7 @@ def main(
     *, files: tuple[Path, ...], root: Path | None, watermark_key: Path | None, among: Path | None, as_json: bool
 ) -> None:
     from reenact.provenance.stamp import watermark_key as key_of
-    from reenact.provenance.verify import STATUS, in_words, originals, verify
+    from reenact.provenance.verify import STATUS, in_words, verify, with_originals
     from reenact.provenance.watermark import Watermark
     from reenact.runtime.errors import UserError
     from reenact.settings.mark import MarkSettings
@@ -39,9 +38,7 @@ def main(
     verdicts = []
     for path in files:
         verdict = verify(path, watermarks, trusted)
-        if among and verdict.watermark not in (None, "?"):
-            verdict = replace(verdict, originals=originals(verdict.watermark, among))
-        verdicts.append(verdict)
+        verdicts.append(with_originals(verdict, among) if among else verdict)
         if not as_json:
             print("\n".join(in_words(verdicts[-1])), flush=True)
     if as_json:

@@ -85,6 +85,7 @@ def _register_handler(events: Path) -> None:
         has_filter = True
 
         def emit(self, record: Any) -> None:
+            """Write down what a record tells us."""
             found = event_of(record)
             if found:
                 write_event(events, found[0], **found[1])

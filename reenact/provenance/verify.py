@@ -1,7 +1,7 @@
 """What can be told of a file: whether this tool made it, with what, whether it was changed since, who signed it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,13 @@ def originals(number: str, folder: Path) -> tuple[str, ...]:
             if credentials.state == "intact" and credentials.ours and credentials.facts.get("rendering") == number:
                 found.append(str(path))
     return tuple(found)
+
+
+def with_originals(verdict: Verdict, folder: Path) -> Verdict:
+    """The same with the renderings in a folder that the file was made of, where its watermark's number can be read."""
+    if verdict.watermark in (None, "?"):
+        return verdict
+    return replace(verdict, originals=originals(str(verdict.watermark), folder))
 
 
 def _verdict(found: Credentials, mark: str | None, problems: tuple[str, ...]) -> str:

@@ -216,6 +216,7 @@ async def live(
         raise UserError("pose: must be an object of JSON, such as {}") from None
 
     def show() -> Response:
+        """One picture, made in a thread of its own."""
         began = perf_counter()
         model, mark = _model(desk, identity), desk.config().mark
         picture = desk.stills.live(model, session, image, read(PoseEditSettings, given, "the motion"), mark)
@@ -271,7 +272,7 @@ def motion(desk: Desk, given: dict[str, Any]) -> PoseFilterSettings:
 def _verified(path: File, desk: Desk) -> Verification:
     """What can be told of a file; of one that lost its credentials also which video of this project it was."""
     from reenact.provenance.stamp import watermark_key
-    from reenact.provenance.verify import WORDS, in_words, originals, verify
+    from reenact.provenance.verify import WORDS, in_words, verify, with_originals
     from reenact.provenance.watermark import Watermark
 
     if path.suffix != ".safetensors":
@@ -280,10 +281,10 @@ def _verified(path: File, desk: Desk) -> Verification:
     if (desk.folder / "config.yaml").is_file():
         keys.add(watermark_key(desk.config().mark))
     verdict = verify(path, [Watermark(key) for key in sorted(keys)])
-    if verdict.verdict == "lost" and verdict.watermark not in (None, "?"):
-        made = desk.result("renders")
-        files = originals(str(verdict.watermark), made) if made.is_dir() else ()
-        verdict = replace(verdict, originals=tuple(str(File(file).relative_to(desk.folder)) for file in files))
+    made = desk.result("renders")
+    if verdict.verdict == "lost" and made.is_dir():
+        found = with_originals(verdict, made).originals
+        verdict = replace(verdict, originals=tuple(str(File(file).relative_to(desk.folder)) for file in found))
     names = [name.replace("_", " ") for name in verdict.facts]
     rows = [_row(line.strip(), names) for line in list(in_words(verdict))[1:]]
     details = {key: value for key, value in verdict.as_json().items() if key != "path"}

@@ -75,6 +75,7 @@ class Guard:
         seen = 0
 
         async def counted() -> Message:
+            """The next piece of the request."""
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
@@ -83,6 +84,7 @@ class Guard:
             return message
 
         async def sealed(message: Message) -> None:
+            """A piece of the answer, with headers that say what the page may load."""
             if message["type"] == "http.response.start":
                 _seal(MutableHeaders(scope=message), POLICY)
             await send(message)

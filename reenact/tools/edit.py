@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -13,6 +12,7 @@ import reenact
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip
 from reenact.data.images import resize_to, to_tensor
+from reenact.data.png import encode_png
 from reenact.data.sequence import frames_of, images, spread
 from reenact.models.pose_edit import Control, PoseEdit
 from reenact.provenance.stamp import stamp_of
@@ -56,10 +56,8 @@ def edit_still(
     stamp = stamp_of(settings.mark, secrets.randbits(32), reenact.__version__)
     if stamp:
         image = stamp.marker(image.shape[1], image.shape[0])(image, 0.0)
-    done, data = cv2.imencode(".png", image[..., ::-1])
-    assert done
     with atomic_write(picture) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(encode_png(image))
     if stamp:
         sign_recording(picture, [model], stamp, composite=False, settings=settings.mark)
 

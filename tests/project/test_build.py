@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from builds import kill_build
 
 from reenact.project import workflow
 from reenact.project.build import FOLDER, Build
@@ -56,10 +57,7 @@ def project(tmp_path, monkeypatch):
     (made.folder / "workflow_scripts" / "project_test_slow.py").write_text(SLOW)
     monkeypatch.setattr(workflow, "workflow_folder", lambda: made.folder)
     yield made
-    build = Build.current(made)
-    for event in build.events() if build else []:
-        if event.kind == "running" and build.state().status == "running":
-            os.killpg(event.values["pid"], signal.SIGKILL)
+    kill_build(made)
 
 
 def start(project, *targets, cores="2"):

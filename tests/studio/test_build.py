@@ -2,19 +2,17 @@
 
 import http.client
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from builds import kill_build
 from person_clips import portrait
 from studio_client import Studio
 from videos import write_video
 
 from reenact.project import workflow
-from reenact.project.build import Build
 from reenact.project.folder import Project
 from reenact.studio.server import project_token
 
@@ -53,10 +51,7 @@ def lab(tmp_path, monkeypatch):
     project.add_driver("speech", project.folder / "videos/speech.mp4")
     monkeypatch.setattr(workflow, "workflow_folder", lambda: project.folder)
     yield project
-    build = Build.current(project)
-    for event in build.events() if build else []:
-        if event.kind == "running" and build.state().status == "running":
-            os.killpg(event.values["pid"], signal.SIGKILL)
+    kill_build(project)
 
 
 def wait_for(studio, ready):
