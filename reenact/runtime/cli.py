@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,7 +14,7 @@ import click
 import yaml
 
 from reenact.runtime.errors import CONTINUE_STATUS, NOTHING_SAVED, InterruptedRun, UserError
-from reenact.runtime.interruption import SIGNALS
+from reenact.runtime.interruption import handled_by
 from reenact.settings.base import Section, Values, merged
 from reenact.settings.origin import described, settings_of
 from reenact.settings.reading import read
@@ -99,8 +100,10 @@ class StageCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> None:
         """Make settings of the sources, and print them or call the function with them."""
-        for number in SIGNALS if self._resumable else ():
-            signal.signal(number, _leave)
+        with handled_by(_leave) if self._resumable else nullcontext():
+            self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> None:
         layers = {section: self._given(section, ctx.params) for section in self._sections}
         if layers:
             kept = self._saved(merged(*layers[self._sections[0]].values()))

@@ -2,8 +2,9 @@
 
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any
 
 WARNINGS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGURG") if hasattr(signal, name))
 """Signals by which SLURM announces the end of a job's time (sbatch --signal); Windows has none of them."""
@@ -15,10 +16,25 @@ is: stop at once.
 """
 
 
-class Interruption:
-    """While it is open, SIGNALS are kept rather than obeyed.
+@contextmanager
+def handled_by(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """SIGNALS call `handle` inside of the block, and afterwards what they called before.
 
-    Use it as a context manager; it does nothing outside of the main thread.
+    It does nothing outside of the main thread, since no other may have handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+class Interruption:
+    """While it is open, SIGNALS are kept rather than obeyed. A context manager.
 
     Attributes:
         stop_requested: name of the first signal that came, None while none has.
@@ -26,18 +42,16 @@ class Interruption:
 
     def __init__(self) -> None:
         self.stop_requested: str | None = None
-        self._former: dict[int, Any] = {}
+        self._handled = handled_by(self._keep)
 
     def __enter__(self) -> "Interruption":
-        if threading.current_thread() is threading.main_thread():  # no other may have handlers
-            self._former = {number: signal.signal(number, self._keep) for number in SIGNALS}
+        self._handled.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
+        self._handled.__exit__(kind, error, trace)
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
         self.stop_requested = self.stop_requested or signal.Signals(number).name

@@ -193,12 +193,9 @@ def test_a_resumable_stage_can_be_told_to_stop_at_any_time(capsys):
     def main():
         os.kill(os.getpid(), signal.SIGTERM)
 
-    former = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        with pytest.raises(SystemExit) as stop:
-            run(lambda: main([]))
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
+    former = [signal.getsignal(number) for number in SIGNALS]
+    with pytest.raises(SystemExit) as stop:
+        run(lambda: main([]))
+    assert [signal.getsignal(number) for number in SIGNALS] == former
     assert stop.value.code == CONTINUE_STATUS
     assert capsys.readouterr().err.startswith("SIGTERM: outside of training, nothing to save")
