@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from reenact.models.instance_norm import instance_norm_relu
 from reenact.models.spectral_norm import spectral_norm
+from reenact.models.upsampling import enlarged_conv
 
 CONV_EPS = 1e-4
 
@@ -46,12 +47,11 @@ class GeneratorBlock(nn.Module):
         """affine: B x (2 inputs + 2 outputs)."""
         first, second = affine.split([2 * self.norm1.channels, 2 * self.norm2.channels], 1)
         # The 1x1 of the skip goes before the upsampling: the same numbers for a quarter of the work.
-        skip = self._enlarge(self.skip(x))
-        x = self.conv1(self._enlarge(self.norm1(x, first)))
+        skip, x = self.skip(x), self.norm1(x, first)
+        if self.upsample:
+            skip = functional.interpolate(skip, scale_factor=2, mode="nearest")
+        x = enlarged_conv(x, self.conv1.weight) if self.upsample else self.conv1(x)
         return skip + self.conv2(self.norm2(x, second))
-
-    def _enlarge(self, x: Tensor) -> Tensor:
-        return functional.interpolate(x, scale_factor=2, mode="nearest") if self.upsample else x
 
 
 class Generator(nn.Module):

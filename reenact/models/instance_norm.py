@@ -20,7 +20,7 @@ def instance_norm_relu(x: Tensor, bias: Tensor, scale: Tensor, eps: float) -> Te
         bias, scale: B x C, of the weights' type.
         eps: added to the variance.
     """
-    if x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
         return _InstanceNormReLU.apply(x, bias, scale, eps)
     normed = functional.instance_norm(x, eps=eps) * scale[:, :, None, None] + bias[:, :, None, None]
     return functional.relu(normed.to(x.dtype))

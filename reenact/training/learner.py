@@ -1,6 +1,7 @@
 """What training changes: the networks, their moving average, and their optimizers."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,7 +54,8 @@ class Learner:
         self.ema = AveragedModel(self.reenactor, multi_avg_fn=get_ema_multi_avg_fn(s.ema))
         self.ema.eval().requires_grad_(False)
         self.ema.n_averaged.fill_(1)  # it begins with these weights; torch's own would begin with those after a step
-        optimizer = {"adam": torch.optim.Adam, "radam": torch.optim.RAdam}[s.optimizer]
+        # Fused: one pass through memory in place of ten. RAdam has no such kernel.
+        optimizer = {"adam": partial(torch.optim.Adam, fused=True), "radam": torch.optim.RAdam}[s.optimizer]
         self.optimizers = tuple(
             optimizer(_parameter_groups(net, rate, s.encoder_learning_rate), betas=(s.beta1, s.beta2), eps=1e-5)
             for net, rate in ((self.reenactor, s.learning_rate), (self.discriminator, s.discriminator_learning_rate))
