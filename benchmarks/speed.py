@@ -117,9 +117,11 @@ def training_step(task: str, way: str, device: torch.device, tiny: bool) -> Call
     given = {k: v.to(device) for k, v in make_batch(task, architecture, 8 if task == "mini" else 2).items()}
     if way == "reference":
         losses = objective.image_losses
+        networks = {"vgg19": losses.perceptual, "vgg16": losses.face_perceptual}
         vggs = {
             name: [(conv.weight.to(device), conv.bias.to(device)) for conv in network.convs]
-            for name, network in (("vgg19", losses.perceptual), ("vgg16", losses.face_perceptual))
+            for name, network in networks.items()
+            if network is not None
         }
         states = published_states(learner, architecture)
         training = published.Training({n: {k: v.to(device) for k, v in s.items()} for n, s in states.items()}, vggs)
