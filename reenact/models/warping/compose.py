@@ -43,7 +43,9 @@ def inside(outline: Tensor, side: int) -> Tensor:
     return functional.avg_pool2d((crossings % 2).to(outline.dtype), 2)
 
 
-def compose(refiner: Refiner, given: Tensor, lips: Tensor, expression: Tensor, nearness: Tensor) -> dict[str, Tensor]:
+def compose(
+    refiner: Refiner, given: Tensor, lips: Tensor, expression: Tensor, nearness: Tensor, mirrored: Tensor
+) -> dict[str, Tensor]:
     """The refiner's answer as pictures, at the working size.
 
     Args:
@@ -52,6 +54,7 @@ def compose(refiner: Refiner, given: Tensor, lips: Tensor, expression: Tensor, n
         lips: B x 1 x S x S, between the lips: there nothing is taken from the photos.
         expression: B x E.
         nearness: B x K, how like the wanted face each reference is.
+        mirrored: B x K, 1 for a mirror image.
 
     Returns:
         weights (B x K x 1 x S x S, of the references), trust (their logits at S/2), flow (B x 2 x S x S, to add to the
@@ -59,7 +62,7 @@ def compose(refiner: Refiner, given: Tensor, lips: Tensor, expression: Tensor, n
         (B x 3, straight), share and keep (B x 1, how much is taken from the photos, and its logit), matte_change
         (B x 1, logit), covered and before (B x 1, where photos land, and their mattes where they were).
     """
-    answer = refiner(given, lips, expression, nearness)
+    answer = refiner(given, lips, expression, nearness, mirrored)
     blended = (given * answer["confidence"]).sum(1)
     photo, covered = sample(blended[:, :4], answer["flow"]), blended[:, 4:5]
     colour = fill(photo[:, :3] / photo[:, 3:].clamp_min(LEAST), photo[:, 3:] * covered)

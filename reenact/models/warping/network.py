@@ -40,13 +40,15 @@ class Refiner(nn.Module):
     Args:
         expressions: length of the code that says what the face does.
         widths: channels at 1/2, 1/4, 1/8 and 1/16 of the working size.
+        mirrored: whether it tells mirror images from photos.
     """
 
-    def __init__(self, expressions: int, widths: tuple[int, int, int, int]) -> None:
+    def __init__(self, expressions: int, widths: tuple[int, int, int, int], mirrored: bool = True) -> None:
         super().__init__()
         a, b, c, d = widths
         code = 128
         self.look = nn.Sequential(nn.Conv2d(4 * GIVEN, a, 3, padding=1), Block(a, a))
+        self.mirror = nn.Parameter(torch.zeros(a)) if mirrored else None
         self.confidence = nn.Conv2d(a, 1, 3, padding=1)
         self.enter = nn.Conv2d(a + 4 * (GIVEN + 1), a, 3, padding=1)
         self.down = nn.ModuleList(
@@ -63,7 +65,9 @@ class Refiner(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def forward(self, given: Tensor, inside: Tensor, expression: Tensor, nearness: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, given: Tensor, inside: Tensor, expression: Tensor, nearness: Tensor, mirrored: Tensor
+    ) -> dict[str, Tensor]:
         """Everything that makes the picture, at the working size S.
 
         Args:
@@ -71,6 +75,7 @@ class Refiner(nn.Module):
             inside: B x 1 x S x S, between the lips of the wanted face.
             expression: B x E.
             nearness: B x K, how like the wanted face each reference is (`nearness`).
+            mirrored: B x K, 1 for a mirror image.
 
         Returns:
             confidence B x K x 1 x S x S (sums to 1 over references), rgb (B x 3, what is generated, not multiplied by
@@ -80,6 +85,8 @@ class Refiner(nn.Module):
         batch, count = given.shape[:2]
         small = functional.pixel_unshuffle(given.flatten(0, 1), 2)
         seen = self.look(small)
+        if self.mirror is not None:
+            seen = seen + mirrored.flatten()[:, None, None, None] * self.mirror[:, None, None]
         covered = functional.avg_pool2d(given[:, :, 4].clamp(0, 1), 2)[:, :, None]
         trust = self.confidence(functional.silu(seen)).unflatten(0, (batch, count)) * 8 + 12 * (covered - 1)
         trust = trust + nearness[:, :, None, None, None]

@@ -19,7 +19,7 @@ from reenact.models.warping.face_model import FaceModel, place
 from reenact.models.warping.mesh import INNER_LIPS, POINTS
 from reenact.models.warping.mesh_network import MeshNetwork
 from reenact.models.warping.network import Refiner
-from reenact.models.warping.reference import Reference, nearness
+from reenact.models.warping.reference import Reference, beside_mirror_images, nearness
 from reenact.models.warping.references import make_references
 from reenact.runtime.errors import UserError
 from reenact.settings.model import PHOTOS
@@ -42,7 +42,7 @@ class WarpingReenactor(Model):
         self.pose_encoder = FaceEncoder(a.pose_dim)
         self.mesh_network = MeshNetwork()
         self.face = FaceModel(POINTS, a.blendshapes, a.shapes, a.pose_dim)
-        self.refiner = Refiner(a.blendshapes, a.widths)
+        self.refiner = Refiner(a.blendshapes, a.widths, a.mirrored)
         self.own = nn.Module() if references else None
         if self.own is not None and references is not None:
             for name, value in vars(references).items():
@@ -127,7 +127,10 @@ class _Driven(nn.Module):
         self._describe = (net.pose_encoder, net.architecture.pose_size)  # in a tuple: no part of this module
         pairs = zip(known.photos.cpu().numpy(), known.meshes.cpu().numpy(), strict=True)
         side = net.architecture.working_size
-        self.references = nn.ModuleList([Reference(net.face, photo, mesh, side) for photo, mesh in pairs])
+        references = [Reference(net.face, photo, mesh, side) for photo, mesh in pairs]
+        if net.architecture.mirrored:
+            references = beside_mirror_images(references, net.face)
+        self.references = nn.ModuleList(references)
         self.register_buffer("neutral", known.neutral)
         self.register_buffer("head_offset", known.head_offset)
         self.size = net.architecture.image_size
@@ -206,7 +209,8 @@ def show(
     given = [given_channels(reference, to) for reference, to in zip(references, moved, strict=True)]
     lips = inside(place(shape[:, list(INNER_LIPS)], head)[..., :2], given[0].shape[-1])
     near = nearness(references, shape, head)
-    made = compose(refiner, torch.stack(given, 1), lips, blendshapes, near)
+    flipped = near.new_tensor([[reference.flipped for reference in references]]).expand_as(near)
+    made = compose(refiner, torch.stack(given, 1), lips, blendshapes, near, flipped)
     names = ("flow", "share", "matte_change", "generated", "covered", "before")
     flow, share, change, generated, covered, before = (resized(made[name], size) for name in names)
     weights = resized(made["weights"].flatten(1, 2), size)
