@@ -1,5 +1,7 @@
 """A model of the warping family: shapes, gradients, files, and what it refuses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -103,6 +105,17 @@ def test_architecture_survives_json_and_refuses_others():
     assert WarpingArchitecture.from_json(NARROW.to_json(), "file") == NARROW
     with pytest.raises(UserError, match=r"file: unknown architecture \(differs in: depth\)"):
         WarpingArchitecture.from_json(NARROW.to_json() | {"depth": 3}, "file")
+
+
+def test_a_file_from_before_mirror_images_shows_none(avatar, net):
+    sizes = {name: value for name, value in NARROW.to_json().items() if name != "mirrored"}
+    assert WarpingArchitecture.from_json(sizes, "file") == replace(NARROW, mirrored=False)
+    pose = net.pose_encoder(torch.rand(1, 3, 256, 256))
+    before = WarpingReenactor(replace(NARROW, mirrored=False), avatar.identify(())).eval()
+    before.load_state_dict({key: value for key, value in avatar.state_dict().items() if key in before.state_dict()})
+    assert [one.flipped for one in before._driven(None).references] == [False] * 2
+    assert [one.flipped for one in avatar._driven(None).references] == [False] * 2 + [True] * 2
+    assert not torch.equal(before.show(pose)[0], avatar.show(pose)[0])
 
 
 def test_photos_are_sharp_and_differ(net):

@@ -8,14 +8,7 @@ from warping_models import seeing_model
 from reenact.models.warping.network import GIVEN
 from reenact.settings.meta import MetaSettings
 from reenact.training.learner import Learner
-from reenact.training.warping.losses import (
-    CLOSE_UP,
-    WarpingObjective,
-    enlarged,
-    photo_terms,
-    picture_terms,
-    pictures,
-)
+from reenact.training.warping.losses import CLOSE_UP, WarpingObjective, enlarged, photo_terms, picture_terms, pictures
 from reenact.training.warping.samples import WarpingBatch
 
 SIDE = NARROW.working_size
