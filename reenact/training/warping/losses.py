@@ -65,7 +65,7 @@ class WarpingObjective(Objective[WarpingBatch]):
     def _perceptual(
         self, network: PerceptualNetwork, output: Tensor, generated: Tensor, batch: WarpingBatch, step: int
     ) -> Tensor:
-        """Of output, generated picture and the output's eyes and lips from close by in turn, for a third of the cost."""
+        """Of output, generated picture, and the output's eyes and lips from close by: in turn, a third of the cost."""
         part, turn = batch.target, step % 3
         if turn == 2:
             output, part = (enlarged(picture, batch.close) for picture in (output, batch.target))
