@@ -18,7 +18,7 @@ from reenact.training.losses import dice
 from reenact.training.objective import Objective
 from reenact.training.warping.samples import WarpingBatch
 
-WRONG, RIGHTER = 10.0, 25.0
+WRONG, RIGHTER = 5.0, 25.0
 """How fast a photo's share falls with its error, and how fast the trust in it against other photos."""
 
 NEAR = 5
