@@ -29,6 +29,9 @@ MOVING = 3.0
 
 LIPS_AND_LIDS = (*INNER_LIPS, *EYES[0], *EYES[1])
 
+ON_HEAD = 0.5
+"""How far a point goes along with the head from which on it is a part of it."""
+
 SURE = 0.9
 """Matte from which on a photo's colour is the person's own."""
 
@@ -59,7 +62,7 @@ class Reference(nn.Module):
     Attributes:
         image: 4 x R x R, straight RGB and matte.
         shown: 1 x 4 x R x R, RGB times matte, and matte.
-        before: 1 x 1 x side x side, its matte.
+        before: 1 x 1 x side x side, its matte; of a mirror image the photo's, since there the person was.
         shape: M x 3, its canonical face.
         head: HEAD, where its head is.
         flipped: whether it is a mirror image.
@@ -97,7 +100,9 @@ class Reference(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def mirrored(self, face: FaceModel) -> "Reference":
-        """Its mirror image, as a photo of the same person; `face` is the face model."""
+        """Its mirror image, as a photo of the same person's head: shoulders, which no turn of a head moves, are those of
+        the photo alone. `face` is the face model.
+        """
         swapped = torch.from_numpy(face.mean_face().mirrored).to(self.corners.device)
         across = self.points.new_tensor([-1.0, 1.0, 1.0])
         right = self.points.new_tensor([1.0, 0.0, 0.0])
@@ -106,9 +111,12 @@ class Reference(nn.Module):
         other = copy.copy(self)
         other._buffers = dict(self._buffers)
         other.flipped = not self.flipped
-        other.image, other.shown, other.before = self.image.flip(-1), self.shown.flip(-1), self.before.flip(-1)
-        other.points, other.canonical = right + across * self.points, across * self.canonical
-        other.corners = swapped[self.corners]
+        other.image, other.shown = self.image.flip(-1), self.shown.flip(-1)
+        on_head = self.rigid > ON_HEAD
+        for name in ("points", "canonical", "corners", "weights", "rigid", "elastic", "behind"):
+            setattr(other, name, getattr(self, name)[on_head])
+        other.points, other.canonical = right + across * other.points, across * other.canonical
+        other.corners = swapped[other.corners]
         other.shape = across * self.shape[swapped]
         other.head = turned * self.head + nn.functional.one_hot(torch.tensor(6), HEAD).to(self.head)
         return other
