@@ -100,8 +100,9 @@ class Reference(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def mirrored(self, face: FaceModel) -> "Reference":
-        """Its mirror image, as a photo of the same person's head: shoulders, which no turn of a head moves, are those of
-        the photo alone. `face` is the face model.
+        """Its mirror image, as a photo of the same person's head; `face` is the face model.
+
+        Shoulders, which no turn of a head moves, are shown by the photo alone.
         """
         swapped = torch.from_numpy(face.mean_face().mirrored).to(self.corners.device)
         across = self.points.new_tensor([-1.0, 1.0, 1.0])
