@@ -24,6 +24,9 @@ DENSITY = 1.5
 NEAR = 40.0
 """Of the choice between references by how like the wanted face they are, per size of a face."""
 
+MIRRORED = 3.0
+"""How much less near a mirror image is than its photo: a parting or an earring is on the other side in it."""
+
 MOVING = 3.0
 """Weight of lips and lids in that likeness, against all of the face."""
 
@@ -65,6 +68,7 @@ class Reference(nn.Module):
         before: 1 x 1 x side x side, its matte; of a mirror image the photo's, since there the person was.
         shape: M x 3, its canonical face.
         head: HEAD, where its head is.
+        posed: M x 3, its face turned as the photo shows it; of a mirror image the photo's.
         flipped: whether it is a mirror image.
     """
 
@@ -73,6 +77,7 @@ class Reference(nn.Module):
     before: Tensor
     shape: Tensor
     head: Tensor
+    posed: Tensor
     points: Tensor
     canonical: Tensor
     corners: Tensor
@@ -92,6 +97,7 @@ class Reference(nn.Module):
         corners = values.pop("corners")
         for name, value in values.items():
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
+        self.register_buffer("posed", self.shape @ rotation(self.head[None])[0].T, persistent=False)
         self.register_buffer("corners", torch.from_numpy(corners).long(), persistent=False)
         image = straight(photo)
         rgb, matte = image[None].split([3, 1], 1)
@@ -138,7 +144,8 @@ class Reference(nn.Module):
 def nearness(references: Sequence[Reference], shape: Tensor, head: Tensor) -> Tensor:
     """How like a wanted face the faces of references are, whatever their place and size: B x K, 0 or less.
 
-    Of references that are equally visible, each counts e times less than another that is nearer by 1.
+    Of references that are equally visible, each counts e times less than another that is nearer by 1. A mirror image is
+    as near as its photo, but for MIRRORED: it is no better where both show the person, however the head is turned.
 
     Args:
         references: K of them.
@@ -149,9 +156,10 @@ def nearness(references: Sequence[Reference], shape: Tensor, head: Tensor) -> Te
     size = wanted.square().sum(2).mean(1, keepdim=True).sqrt()
     found = []
     for reference in references:
-        gap = (wanted - reference.shape @ rotation(reference.head[None]).transpose(1, 2)).square().sum(2)
+        gap = (wanted - reference.posed).square().sum(2)
         found.append((gap.mean(1) + MOVING * gap[:, list(LIPS_AND_LIDS)].mean(1)).sqrt())
-    return -NEAR * torch.stack(found, 1) / size
+    less = size.new_tensor([MIRRORED * reference.flipped for reference in references])
+    return -NEAR * torch.stack(found, 1) / size - less
 
 
 def beside_mirror_images(references: Sequence[Reference], face: FaceModel) -> list[Reference]:

@@ -8,7 +8,7 @@ from face_shapes import head, mesh, photo
 from reenact.models.warping.compose import inside, sample
 from reenact.models.warping.face_model import FaceModel, align, place, rotation
 from reenact.models.warping.mesh import INNER_LIPS, POINTS, MeanFace
-from reenact.models.warping.reference import Reference, beside_mirror_images, nearness, straight
+from reenact.models.warping.reference import MIRRORED, Reference, beside_mirror_images, nearness, straight
 from reenact.models.warping.splat import fill, splat
 from reenact.models.warping.surface import MIDDLE, build_surface
 
@@ -109,6 +109,8 @@ def test_the_reference_that_is_most_like_the_wanted_face_counts_most(face, refer
     other = Reference(face, photo(), (place(face.mean[None], head(angle=0.5)[None])[0]).numpy(), 64)
     near = nearness([reference, other], reference.shape[None], reference.head[None])
     assert near[0, 0].item() == pytest.approx(0, abs=1e-3) and near[0, 1] < -1
+    mirrored = nearness([other, other.mirrored(face)], reference.shape[None], reference.head[None])
+    assert (mirrored[0, 0] - mirrored[0, 1]).item() == pytest.approx(MIRRORED, abs=1e-4)
 
 
 def test_a_mirror_image_is_the_mirrored_photo(face):
