@@ -11,6 +11,10 @@ GIVEN = 10
 """Channels of a warped reference: RGB x matte (3), matte, coverage, canonical coordinates (3), how far it came; and the
 reference's matte where it was."""
 
+UNSEEN = 12.0, 24.0
+"""How much less a reference is trusted where none of it lands, without mirror images and beside them: these show what
+else nobody does, however far the photo had to come."""
+
 
 class Block(nn.Module):
     """Two 3x3 convolutions with a residual way around; a code scales and shifts what lies between them."""
@@ -88,7 +92,8 @@ class Refiner(nn.Module):
         if self.mirror is not None:
             seen = seen + mirrored.flatten()[:, None, None, None] * self.mirror[:, None, None]
         covered = functional.avg_pool2d(given[:, :, 4].clamp(0, 1), 2)[:, :, None]
-        trust = self.confidence(functional.silu(seen)).unflatten(0, (batch, count)) * 8 + 12 * (covered - 1)
+        trust = self.confidence(functional.silu(seen)).unflatten(0, (batch, count)) * 8
+        trust = trust + UNSEEN[self.mirror is not None] * (covered - 1)
         trust = trust + nearness[:, :, None, None, None]
         weights = torch.softmax(trust, 1)
         seen = (seen.unflatten(0, (batch, count)) * weights).sum(1)

@@ -24,16 +24,13 @@ DENSITY = 1.5
 NEAR = 40.0
 """Of the choice between references by how like the wanted face they are, per size of a face."""
 
-MIRRORED = 3.0
-"""How much less near a mirror image is than its photo: a parting or an earring is on the other side in it."""
-
 MOVING = 3.0
 """Weight of lips and lids in that likeness, against all of the face."""
 
 LIPS_AND_LIDS = (*INNER_LIPS, *EYES[0], *EYES[1])
 
-ON_HEAD = 0.5
-"""How far a point goes along with the head from which on it is a part of it."""
+ON_HEAD = 0.95
+"""How far a point goes along with the head from which on it is a part of it, and not of the neck."""
 
 SURE = 0.9
 """Matte from which on a photo's colour is the person's own."""
@@ -68,7 +65,7 @@ class Reference(nn.Module):
         before: 1 x 1 x side x side, its matte; of a mirror image the photo's, since there the person was.
         shape: M x 3, its canonical face.
         head: HEAD, where its head is.
-        posed: M x 3, its face turned as the photo shows it; of a mirror image the photo's.
+        posed: P x M x 3, its face turned as it is seen there; of a mirror image this, and how its photo shows it.
         flipped: whether it is a mirror image.
     """
 
@@ -97,7 +94,7 @@ class Reference(nn.Module):
         corners = values.pop("corners")
         for name, value in values.items():
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
-        self.register_buffer("posed", self.shape @ rotation(self.head[None])[0].T, persistent=False)
+        self.register_buffer("posed", self._posed()[None], persistent=False)
         self.register_buffer("corners", torch.from_numpy(corners).long(), persistent=False)
         image = straight(photo)
         rgb, matte = image[None].split([3, 1], 1)
@@ -126,7 +123,12 @@ class Reference(nn.Module):
         other.corners = swapped[other.corners]
         other.shape = across * self.shape[swapped]
         other.head = turned * self.head + nn.functional.one_hot(torch.tensor(6), HEAD).to(self.head)
+        other.posed = torch.cat([other._posed()[None], self.posed])
         return other
+
+    def _posed(self) -> Tensor:
+        """Its face turned as it is seen there: M x 3."""
+        return self.shape @ rotation(self.head[None])[0].T
 
     def move(self, shape: Tensor, head: Tensor) -> Moved:
         """Move the photo so that it shows the face `shape` (B x M x 3, canonical) where the head is (B x HEAD)."""
@@ -145,7 +147,7 @@ def nearness(references: Sequence[Reference], shape: Tensor, head: Tensor) -> Te
     """How like a wanted face the faces of references are, whatever their place and size: B x K, 0 or less.
 
     Of references that are equally visible, each counts e times less than another that is nearer by 1. A mirror image is
-    as near as its photo, but for MIRRORED: it is no better where both show the person, however the head is turned.
+    never nearer than its photo, however the head is turned: a parting or an earring is on the other side in it.
 
     Args:
         references: K of them.
@@ -156,10 +158,9 @@ def nearness(references: Sequence[Reference], shape: Tensor, head: Tensor) -> Te
     size = wanted.square().sum(2).mean(1, keepdim=True).sqrt()
     found = []
     for reference in references:
-        gap = (wanted - reference.posed).square().sum(2)
-        found.append((gap.mean(1) + MOVING * gap[:, list(LIPS_AND_LIDS)].mean(1)).sqrt())
-    less = size.new_tensor([MIRRORED * reference.flipped for reference in references])
-    return -NEAR * torch.stack(found, 1) / size - less
+        gap = (wanted[:, None] - reference.posed).square().sum(3)
+        found.append((gap.mean(2) + MOVING * gap[:, :, list(LIPS_AND_LIDS)].mean(2)).sqrt().amax(1))
+    return -NEAR * torch.stack(found, 1) / size
 
 
 def beside_mirror_images(references: Sequence[Reference], face: FaceModel) -> list[Reference]:

@@ -8,7 +8,7 @@ from face_shapes import head, mesh, photo
 from reenact.models.warping.compose import inside, sample
 from reenact.models.warping.face_model import FaceModel, align, place, rotation
 from reenact.models.warping.mesh import INNER_LIPS, POINTS, MeanFace
-from reenact.models.warping.reference import MIRRORED, Reference, beside_mirror_images, nearness, straight
+from reenact.models.warping.reference import Reference, beside_mirror_images, nearness, straight
 from reenact.models.warping.splat import fill, splat
 from reenact.models.warping.surface import MIDDLE, build_surface
 
@@ -109,8 +109,14 @@ def test_the_reference_that_is_most_like_the_wanted_face_counts_most(face, refer
     other = Reference(face, photo(), (place(face.mean[None], head(angle=0.5)[None])[0]).numpy(), 64)
     near = nearness([reference, other], reference.shape[None], reference.head[None])
     assert near[0, 0].item() == pytest.approx(0, abs=1e-3) and near[0, 1] < -1
-    mirrored = nearness([other, other.mirrored(face)], reference.shape[None], reference.head[None])
-    assert (mirrored[0, 0] - mirrored[0, 1]).item() == pytest.approx(MIRRORED, abs=1e-4)
+
+
+def test_a_mirror_image_is_never_nearer_than_its_photo(face):
+    turned = Reference(face, photo(), (place(face.mean[None], head(angle=0.5)[None])[0]).numpy(), 64)
+    pair = [turned, turned.mirrored(face)]
+    for angle in (0.5, 0.0, -0.5):
+        photos, mirrored = nearness(pair, face.mean[None], head(angle=angle)[None])[0].tolist()
+        assert mirrored <= photos + 1e-4 and (mirrored < photos - 5) == (angle > 0)
 
 
 def test_a_mirror_image_is_the_mirrored_photo(face):
@@ -123,7 +129,7 @@ def test_a_mirror_image_is_the_mirrored_photo(face):
         torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), atol=2e-3, rtol=0, msg=name)
     moved = [one.move(face.mean[None], head(angle=-0.2)[None]) for one in (ours, theirs)]
     both = (moved[0].coverage > 0.5) & (moved[1].coverage > 0.5)
-    assert both.sum() > 0.8 * (moved[1].coverage > 0.5).sum() and ours.flipped and ours.rigid.min() > 0.5
+    assert both.sum() > 0.6 * (moved[1].coverage > 0.5).sum() and ours.flipped and ours.rigid.min() > 0.9
     assert ((moved[0].flow - moved[1].flow).abs() * both).mean() < 0.01
 
 
