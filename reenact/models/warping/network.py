@@ -11,9 +11,12 @@ GIVEN = 10
 """Channels of a warped reference: RGB x matte (3), matte, coverage, canonical coordinates (3), how far it came; and the
 reference's matte where it was."""
 
-UNSEEN = 12.0, 24.0
-"""How much less a reference is trusted where none of it lands, without mirror images and beside them: these show what
-else nobody does, however far the photo had to come."""
+UNSEEN = 12.0
+"""How much less a reference is trusted where none of it lands."""
+
+COLOURLESS, OTHERS = 40.0, 25.0
+"""How much less the colours of a reference are trusted where none of it lands, and those of a mirror image: a parting
+or an earring is on the other side in it, so that it gives colours where no photo does, but its outline everywhere."""
 
 
 class Block(nn.Module):
@@ -82,7 +85,8 @@ class Refiner(nn.Module):
             mirrored: B x K, 1 for a mirror image.
 
         Returns:
-            confidence B x K x 1 x S x S (sums to 1 over references), rgb (B x 3, what is generated, not multiplied by
+            confidence and colours B x K x 1 x S x S (which reference is taken, sums to 1 over them, for all and for
+            colours alone), rgb (B x 3, what is generated, not multiplied by
             a matte), matte (B x 1, logit to add), share (B x 1, logit: how much is taken from the photos), flow
             (B x 2, to add, fractions of half the side).
         """
@@ -93,11 +97,12 @@ class Refiner(nn.Module):
             seen = seen + mirrored.flatten()[:, None, None, None] * self.mirror[:, None, None]
         covered = functional.avg_pool2d(given[:, :, 4].clamp(0, 1), 2)[:, :, None]
         trust = self.confidence(functional.silu(seen)).unflatten(0, (batch, count)) * 8
-        trust = trust + UNSEEN[self.mirror is not None] * (covered - 1)
+        trust = trust + UNSEEN * (covered - 1)
         trust = trust + nearness[:, :, None, None, None]
         weights = torch.softmax(trust, 1)
         seen = (seen.unflatten(0, (batch, count)) * weights).sum(1)
         large = enlarge(weights.flatten(0, 1)).unflatten(0, (batch, count))
+        colours = torch.softmax(trust + COLOURLESS * (covered - 1) - OTHERS * mirrored[:, :, None, None, None], 1)
         blended = torch.cat([(given * large).sum(1), inside], 1)
         x = self.enter(torch.cat([seen, functional.pixel_unshuffle(blended, 2)], 1))
         kept = []
@@ -115,6 +120,9 @@ class Refiner(nn.Module):
         rgb, matte, share = functional.pixel_shuffle(self.leave(x), 2).split([3, 1, 1], 1)
         return {
             "confidence": large,
+            "colours": enlarge(colours.flatten(0, 1)).unflatten(0, (batch, count))
+            if self.mirror is not None
+            else large,
             "rgb": rgb,
             "matte": matte,
             "share": share,

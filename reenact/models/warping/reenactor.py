@@ -13,7 +13,16 @@ from reenact.models.face_encoder import FaceEncoder
 from reenact.models.family import Identity, Model, Pictures, References
 from reenact.models.pose_edit import PoseEdit, check_controls, mixed
 from reenact.models.warping.architecture import WarpingArchitecture
-from reenact.models.warping.compose import LEAST, changed_matte, compose, expected_matte, given_channels, inside, sample
+from reenact.models.warping.compose import (
+    LEAST,
+    changed_matte,
+    compose,
+    expected_matte,
+    given_channels,
+    inside,
+    recoloured,
+    sample,
+)
 from reenact.models.warping.expression import Expressions, Face, added
 from reenact.models.warping.face_model import FaceModel, place
 from reenact.models.warping.mesh import INNER_LIPS, POINTS
@@ -213,11 +222,13 @@ def show(
     made = compose(refiner, torch.stack(given, 1), lips, blendshapes, near, flipped)
     names = ("flow", "share", "matte_change", "generated", "covered", "before")
     flow, share, change, generated, covered, before = (resized(made[name], size) for name in names)
-    weights = resized(made["weights"].flatten(1, 2), size)
-    photo = torch.zeros((), device=flow.device)
+    weights, colours = (resized(made[name].flatten(1, 2), size) for name in ("weights", "colours"))
+    shown, mattes = torch.zeros((), device=flow.device), torch.zeros((), device=flow.device)
     for k, (reference, to) in enumerate(zip(references, moved, strict=True)):
         image = reference.shown.expand(flow.shape[0], -1, -1, -1)
-        photo = photo + weights[:, k : k + 1] * sample(image, resized(to.flow, size) + flow)
+        seen = sample(image, resized(to.flow, size) + flow)
+        shown, mattes = shown + colours[:, k : k + 1] * seen, mattes + weights[:, k : k + 1] * seen[:, 3:]
+    photo = recoloured(shown, mattes)
     matte = changed_matte(expected_matte(photo[:, 3:], covered, before), change)
     colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)
     return (share * colour + (1 - share) * generated) * matte, matte

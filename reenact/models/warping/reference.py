@@ -29,7 +29,7 @@ MOVING = 3.0
 
 LIPS_AND_LIDS = (*INNER_LIPS, *EYES[0], *EYES[1])
 
-ON_HEAD = 0.95
+ON_HEAD = 0.5
 """How far a point goes along with the head from which on it is a part of it, and not of the neck."""
 
 SURE = 0.9
@@ -65,7 +65,6 @@ class Reference(nn.Module):
         before: 1 x 1 x side x side, its matte; of a mirror image the photo's, since there the person was.
         shape: M x 3, its canonical face.
         head: HEAD, where its head is.
-        posed: P x M x 3, its face turned as it is seen there; of a mirror image this, and how its photo shows it.
         flipped: whether it is a mirror image.
     """
 
@@ -74,7 +73,6 @@ class Reference(nn.Module):
     before: Tensor
     shape: Tensor
     head: Tensor
-    posed: Tensor
     points: Tensor
     canonical: Tensor
     corners: Tensor
@@ -94,7 +92,6 @@ class Reference(nn.Module):
         corners = values.pop("corners")
         for name, value in values.items():
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
-        self.register_buffer("posed", self._posed()[None], persistent=False)
         self.register_buffer("corners", torch.from_numpy(corners).long(), persistent=False)
         image = straight(photo)
         rgb, matte = image[None].split([3, 1], 1)
@@ -123,12 +120,7 @@ class Reference(nn.Module):
         other.corners = swapped[other.corners]
         other.shape = across * self.shape[swapped]
         other.head = turned * self.head + nn.functional.one_hot(torch.tensor(6), HEAD).to(self.head)
-        other.posed = torch.cat([other._posed()[None], self.posed])
         return other
-
-    def _posed(self) -> Tensor:
-        """Its face turned as it is seen there: M x 3."""
-        return self.shape @ rotation(self.head[None])[0].T
 
     def move(self, shape: Tensor, head: Tensor) -> Moved:
         """Move the photo so that it shows the face `shape` (B x M x 3, canonical) where the head is (B x HEAD)."""
@@ -146,8 +138,7 @@ class Reference(nn.Module):
 def nearness(references: Sequence[Reference], shape: Tensor, head: Tensor) -> Tensor:
     """How like a wanted face the faces of references are, whatever their place and size: B x K, 0 or less.
 
-    Of references that are equally visible, each counts e times less than another that is nearer by 1. A mirror image is
-    never nearer than its photo, however the head is turned: a parting or an earring is on the other side in it.
+    Of references that are equally visible, each counts e times less than another that is nearer by 1.
 
     Args:
         references: K of them.
@@ -158,8 +149,8 @@ def nearness(references: Sequence[Reference], shape: Tensor, head: Tensor) -> Te
     size = wanted.square().sum(2).mean(1, keepdim=True).sqrt()
     found = []
     for reference in references:
-        gap = (wanted[:, None] - reference.posed).square().sum(3)
-        found.append((gap.mean(2) + MOVING * gap[:, :, list(LIPS_AND_LIDS)].mean(2)).sqrt().amax(1))
+        gap = (wanted - reference.shape @ rotation(reference.head[None]).transpose(1, 2)).square().sum(2)
+        found.append((gap.mean(1) + MOVING * gap[:, list(LIPS_AND_LIDS)].mean(1)).sqrt())
     return -NEAR * torch.stack(found, 1) / size
 
 
