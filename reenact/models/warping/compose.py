@@ -59,8 +59,9 @@ def compose(
     Returns:
         weights and colours (B x K x 1 x S x S, of the references and of their colours), trust (logits of the weights at
         S/2), flow (B x 2 x S x S, to add to the references' own), photo (B x 4: RGB x matte, matte, as the references
-        show them), matte (B x 1), generated (B x 3, straight), share and keep (B x 1, how much is taken from the photos, and its logit), matte_change
-        (B x 1, logit), covered and before (B x 1, where photos land, and their mattes where they were).
+        show them), matte (B x 1), generated (B x 3, straight), share and keep (B x 1, how much is taken from the
+        photos, and its logit), matte_change (B x 1, logit), covered and before (B x 1, where photos land, and their
+        mattes where they were).
     """
     answer = refiner(given, lips, expression, nearness, mirrored)
     blended = (given * answer["confidence"]).sum(1)
