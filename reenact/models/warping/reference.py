@@ -30,7 +30,7 @@ MOVING = 3.0
 LIPS_AND_LIDS = (*INNER_LIPS, *EYES[0], *EYES[1])
 
 ON_HEAD = 0.5
-"""How far a point goes along with the head from which on it is a part of it, and not of the neck."""
+"""How far a point goes along with the head from which on it is a part of it."""
 
 SURE = 0.9
 """Matte from which on a photo's colour is the person's own."""
