@@ -18,6 +18,7 @@ from reenact.media.probe import Passes, probe
 from reenact.models.family import Identity, Model, Pictures
 from reenact.models.model_file import load_model
 from reenact.models.pose_edit import Control, PoseEdit
+from reenact.models.precision import compute_in, lay_out, resolve_precision
 from reenact.models.reenactor import Reenactor
 from reenact.models.spectral_norm import fold_spectral_norms
 from reenact.runtime.devices import pick_device
@@ -43,11 +44,17 @@ class Avatar:
         personal: whether it is one person's avatar; a meta-model (False) must be told whom to show.
         family: constant (the paper's) or warping.
         metadata: of the model file, plain JSON about where the model comes from.
+        precision: fp32 or bf16, what the network that draws computes in; faces are always read in fp32.
     """
 
-    def __init__(self, reenactor: Model, metadata: dict[str, Any], device: torch.device) -> None:
+    def __init__(
+        self, reenactor: Model, metadata: dict[str, Any], device: torch.device, precision: str = "auto"
+    ) -> None:
         self._reenactor = reenactor.to(device).eval().requires_grad_(False)
         fold_spectral_norms(self._reenactor)
+        self.precision = resolve_precision(precision, device)
+        lay_out(self._reenactor.pose_encoder)
+        compute_in(self._reenactor.artist, self.precision)
         self._device = device
         self.metadata = metadata
         self.image_size = reenactor.architecture.image_size
@@ -57,18 +64,19 @@ class Avatar:
         self.family = reenactor.family
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "auto") -> "Avatar":
+    def load(cls, path: Path | str, device: str = "auto", precision: str = "auto") -> "Avatar":
         """Open a model file: an avatar, or a meta-model, trained or imported.
 
         Args:
             path: of the file (.safetensors).
             device: auto, cpu, cuda, cuda:N or mps.
+            precision: fp32, bf16, or auto: bf16 where the device has instructions for it, else fp32.
 
         Raises:
             UserError: no such file, damaged, not a model of ours, or no such device.
         """
         reenactor, metadata, _ = load_model(Path(path))
-        return cls(reenactor, metadata, pick_device(device))
+        return cls(reenactor, metadata, pick_device(device), precision)
 
     @torch.no_grad()
     def identity_embedding(self, frames: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from copy import deepcopy
 
 import cv2
 import numpy as np
@@ -31,14 +32,14 @@ def nets():
 def avatar(nets, tmp_path_factory):
     path = tmp_path_factory.mktemp("avatar") / "avatar.safetensors"
     save_model(path, nets, {"iteration": 7})
-    return Avatar.load(path, device="cpu")
+    return Avatar.load(path, device="cpu", precision="fp32")
 
 
 @pytest.fixture(scope="module")
 def meta(nets, tmp_path_factory):
     path = tmp_path_factory.mktemp("meta") / "meta.safetensors"
     save_model(path, Reenactor(SMALL).eval(), {})
-    return Avatar.load(str(path), device="cpu")
+    return Avatar.load(str(path), device="cpu", precision="fp32")
 
 
 def frames(count, size=64):
@@ -61,6 +62,15 @@ def test_it_shows_what_the_networks_make(nets, avatar):
     torch.testing.assert_close(rgb, expected.clamp(0, 1), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(matte, expected_matte, atol=1e-5, rtol=1e-4)
     assert (pose.shape, rgb.shape, matte.shape) == ((3, 64), (3, 3, 64, 64), (3, 1, 64, 64))
+
+
+def test_bfloat16_shows_nearly_the_same_picture(nets):
+    exact, coarse = (Avatar(deepcopy(nets), {}, torch.device("cpu"), name) for name in ("fp32", "bf16"))
+    pose = coarse.pose_embedding(frames(2))
+    torch.testing.assert_close(pose, exact.pose_embedding(frames(2)), atol=1e-5, rtol=1e-4)
+    for ours, theirs in zip(exact.render(pose), coarse.render(pose), strict=True):
+        assert ours.dtype == theirs.dtype == torch.float32
+        assert 0 < (ours - theirs).square().mean().sqrt() < 0.01
 
 
 def test_frames_of_any_size_are_brought_to_its_own(avatar):

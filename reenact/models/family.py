@@ -85,6 +85,11 @@ class Model(nn.Module, ABC):
 
     @property
     @abstractmethod
+    def artist(self) -> nn.Module:
+        """The network that draws; it may compute in bfloat16 (`reenact.models.precision`), what reads faces may not."""
+
+    @property
+    @abstractmethod
     def personal(self) -> bool:
         """Whether it is one person's avatar; a meta-model must be told whom to show."""
 

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reenact.models.instance_norm import instance_norm_relu
 from reenact.models.spectral_norm import spectral_norm
+from reenact.models.upsampling import enlarged_conv
 
 CONV_EPS = 1e-4
 
@@ -17,7 +19,7 @@ def normed_conv(inputs: int, outputs: int, size: int, bias: bool = True) -> nn.M
 
 
 class AdaIN(nn.Module):
-    """Instance norm, then a given bias and scale per channel (the scale is used as it is, not 1 + scale)."""
+    """Instance norm, a given bias and scale per channel (the scale is used as it is, not 1 + scale), ReLU."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -25,8 +27,8 @@ class AdaIN(nn.Module):
 
     def forward(self, x: Tensor, affine: Tensor) -> Tensor:
         """x: B x C x H x W; affine: B x 2C, biases first."""
-        bias, scale = affine[:, :, None, None].chunk(2, 1)
-        return functional.instance_norm(x, eps=1e-4) * scale + bias
+        bias, scale = affine.chunk(2, 1)
+        return instance_norm_relu(x, bias, scale, eps=1e-4)
 
 
 class GeneratorBlock(nn.Module):
@@ -45,12 +47,11 @@ class GeneratorBlock(nn.Module):
         """affine: B x (2 inputs + 2 outputs)."""
         first, second = affine.split([2 * self.norm1.channels, 2 * self.norm2.channels], 1)
         # The 1x1 of the skip goes before the upsampling: the same numbers for a quarter of the work.
-        skip = self._enlarge(self.skip(x))
-        x = self.conv1(self._enlarge(functional.relu(self.norm1(x, first))))
-        return skip + self.conv2(functional.relu(self.norm2(x, second)))
-
-    def _enlarge(self, x: Tensor) -> Tensor:
-        return functional.interpolate(x, scale_factor=2, mode="nearest") if self.upsample else x
+        skip, x = self.skip(x), self.norm1(x, first)
+        if self.upsample:
+            skip = functional.interpolate(skip, scale_factor=2, mode="nearest")
+        x = enlarged_conv(x, self.conv1.weight) if self.upsample else self.conv1(x)
+        return skip + self.conv2(self.norm2(x, second))
 
 
 class Generator(nn.Module):
@@ -95,10 +96,12 @@ class Generator(nn.Module):
         The matte is in [0, 1]. RGB's raw range is [-0.25, 1.25] as published, so that a true black or white needs no
         saturated tanh; it is clamped only where it leaves the model (`Avatar.render`).
         """
-        *affines, tail = self.projector(torch.cat([identity, pose], 1)).split(self._sizes, 1)
+        with torch.autocast(pose.device.type, enabled=False):  # in bfloat16 every channel would be off by up to 0.4 %
+            given = torch.cat([identity, pose], 1).to(self.constant.dtype)
+            *affines, tail = self.projector(given).split(self._sizes, 1)
         x = self.constant.expand(pose.shape[0], -1, -1, -1)
         for block, affine in zip(self.blocks, affines, strict=True):
             x = block(x, affine)
-        x = torch.tanh(self.tail_conv(functional.relu(self.tail_norm(x, tail))))
+        x = torch.tanh(self.tail_conv(self.tail_norm(x, tail)))
         matte = 0.5 * x[:, 3:] + 0.5
         return (0.75 * x[:, :3] + 0.5) * matte, matte

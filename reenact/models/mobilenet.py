@@ -13,7 +13,7 @@ class ConvBnRelu(nn.Sequential):
         super().__init__(
             nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False),
             nn.BatchNorm2d(outputs),
-            nn.ReLU6(),
+            nn.ReLU6(inplace=True),
         )
 
 

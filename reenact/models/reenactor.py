@@ -45,6 +45,11 @@ class Reenactor(Model):
         return self.identity_encoder(frames.flatten(0, -4)).unflatten(0, frames.shape[:-3])
 
     @property
+    def artist(self) -> Generator:
+        """See `reenact.models.family.Model`."""
+        return self.generator
+
+    @property
     def personal(self) -> bool:
         """Whether it has an identity embedding of its own."""
         return self.identity_embedding is not None

@@ -24,9 +24,9 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """B x inputs x H x W -> B x outputs x H/stride x W/stride."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = functional.relu(self.bn1(self.conv1(x)))
-        x = functional.relu(self.bn2(self.conv2(x)))
-        return functional.relu(self.bn3(self.conv3(x)) + shortcut)
+        x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = functional.relu(self.bn2(self.conv2(x)), inplace=True)
+        return functional.relu(self.bn3(self.conv3(x)) + shortcut, inplace=True)
 
 
 class ResNeXt(nn.Module):
@@ -60,7 +60,7 @@ class ResNeXt(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B x 3 x H x W in [0, 1] -> B x outputs."""
-        x = functional.relu(self.bn1(self.conv1(x)))
+        x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         x = functional.max_pool2d(x, 3, 2, 1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(torch.flatten(functional.adaptive_avg_pool2d(x, 1), 1))

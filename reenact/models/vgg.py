@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reenact.models.differences import mean_difference
+
 # Output channels of the convolutions up to the 13th (relu5_1 of VGG-19, relu5_3 of VGG-16); 0 is a 2 x 2 pooling.
 LAYOUTS = {
     "vgg19": (64, 64, 0, 128, 128, 0, 256, 256, 256, 256, 0, 512, 512, 512, 512, 0, 512),
@@ -80,7 +82,7 @@ class PerceptualNetwork(nn.Module):
             if not outputs:
                 x = functional.avg_pool2d(x, 2)
                 continue
-            x = functional.relu(next(convs)(x))
+            x = functional.relu(next(convs)(x), inplace=True)
             maps.append(x)
         return maps
 
@@ -89,7 +91,7 @@ def perceptual_loss(network: PerceptualNetwork, output: Tensor, target: Tensor) 
     """Sum over the 13 maps of their mean absolute difference; no gradient reaches `target`."""
     with torch.no_grad():
         wanted = network(target)
-    return torch.stack([functional.l1_loss(a, b) for a, b in zip(network(output), wanted, strict=True)]).sum()
+    return torch.stack([mean_difference(a, b) for a, b in zip(network(output), wanted, strict=True)]).sum()
 
 
 def perceptual_distance(network: PerceptualNetwork, first: Tensor, second: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def dry_run(train: Callable[[MetaSettings, RunFolder], Learner], settings: MetaS
     device, batch_size = next(learner.reenactor.parameters()).device, settings.batch_size
     lines = [
         *(f"{name}: {count:.2f} million parameters" for name, count in million_parameters(learner).items()),
-        f"{device}, {distributed.world_size()} processes, {batch_size} samples a step, {settings.precision}",
+        f"{device}, {distributed.world_size()} processes, {batch_size} samples a step, {learner.precision}",
         f"most memory {max(row['peak_memory_mb'] for row in rows):.0f} MB a process",
         f"{seconds:.3g} s a step, {batch_size / seconds:.3g} samples/s, {waiting:.0%} of it waiting for data",
         f"{settings.steps} steps take about {settings.steps * seconds / 3600:.3g} hours, warm-up and validation aside",

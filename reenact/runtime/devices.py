@@ -1,10 +1,15 @@
-"""Where networks run."""
+"""Where networks run, and what that can do."""
 
+import ctypes
 import re
+import sys
 
 import torch
 
 from reenact.runtime.errors import UserError
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Options of glibc's mallopt."""
 
 
 def pick_device(device: str, threads: int = 0) -> torch.device:
@@ -19,6 +24,7 @@ def pick_device(device: str, threads: int = 0) -> torch.device:
     """
     if threads:
         torch.set_num_threads(threads)
+    keep_freed_memory()
     counts = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": 1}
     if device == "auto":
         return torch.device(next(kind for kind, count in counts.items() if count))
@@ -28,3 +34,28 @@ def pick_device(device: str, threads: int = 0) -> torch.device:
     if int(number or 0) >= counts[kind]:
         raise UserError(f"device: {device!r} is not there on this machine; allowed here: auto, cpu")
     return torch.device(device)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 by instructions of its own (AMX-BF16, AVX512-BF16, NVIDIA since Ampere).
+
+    Elsewhere it is emulated, and slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep large blocks that are freed, for the next ones of this process.
+
+    By itself it gives blocks of more than 32 MB back at once, and each map of a picture of 256 px in a batch then
+    begins with thousands of page faults. Does nothing where the C library is another.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 2**30)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

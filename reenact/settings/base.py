@@ -1,11 +1,14 @@
 """What every settings section shares."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 Values = dict[str, Any]
 """Plain settings, as YAML has them; a section inside of another is a dictionary of its own."""
+
+DrivingPrecision = Literal["auto", "fp32", "bf16"]
+"""What the network that draws computes in; auto: bf16 where the device has instructions for it, else fp32."""
 
 
 class Section(BaseModel):

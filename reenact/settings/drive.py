@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from reenact.settings.base import Section
+from reenact.settings.base import DrivingPrecision, Section
 
 
 class DriveSettings(Section):
@@ -21,3 +21,8 @@ class DriveSettings(Section):
         default=96, ge=9, description="Maximum number of frames of each protocol, in short runs spread over the clip."
     )
     batch_size: int = Field(default=8, ge=1, description="Frames in one batch.")
+    precision: DrivingPrecision = Field(
+        default="auto",
+        description="What the network that draws computes in; auto: bf16 where the machine has instructions for it, "
+        "else fp32.",
+    )

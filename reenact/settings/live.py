@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from reenact.settings.base import Section
+from reenact.settings.base import DrivingPrecision, Section
 from reenact.settings.mark import MarkSettings
 from reenact.settings.render import EvenHeight, PoseEditSettings
 
@@ -37,6 +37,7 @@ class LiveSettings(Section):
     pose: PoseEditSettings = Field(
         default=PoseEditSettings(), description="Which part of the driver is followed, and how; as render.pose."
     )
+    precision: DrivingPrecision = Field(default="auto", description="As render.precision.")
     report_every: float = Field(
         default=2.0, gt=0, description="Time between two lines about frame rate and latency, s."
     )

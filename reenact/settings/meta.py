@@ -69,7 +69,6 @@ class MetaSettings(TrainingSettings):
             "learning_rate": 1e-3,
             "ema": 0.995,
             "checkpoint_every": 100,
-            "channels_last": True,
             "perceptual_width": 0.25,
             "hard_pose_fraction": 0.67,
         },

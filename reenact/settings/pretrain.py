@@ -25,9 +25,10 @@ class PretrainSettings(Section):
         default=120, ge=1, description="Frames of each clip to learn from, spread over it; each takes 15 ms to label."
     )
     clips: int = Field(default=5000, ge=1, description="Clips and photos to learn from, of people spread over all.")
-    precision: Literal["fp32", "bf16"] = Field(
-        default="fp32",
-        description="bf16: the trunk computes in bfloat16, in two thirds of the time where a CPU or GPU has it.",
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto",
+        description="bf16: the trunk computes in bfloat16; auto: where the machine has instructions for it, else fp32. "
+        "A run goes on as it began.",
     )
     seed: int = Field(default=1, ge=0, description="Seed of everything random, together with the step number.")
     checkpoint_every: int = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from reenact.settings.base import Section
+from reenact.settings.base import DrivingPrecision, Section
 
 Output = Literal["avatar", "side_by_side", "alpha", "frames", "on_background", "pasted"]
 Encoder = Literal[
@@ -119,6 +119,11 @@ class RenderSettings(Section):
         default=256, ge=64, le=2160, description="Height of the videos, px, even; frames are enlarged to it."
     )
     batch_size: int = Field(default=8, ge=1, description="Frames in one batch.")
+    precision: DrivingPrecision = Field(
+        default="auto",
+        description="What the network that draws computes in; auto: bf16 where the machine has instructions for it, "
+        "else fp32.",
+    )
     encoder: Encoder = Field(
         default="libx264",
         description="Encoder of the .mp4 files; nvenc, videotoolbox, qsv and amf need their hardware.",

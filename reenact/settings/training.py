@@ -113,15 +113,15 @@ class TrainingSettings(Section):
     learning_rate: float = Field(default=5e-5, gt=0, description="Learning rate of encoders and generator.")
     discriminator_learning_rate: float = Field(default=2e-4, gt=0, description="Learning rate of the discriminator.")
     ema: float = Field(default=0.999, ge=0, lt=1, description="Decay of the moving average of the weights, per step.")
-    precision: Literal["fp32", "tf32", "bf16"] = Field(
-        default="fp32",
-        description="tf32: NVIDIA GPUs round what they multiply in float32 to 10 bits, which is faster; bf16: networks "
-        "compute in bfloat16, in half the time where the hardware has it; weights stay float32.",
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = Field(
+        default="auto",
+        description="bf16: networks compute in bfloat16; weights, norms and losses stay float32; tf32: NVIDIA GPUs "
+        "round what they multiply in float32 to 10 bits; auto: bf16 where the machine has instructions for it, else "
+        "fp32. A run goes on as it began.",
     )
     channels_last: bool = Field(
-        default=False,
-        description="All networks but the paper's generator use the memory format channels_last, which is faster on "
-        "some hardware.",
+        default=True,
+        description="Networks use the memory format channels_last, which is faster on all hardware that was tried.",
     )
     compile: bool = Field(
         default=False,

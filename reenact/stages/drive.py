@@ -56,12 +56,13 @@ def drive_sweep(
     device, rows = str(pick_device(device, threads)), list[dict[str, object]]()
     with write_clip(driven) as writer:
         for iteration, path in progress(models.items(), len(models), "drive", unit="model", shown=False):
-            avatar = Avatar.load(path, device)
+            avatar = Avatar.load(path, device, settings.precision)
             for protocol, table in frames.items():
                 rows += _drive(
                     writer, avatar, clips[protocol], table, f"{protocol}/{iteration:06d}", settings.batch_size
                 )
-            print(f"drive iteration {iteration}: {sum(len(table) for table in frames.values())} frames", flush=True)
+            count = sum(len(table) for table in frames.values())
+            print(f"drive iteration {iteration}: {count} frames, {avatar.precision}", flush=True)
         writer.finish(pd.DataFrame(rows, columns=COLUMNS))
 
 

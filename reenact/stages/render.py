@@ -106,7 +106,7 @@ def render_pair(
     record = _record(model, driver, identity_crops, settings, mark)
     scene = _scene(settings, table, driver, identity_crops)
     scene = replace(scene, stamp=stamp_of(mark, int(record["rendering"], 16), reenact.__version__))
-    avatar = Avatar.load(model, str(pick_device(device, threads)))
+    avatar = Avatar.load(model, str(pick_device(device, threads)), settings.precision)
     identity = person_identity(avatar, model, identity_crops)
     avatar.check_edit(pose_edit(settings.pose, torch.zeros(1, avatar.pose_dim)))
     targets = {output: Path(path) for output, path in settings.targets(str(stem)).items()}
@@ -120,7 +120,8 @@ def render_pair(
                 )
     record |= {"frames": len(table), "duration": round(_duration(table), 6)}
     write_text(stem.with_name(stem.name + ".json"), json.dumps(record, indent=2) + "\n")
-    print(f"render: {len(table)} frames, {_duration(table):.2f} s, {'with' if sound else 'without'} sound", flush=True)
+    seconds, heard = _duration(table), "with" if sound else "without"
+    print(f"render: {len(table)} frames, {seconds:.2f} s, {heard} sound, {avatar.precision}", flush=True)
 
 
 def _scene(settings: RenderSettings, table: pd.DataFrame, driver: DriverFiles, identity_crops: Path | None) -> Scene:

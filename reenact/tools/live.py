@@ -140,7 +140,7 @@ def run_live(
         UserError: no such camera, display or file, a meta-model without `identity_crops`, or a model that cannot do
             what `live.pose` asks.
     """
-    avatar = Avatar.load(model, str(pick_device(device, threads)))
+    avatar = Avatar.load(model, str(pick_device(device, threads)), settings.precision)
     puppet = Puppet(avatar, person_identity(avatar, model, identity_crops), settings)
     width = settings.height * (2 if settings.beside else 1)
     stamp = stamp_of(settings.mark, secrets.randbits(32), reenact.__version__)

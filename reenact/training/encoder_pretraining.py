@@ -14,6 +14,7 @@ from torch.nn import functional
 from reenact.data.expressions import MEASURES, ExpressionSamples
 from reenact.faces.blendshapes import BLENDSHAPES
 from reenact.models.face_encoder import FaceEncoder
+from reenact.models.precision import resolve_precision
 from reenact.runtime.progress import progress
 from reenact.settings.pretrain import PretrainSettings
 from reenact.training.checkpoint import RunFolder
@@ -52,6 +53,7 @@ class EncoderTraining:
         self.encoder, self.step = encoder, 0
         self._samples, self._settings = samples, settings
         device = next(encoder.parameters()).device
+        self._precision = resolve_precision(settings.precision, device)
         last = encoder.head[-1]
         assert isinstance(last, nn.Linear)
         self.readout = nn.Linear(last.out_features, len(MEASURES)).to(device)
@@ -65,17 +67,20 @@ class EncoderTraining:
         settings = self._settings
         if found := run.latest(settings.steps):
             self.step, state = found
+            self._precision = state.get("precision", self._precision)
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
         else:
             with torch.no_grad():
                 self.encoder.normalise_features(self._measured(self.encoder.features))
         run.start(self.step)
+        print(f"pretrain: precision {self._precision}", flush=True)
         for step in progress(range(self.step, settings.steps), settings.steps - self.step, "pretrain", unit="step"):
             run.add_stats({"step": step + 1, "loss": self._make_step(step)})
             self.step = step + 1
             if self.step % settings.checkpoint_every == 0 or self.step == settings.steps:
-                run.save(self.step, {name: part.state_dict() for name, part in self._parts().items()})
+                parts = {name: part.state_dict() for name, part in self._parts().items()}
+                run.save(self.step, {**parts, "precision": self._precision})
         self.encoder.eval()
 
     @torch.no_grad()
@@ -97,7 +102,7 @@ class EncoderTraining:
             group["lr"] = rate * fall
         with (
             torch.set_grad_enabled(step >= HEAD_STEPS),
-            torch.autocast(frames.device.type, torch.bfloat16, enabled=settings.precision == "bf16"),
+            torch.autocast(frames.device.type, torch.bfloat16, enabled=self._precision == "bf16"),
         ):
             features = self.encoder.features(_laid_out(frames))
         loss = measure_distance(self.readout(self.encoder.head(features.float())), wanted)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from reenact.data.rank_batch import StepBatchT
 from reenact.models.family import Model
+from reenact.models.precision import lay_out
 from reenact.runtime.errors import InterruptedRun, UserError
 from reenact.runtime.interruption import Interruption
 from reenact.training import distributed
@@ -67,9 +68,11 @@ def train(
     settings, on_step = learner.settings, on_step or {}
     learner.prepare(device)
     objective.to(device)
+    if learner.settings.channels_last:
+        lay_out(objective)
     if distributed.is_main():
         run.start(learner.step)
-        for line in objective.described:
+        for line in [*objective.described, f"precision: {learner.precision}"]:
             print(f"{run.path.name}: {line}", flush=True)
 
     began = time.monotonic() - learner.seconds
@@ -138,7 +141,7 @@ def backward(
     found: dict[str, list[Tensor]] = {}
     device = next(learner.reenactor.parameters()).device
     for batch in micro_batches:
-        with torch.autocast(device.type, torch.bfloat16, enabled=learner.settings.precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=learner.precision == "bf16"):
             terms, discriminator_loss = objective(learner, batch)
         (torch.stack(list(terms.values())).sum() / len(micro_batches)).backward()
         if discriminator_loss is not None:

@@ -6,6 +6,7 @@ Against the authors' own numbers at 256 px where ../shared/parity is at hand; an
 
 import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import published_reference as reference
@@ -264,6 +265,29 @@ def test_published_training_equals_the_authors(full):
     check_step(training_step(learner, full.batch, losses), full, 1, 1e-3)
     sample = follow(learner, full.batch)[:, :, ::4, ::4]
     check(sample, full.expected["train.ema.fake_rgbs.sample"], "averaged output", 1e-3)
+
+
+def check_benchmark(case, steps):
+    """What benchmarks/speed.py compares with makes the published steps."""
+    path = Path(__file__).parents[2] / "benchmarks" / "reference" / "published.py"
+    spec = importlib.util.spec_from_file_location("reference_of_benchmarks", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    training = module.Training(case.states, case.vggs)
+    for step, tolerance in enumerate(steps):
+        for name, value in training.step(case.inputs).items():
+            expected = case.expected[f"train.step{step}.loss.{name}"]
+            if name == "segmentation_dice":
+                value, expected = np.exp(-value), np.exp(-expected)
+            check(value, expected, name, tolerance)
+
+
+def test_the_reference_of_the_benchmarks_trains_as_published(small):
+    check_benchmark(small, (1e-4, 1e-3, 5e-2))
+
+
+def test_the_reference_of_the_benchmarks_trains_as_the_authors(full):
+    check_benchmark(full, (1e-4, 1e-3))
 
 
 def test_conversion_goes_both_ways_and_names_what_is_wrong():

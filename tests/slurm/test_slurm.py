@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -16,6 +18,7 @@ from people import write_person
 from tree import ROOT
 
 SNAKEMAKE = os.environ.get("REENACT_DRIVER", "snakemake")
+REENACT = [str(Path(os.environ.get("REENACT_DRIVER", sys.executable)).with_name("python")), "-m", "reenact"]
 ON_GPU = {"meta", "finetune", "drive", "render"}
 # What a lab edits, and less of everything.
 EDITS = {
@@ -77,8 +80,8 @@ class Run:
             assert old in path.read_text(), old
             path.write_text(path.read_text().replace(old, new))
 
-    def start(self, *arguments: str) -> None:
-        command = [SNAKEMAKE, "--profile", "profiles/slurm", *arguments]
+    def start(self, *arguments: str, program: Sequence[str] = (SNAKEMAKE,)) -> None:
+        command = [*program, "--profile", "profiles/slurm", *arguments]
         environment = os.environ | {"PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
         with self.printed.open("w") as printed:
             self.process = subprocess.Popen(
@@ -157,7 +160,7 @@ def runs(tmp_path_factory, demo_media, descriptor_weights):
     spread.start("--allowed-rules", "meta", "--", "results/meta/meta/model.safetensors")
     wait_until(lambda: "has been submitted" in spread.printed.read_text())  # else it waits for both GPUs
     short.start("--allowed-rules", "meta", "--", "results/meta/meta/model.safetensors")
-    demo.start()
+    demo.start(program=[*REENACT, "build"])
     trouble.start(*(f"results/clips/{clip}/frames.csv" for clip in clips))
     try:
         wait_until(lambda: trouble.starts("decode/patient.log"))

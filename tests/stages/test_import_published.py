@@ -55,7 +55,7 @@ def test_a_meta_model(contents, tmp_path, capsys):
         "data_root: paths of that machine",
     ):
         assert line in printed
-    avatar, frames = Avatar.load(tmp_path / "m.safetensors", "cpu"), torch.rand(2, 3, 32, 32)
+    avatar, frames = Avatar.load(tmp_path / "m.safetensors", "cpu", "fp32"), torch.rand(2, 3, 32, 32)
     rgb, _ = next(avatar.drive(frames, identity=avatar.identity_embedding(frames).mean(0)))
     assert rgb.shape == (2, 3, 32, 32) and torch.isfinite(rgb).all()
 
@@ -218,7 +218,7 @@ def test_full_size_checkpoints_of_the_recipe(form: str, tmp_path: Path, monkeypa
     assert net.architecture == PRESETS["published"] and bool(discriminator) == (form == "meta")
     assert about["iteration"] == {"meta": 6, "finetuned": 12}[form]
     expected = np.load(RECIPE / f"expected_{form}.npz")
-    avatar, inputs = Avatar.load(tmp_path / "m.safetensors", "cpu"), recipe.inputs("shared")
+    avatar, inputs = Avatar.load(tmp_path / "m.safetensors", "cpu", "fp32"), recipe.inputs("shared")
     identity = torch.from_numpy(expected["ema.embeds"]) if form == "meta" else None
     rgb, matte = avatar.render(avatar.pose_embedding(torch.from_numpy(inputs["pose_rgbs"])), identity)
     np.testing.assert_allclose(matte, expected["ema.fake_segm"], atol=1e-3)

@@ -55,6 +55,7 @@ TRAINING = {
     "mirror": 0.5,
     "hard_pose_fraction": 0.5,
     "seed": 1,
+    "precision": "fp32",
     "losses": {"face_perceptual": 0.5, "pixel": 10.0, "eyes_mouth": 8.0},
 }
 # Adam turns gradients that are nothing but rounding into whole steps; at usual rates a few of them move the losses

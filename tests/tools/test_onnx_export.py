@@ -35,7 +35,7 @@ def test_it_agrees_with_torch_on_real_frames_at_any_batch_size(model, demo_media
     assert export_onnx(model=model, onnx=path) <= 1e-3
     pictures = [frame.pixels()[:, 140:500] for frame in islice(read_frames(probe(demo_media("single_face.mp4"))), 16)]
     frames = fit(to_tensor(np.stack(pictures)), 64)
-    avatar = Avatar.load(model, "cpu")
+    avatar = Avatar.load(model, "cpu", "fp32")
     identity = avatar.identity_embedding(frames).mean(0, keepdim=True).expand(16, -1)
     expected = avatar.render(avatar.pose_embedding(frames), identity)
     session = onnxruntime.InferenceSession(str(path))

@@ -16,6 +16,7 @@ from reenact.data.prefetch import Prefetch
 from reenact.data.rank_batch import divide_batch
 from reenact.data.samples import Sampler
 from reenact.data.training_clips import PeopleInMemory, load_training_clip
+from reenact.models import precision
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.monitoring.train_logger import TrainLogger
 from reenact.runtime.errors import InterruptedRun, UserError
@@ -84,10 +85,10 @@ def weights(learner):
     return [*learner.average.state_dict().values(), *learner.discriminator.state_dict().values()]
 
 
-@pytest.mark.parametrize(("precision", "allowed"), [("fp32", False), ("tf32", True)])
-def test_float32_is_float32_unless_tf32_is_asked_for(people, precision, allowed):
+@pytest.mark.parametrize(("asked", "allowed"), [("fp32", False), ("tf32", True)])
+def test_float32_is_float32_unless_tf32_is_asked_for(people, asked, allowed):
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = not allowed, not allowed
-    new_learner(SETTINGS.model_copy(update={"precision": precision})).prepare(DEVICE)
+    new_learner(SETTINGS.model_copy(update={"precision": asked})).prepare(DEVICE)
     assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == allowed
 
 
@@ -255,8 +256,9 @@ def test_encoders_have_a_learning_rate_of_their_own(people, tmp_path):
 
 
 def test_bfloat16_learns_the_same_weights_nearly(people, tmp_path):
-    exact = run_steps(people, new_learner(), tmp_path / "a", 2)
-    settings = SETTINGS.model_copy(update={"precision": "bf16", "channels_last": True})
+    settings = SETTINGS.model_copy(update={"precision": "fp32", "channels_last": False})
+    exact = run_steps(people, new_learner(settings), tmp_path / "a", 2, settings)
+    settings = SETTINGS.model_copy(update={"precision": "bf16"})
     coarse = run_steps(people, new_learner(settings), tmp_path / "b", 2, settings)
     rows = [RunFolder(tmp_path / name).stats()[0] for name in "ab"]
     assert rows[1]["pixel"] == pytest.approx(rows[0]["pixel"], rel=0.02) and rows[1]["pixel"] != rows[0]["pixel"]
@@ -265,6 +267,14 @@ def test_bfloat16_learns_the_same_weights_nearly(people, tmp_path):
         == {p.dtype for p in exact.reenactor.parameters()}
         == {torch.float32}
     )
+
+
+def test_a_run_goes_on_in_the_precision_that_it_began_in(people, tmp_path, monkeypatch, capsys):
+    for here, steps in ((True, 5), (False, 10)):  # a machine with bfloat16, then one without
+        monkeypatch.setattr(precision, "has_bfloat16", lambda device, here=here: here)
+        assert run_steps(people, new_learner(), tmp_path / "moved", steps).precision == "bf16"
+        assert "precision: bf16" in capsys.readouterr().out
+    assert run_steps(people, new_learner(), tmp_path / "new", 5).precision == "fp32"
 
 
 def test_pieces_are_one_batch_where_nothing_looks_at_several_samples(people, tmp_path):

@@ -59,6 +59,11 @@ class WarpingReenactor(Model):
         self._last: tuple[Tensor, _Driven] | None = None
 
     @property
+    def artist(self) -> Refiner:
+        """See `reenact.models.family.Model`."""
+        return self.refiner
+
+    @property
     def personal(self) -> bool:
         """Whether it has photos of a person."""
         return self.own is not None

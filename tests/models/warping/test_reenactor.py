@@ -1,5 +1,6 @@
 """A model of the warping family: shapes, gradients, files, and what it refuses."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -74,22 +75,30 @@ def test_half_precision_keeps_the_face_model_exact(net, tmp_path):
 
 
 def test_an_avatar_drives_as_of_the_other_family(avatar, person):
-    public = Avatar(avatar, {}, torch.device("cpu"))
+    public = Avatar(avatar, {}, torch.device("cpu"), "fp32")
     crops, _ = person
     ((rgb, matte),) = public.drive(iter(crops), batch_size=8)
     assert rgb.shape == (3, 3, 64, 64) and matte.shape == (3, 1, 64, 64)
     assert public.personal and public.image_size == 64
 
 
+def test_bfloat16_shows_nearly_the_same_picture(avatar):
+    exact, coarse = (Avatar(deepcopy(avatar), {}, torch.device("cpu"), name) for name in ("fp32", "bf16"))
+    pose = torch.zeros(2, NARROW.pose_dim)
+    for ours, theirs in zip(exact.render(pose), coarse.render(pose), strict=True):
+        assert ours.dtype == theirs.dtype == torch.float32
+        assert (ours - theirs).square().mean().sqrt() < 0.01
+
+
 def test_a_meta_model_shows_whom_it_is_given(net, person):
-    public = Avatar(net, {}, torch.device("cpu"))
+    public = Avatar(net, {}, torch.device("cpu"), "fp32")
     crops, mattes = person
     ((rgb, _),) = public.drive(iter(crops), identity=public.identify(crops, mattes))
     assert rgb.shape == (3, 3, 64, 64)
 
 
 def test_what_it_cannot_show_is_refused(net, avatar, person):
-    public = Avatar(net, {}, torch.device("cpu"))
+    public = Avatar(net, {}, torch.device("cpu"), "fp32")
     with pytest.raises(UserError, match=r"avatar.identify\(crops, mattes\)"):
         public.render(torch.zeros(1, NARROW.pose_dim))
     with pytest.raises(UserError, match="moves photos: it needs mattes"):

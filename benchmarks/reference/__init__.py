@@ -1,0 +1,1 @@
+"""The published way of training and driving, which benchmarks compare with."""

@@ -1,0 +1,31 @@
+"""Mean absolute difference of feature maps, without a copy of each of them in float32."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def mean_difference(ours: Tensor, true: Tensor) -> Tensor:
+    """`functional.l1_loss(ours, true)`, for maps in bfloat16 too: a float32 scalar at least.
+
+    The sum is taken in float32; no gradient reaches `true`.
+    """
+    return _MeanDifference.apply(ours, true.detach())
+
+
+class _MeanDifference(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, ours: Tensor, true: Tensor) -> Tensor:
+        """See `mean_difference`."""
+        difference = ours - true
+        wide = torch.promote_types(ours.dtype, torch.float32)
+        total = torch.linalg.vector_norm(difference, 1, dtype=wide)
+        ctx.save_for_backward(difference.sign_())
+        return total / difference.numel()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Of ours."""
+        (sign,) = ctx.saved_tensors
+        return sign * (gradients[0] / sign.numel()).to(sign.dtype), None
