@@ -60,5 +60,8 @@ def test_the_configurations_are_valid_and_show_whom_the_table_validates():
     people, recipe = map(Config.model_validate, configs)
     shown = [clip.media.rsplit("/", 1)[1].rpartition("_")[0] for clip in people.identities.values()]
     assert sorted(shown) == sorted(name.split("/")[1] for name in VALIDATION) and not VALIDATION & LAST
-    assert recipe.meta_start(fitted="start.safetensors") == ["start.safetensors"]
-    assert recipe.meta.learning_rate == 1e-3 and recipe.meta.set == "people.csv"
+    assert recipe.meta_start(fitted="start.safetensors") == ["before.safetensors"]
+    assert recipe.meta.learning_rate == 8e-4 and recipe.meta.set == "people.csv" and recipe.meta.decay == 1
+    configs[1]["meta"].pop("start")
+    from_nothing = Config.model_validate(configs[1])
+    assert from_nothing.meta_start(fitted="start.safetensors") == ["start.safetensors"]

@@ -126,7 +126,7 @@ def still_drivers(people: list[Person]) -> dict[str, list[str]]:
 
 def table(scores: pd.DataFrame, still: dict[str, list[str]]) -> str:
     """The table: means over people, of correlations the median and the worst of those whose driver moves."""
-    columns = [(count, protocol) for count in scores["photos"].unique() for protocol in ("self", "cross")]
+    columns = [(count, protocol) for count in scores["photos"].unique().tolist() for protocol in ("self", "cross")]
     titles = (f"{count} photo{'s' * (count > 1)}, {protocol}" for count, protocol in columns)
     lines = ["| | " + " | ".join(titles) + " |"]
     lines.append("|" + " --- |" * (len(columns) + 1))

@@ -9,7 +9,10 @@ class WarpingLossWeights(Section):
     """Weight of each loss term of the warping family; the generated picture is what it would show without photos."""
 
     perceptual: float = Field(
-        default=1.0, ge=0, description="L1 between VGG-19 features of output and target, and of generated and target."
+        default=1.0,
+        ge=0,
+        description="L1 between VGG-19 features of output and target, of generated and target, and of eyes and mouth "
+        "of both enlarged, by step in turn.",
     )
     pixel: float = Field(default=8.0, ge=0, description="L1 between output and target.")
     generated: float = Field(default=4.0, ge=0, description="L1 between the generated picture and the target.")

@@ -222,8 +222,9 @@ class _Training:
         clips = [clip for label in range(len(self.people)) for clip in self.people[label]]
         known = find_known_faces(model, clips, run.path)
         face = deepcopy(model.face).cpu()  # samples are made by the CPU
-        side = model.architecture.working_size
-        return WarpingSampler(self.people, known, face, side, settings, rank_batch), WarpingObjective(settings)
+        side, mirrored = model.architecture.working_size, model.architecture.mirrored
+        warped = WarpingSampler(self.people, known, face, side, mirrored, settings, rank_batch)
+        return warped, WarpingObjective(settings)
 
     def _start(self, settings: MetaSettings, run: RunFolder) -> Learner:
         """Networks and optimizers as they are before the next step of this run."""

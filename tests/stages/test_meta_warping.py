@@ -3,11 +3,13 @@
 import os
 import re
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from face_shapes import NARROW as NARROW_WARPING
 from narrow import NARROW
 from people import write_person
 from torch import multiprocessing
@@ -98,6 +100,15 @@ def test_a_run_begins_with_or_goes_on_with_another(room, tmp_path, capsys):
     assert (ours - learned).abs().max() < 1e-6 < 1e-4 < (ours - before).abs().max()
     went_on = make(room, tmp_path / "on", steps=3, start=None, resume=str(run))
     assert pd.read_csv(went_on.curves).step.tolist() == [1, 2, 3]
+
+
+def test_a_model_from_before_mirror_images_learns_them(room, tmp_path):
+    before = seeing_model(replace(NARROW_WARPING, mirrored=False))
+    assert "refiner.mirror" not in before.state_dict()
+    save_model(tmp_path / "before.safetensors", before, {})
+    outputs = make(room, tmp_path, steps=2, start=str(tmp_path / "before.safetensors"), ema=0.0)
+    after = load_model(outputs.model).reenactor
+    assert after.architecture.mirrored and after.refiner.mirror.abs().max() > 0
 
 
 def test_what_is_no_start_is_refused(room, tmp_path):

@@ -46,10 +46,10 @@ def photo(side=64) -> np.ndarray:
     return np.rint(255 * np.dstack([0.2 + 0.6 * x, 0.2 + 0.6 * y, 0.5 + 0 * x, matte])).astype(np.uint8)
 
 
-def narrow_model() -> WarpingReenactor:
+def narrow_model(architecture: WarpingArchitecture = NARROW) -> WarpingReenactor:
     """A meta-model with random weights, whose face model is the mesh above."""
     torch.manual_seed(0)
-    net = WarpingReenactor(NARROW).eval()
+    net = WarpingReenactor(architecture).eval()
     net.face.mean.copy_(torch.from_numpy(mesh()))
     net.face.basis[0, list(INNER_LIPS), 1] = 0.02
     net.face.readout.copy_(0.01 * torch.randn(net.face.readout.shape))

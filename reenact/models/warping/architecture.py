@@ -18,6 +18,7 @@ class WarpingArchitecture:
         blendshapes: of the expression, numbers that have a name.
         shapes: of the expression, directions in which a face's mesh moves.
         widths: channels of the refiner at 1/2, 1/4, 1/8 and 1/16 of the working size.
+        mirrored: whether few photos are shown beside their mirror images, which the refiner knows as such.
     """
 
     image_size: int = 256
@@ -26,6 +27,7 @@ class WarpingArchitecture:
     blendshapes: int = 52
     shapes: int = 32
     widths: tuple[int, int, int, int] = (40, 80, 128, 160)
+    mirrored: bool = True
 
     @property
     def pose_size(self) -> int:
@@ -43,7 +45,8 @@ class WarpingArchitecture:
         Raises:
             UserError: unknown or missing sizes, as in a file of another version; names `source`.
         """
-        given = {name: value for name, value in values.items() if name != "family"}
+        # Files made before mirror images were shown say nothing of them.
+        given = {"mirrored": False} | {name: value for name, value in values.items() if name != "family"}
         known = {field.name for field in fields(cls)}
         if set(given) != known:
             raise UserError(f"{source}: unknown architecture (differs in: {', '.join(sorted(set(given) ^ known))})")

@@ -43,7 +43,9 @@ def inside(outline: Tensor, side: int) -> Tensor:
     return functional.avg_pool2d((crossings % 2).to(outline.dtype), 2)
 
 
-def compose(refiner: Refiner, given: Tensor, lips: Tensor, expression: Tensor, nearness: Tensor) -> dict[str, Tensor]:
+def compose(
+    refiner: Refiner, given: Tensor, lips: Tensor, expression: Tensor, nearness: Tensor, mirrored: Tensor
+) -> dict[str, Tensor]:
     """The refiner's answer as pictures, at the working size.
 
     Args:
@@ -52,22 +54,28 @@ def compose(refiner: Refiner, given: Tensor, lips: Tensor, expression: Tensor, n
         lips: B x 1 x S x S, between the lips: there nothing is taken from the photos.
         expression: B x E.
         nearness: B x K, how like the wanted face each reference is.
+        mirrored: B x K, 1 for a mirror image.
 
     Returns:
-        weights (B x K x 1 x S x S, of the references), trust (their logits at S/2), flow (B x 2 x S x S, to add to the
-        references' own), photo (B x 4: RGB x matte, matte, as the references show them), matte (B x 1), generated
-        (B x 3, straight), share and keep (B x 1, how much is taken from the photos, and its logit), matte_change
-        (B x 1, logit), covered and before (B x 1, where photos land, and their mattes where they were).
+        weights and colours (B x K x 1 x S x S, of the references and of their colours), trust (logits of the weights at
+        S/2), flow (B x 2 x S x S, to add to the references' own), photo (B x 4: RGB x matte, matte, as the references
+        show them), matte (B x 1), generated (B x 3, straight), share and keep (B x 1, how much is taken from the
+        photos, and its logit), matte_change (B x 1, logit), covered and before (B x 1, where photos land, and their
+        mattes where they were).
     """
-    answer = refiner(given, lips, expression, nearness)
+    answer = refiner(given, lips, expression, nearness, mirrored)
     blended = (given * answer["confidence"]).sum(1)
-    photo, covered = sample(blended[:, :4], answer["flow"]), blended[:, 4:5]
+    covered = blended[:, 4:5]
+    shown = (given[:, :, :4] * answer["colours"]).sum(1)
+    matte, shown = sample(torch.cat([blended[:, 3:4], shown], 1), answer["flow"]).split([1, 4], 1)
+    photo = recoloured(shown, matte)
     colour = fill(photo[:, :3] / photo[:, 3:].clamp_min(LEAST), photo[:, 3:] * covered)
     # What no photo shows between the lips begins as a dark mouth, not as a lip.
     colour = (colour * (1 - DARK * lips * (1 - covered))).clamp(0.02, 0.98)
     keep, change = 4 * answer["share"] + 2, 4 * answer["matte"]
     return {
         "weights": answer["confidence"],
+        "colours": answer["colours"],
         "trust": answer["trust"],
         "flow": answer["flow"],
         "photo": photo,
@@ -79,6 +87,11 @@ def compose(refiner: Refiner, given: Tensor, lips: Tensor, expression: Tensor, n
         "share": torch.sigmoid(keep) * (1 - lips) * covered,
         "before": blended[:, -1:],
     }
+
+
+def recoloured(shown: Tensor, matte: Tensor) -> Tensor:
+    """The colours of some pictures under the matte of others: B x 4 (RGB x matte, matte) and B x 1 -> B x 4."""
+    return torch.cat([(shown[:, :3] / shown[:, 3:].clamp_min(LEAST)).clamp(0, 1) * matte, matte], 1)
 
 
 def expected_matte(matte: Tensor, covered: Tensor, before: Tensor) -> Tensor:

@@ -11,6 +11,13 @@ GIVEN = 10
 """Channels of a warped reference: RGB x matte (3), matte, coverage, canonical coordinates (3), how far it came; and the
 reference's matte where it was."""
 
+UNSEEN = 12.0
+"""How much less a reference is trusted where none of it lands."""
+
+COLOURLESS, OTHERS = 40.0, 25.0
+"""How much less the colours of a reference are trusted where none of it lands, and those of a mirror image: a parting
+or an earring is on the other side in it, so that it gives colours where no photo does, but its outline everywhere."""
+
 
 class Block(nn.Module):
     """Two 3x3 convolutions with a residual way around; a code scales and shifts what lies between them."""
@@ -40,13 +47,15 @@ class Refiner(nn.Module):
     Args:
         expressions: length of the code that says what the face does.
         widths: channels at 1/2, 1/4, 1/8 and 1/16 of the working size.
+        mirrored: whether it tells mirror images from photos.
     """
 
-    def __init__(self, expressions: int, widths: tuple[int, int, int, int]) -> None:
+    def __init__(self, expressions: int, widths: tuple[int, int, int, int], mirrored: bool = True) -> None:
         super().__init__()
         a, b, c, d = widths
         code = 128
         self.look = nn.Sequential(nn.Conv2d(4 * GIVEN, a, 3, padding=1), Block(a, a))
+        self.mirror = nn.Parameter(torch.zeros(a)) if mirrored else None
         self.confidence = nn.Conv2d(a, 1, 3, padding=1)
         self.enter = nn.Conv2d(a + 4 * (GIVEN + 1), a, 3, padding=1)
         self.down = nn.ModuleList(
@@ -63,7 +72,9 @@ class Refiner(nn.Module):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
-    def forward(self, given: Tensor, inside: Tensor, expression: Tensor, nearness: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, given: Tensor, inside: Tensor, expression: Tensor, nearness: Tensor, mirrored: Tensor
+    ) -> dict[str, Tensor]:
         """Everything that makes the picture, at the working size S.
 
         Args:
@@ -71,21 +82,27 @@ class Refiner(nn.Module):
             inside: B x 1 x S x S, between the lips of the wanted face.
             expression: B x E.
             nearness: B x K, how like the wanted face each reference is (`nearness`).
+            mirrored: B x K, 1 for a mirror image.
 
         Returns:
-            confidence B x K x 1 x S x S (sums to 1 over references), rgb (B x 3, what is generated, not multiplied by
+            confidence and colours B x K x 1 x S x S (which reference is taken, sums to 1 over them, for all and for
+            colours alone), rgb (B x 3, what is generated, not multiplied by
             a matte), matte (B x 1, logit to add), share (B x 1, logit: how much is taken from the photos), flow
             (B x 2, to add, fractions of half the side).
         """
         batch, count = given.shape[:2]
         small = functional.pixel_unshuffle(given.flatten(0, 1), 2)
         seen = self.look(small)
+        if self.mirror is not None:
+            seen = seen + mirrored.flatten()[:, None, None, None] * self.mirror[:, None, None]
         covered = functional.avg_pool2d(given[:, :, 4].clamp(0, 1), 2)[:, :, None]
-        trust = self.confidence(functional.silu(seen)).unflatten(0, (batch, count)) * 8 + 12 * (covered - 1)
+        trust = self.confidence(functional.silu(seen)).unflatten(0, (batch, count)) * 8
+        trust = trust + UNSEEN * (covered - 1)
         trust = trust + nearness[:, :, None, None, None]
         weights = torch.softmax(trust, 1)
         seen = (seen.unflatten(0, (batch, count)) * weights).sum(1)
         large = enlarge(weights.flatten(0, 1)).unflatten(0, (batch, count))
+        colours = torch.softmax(trust + COLOURLESS * (covered - 1) - OTHERS * mirrored[:, :, None, None, None], 1)
         blended = torch.cat([(given * large).sum(1), inside], 1)
         x = self.enter(torch.cat([seen, functional.pixel_unshuffle(blended, 2)], 1))
         kept = []
@@ -103,6 +120,9 @@ class Refiner(nn.Module):
         rgb, matte, share = functional.pixel_shuffle(self.leave(x), 2).split([3, 1, 1], 1)
         return {
             "confidence": large,
+            "colours": enlarge(colours.flatten(0, 1)).unflatten(0, (batch, count))
+            if self.mirror is not None
+            else large,
             "rgb": rgb,
             "matte": matte,
             "share": share,

@@ -13,13 +13,22 @@ from reenact.models.face_encoder import FaceEncoder
 from reenact.models.family import Identity, Model, Pictures, References
 from reenact.models.pose_edit import PoseEdit, check_controls, mixed
 from reenact.models.warping.architecture import WarpingArchitecture
-from reenact.models.warping.compose import LEAST, changed_matte, compose, expected_matte, given_channels, inside, sample
+from reenact.models.warping.compose import (
+    LEAST,
+    changed_matte,
+    compose,
+    expected_matte,
+    given_channels,
+    inside,
+    recoloured,
+    sample,
+)
 from reenact.models.warping.expression import Expressions, Face, added
 from reenact.models.warping.face_model import FaceModel, place
 from reenact.models.warping.mesh import INNER_LIPS, POINTS
 from reenact.models.warping.mesh_network import MeshNetwork
 from reenact.models.warping.network import Refiner
-from reenact.models.warping.reference import Reference, nearness
+from reenact.models.warping.reference import Reference, beside_mirror_images, nearness
 from reenact.models.warping.references import make_references
 from reenact.runtime.errors import UserError
 from reenact.settings.model import PHOTOS
@@ -42,7 +51,7 @@ class WarpingReenactor(Model):
         self.pose_encoder = FaceEncoder(a.pose_dim)
         self.mesh_network = MeshNetwork()
         self.face = FaceModel(POINTS, a.blendshapes, a.shapes, a.pose_dim)
-        self.refiner = Refiner(a.blendshapes, a.widths)
+        self.refiner = Refiner(a.blendshapes, a.widths, a.mirrored)
         self.own = nn.Module() if references else None
         if self.own is not None and references is not None:
             for name, value in vars(references).items():
@@ -132,7 +141,10 @@ class _Driven(nn.Module):
         self._describe = (net.pose_encoder, net.architecture.pose_size)  # in a tuple: no part of this module
         pairs = zip(known.photos.cpu().numpy(), known.meshes.cpu().numpy(), strict=True)
         side = net.architecture.working_size
-        self.references = nn.ModuleList([Reference(net.face, photo, mesh, side) for photo, mesh in pairs])
+        references = [Reference(net.face, photo, mesh, side) for photo, mesh in pairs]
+        if net.architecture.mirrored:
+            references = beside_mirror_images(references, net.face)
+        self.references = nn.ModuleList(references)
         self.register_buffer("neutral", known.neutral)
         self.register_buffer("head_offset", known.head_offset)
         self.size = net.architecture.image_size
@@ -211,14 +223,17 @@ def show(
     given = [given_channels(reference, to) for reference, to in zip(references, moved, strict=True)]
     lips = inside(place(shape[:, list(INNER_LIPS)], head)[..., :2], given[0].shape[-1])
     near = nearness(references, shape, head)
-    made = compose(refiner, torch.stack(given, 1), lips, blendshapes, near)
+    flipped = near.new_tensor([[reference.flipped for reference in references]]).expand_as(near)
+    made = compose(refiner, torch.stack(given, 1), lips, blendshapes, near, flipped)
     names = ("flow", "share", "matte_change", "generated", "covered", "before")
     flow, share, change, generated, covered, before = (resized(made[name], size) for name in names)
-    weights = resized(made["weights"].flatten(1, 2), size)
-    photo = torch.zeros((), device=flow.device)
+    weights, colours = (resized(made[name].flatten(1, 2), size) for name in ("weights", "colours"))
+    shown, mattes = torch.zeros((), device=flow.device), torch.zeros((), device=flow.device)
     for k, (reference, to) in enumerate(zip(references, moved, strict=True)):
         image = reference.shown.expand(flow.shape[0], -1, -1, -1)
-        photo = photo + weights[:, k : k + 1] * sample(image, resized(to.flow, size) + flow)
+        seen = sample(image, resized(to.flow, size) + flow)
+        shown, mattes = shown + colours[:, k : k + 1] * seen, mattes + weights[:, k : k + 1] * seen[:, 3:]
+    photo = recoloured(shown, mattes)
     matte = changed_matte(expected_matte(photo[:, 3:], covered, before), change)
     colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)
     return (share * colour + (1 - share) * generated) * matte, matte

@@ -1,5 +1,6 @@
 """One photo of a person, ready to be moved by a face model."""
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,19 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reenact.models.warping.face_model import FaceModel, place, rotation
+from reenact.models.warping.face_model import HEAD, FaceModel, place, rotation
 from reenact.models.warping.mesh import EYES, INNER_LIPS
 from reenact.models.warping.splat import fill, splat
 from reenact.models.warping.surface import build_surface
+from reenact.settings.model import PHOTOS
 
 SEEN = 0.05
 """Coverage from which on a pixel counts as known."""
 
 DENSITY = 1.5
 """Points of a photo for each pixel of what is made of it, along a side: so many that none stays empty in between."""
-
-VISIBLE = 0.03
-"""Matte from which on a point of a photo is carried along."""
 
 NEAR = 40.0
 """Of the choice between references by how like the wanted face they are, per size of a face."""
@@ -29,6 +28,9 @@ MOVING = 3.0
 """Weight of lips and lids in that likeness, against all of the face."""
 
 LIPS_AND_LIDS = (*INNER_LIPS, *EYES[0], *EYES[1])
+
+ON_HEAD = 0.5
+"""How far a point goes along with the head from which on it is a part of it."""
 
 SURE = 0.9
 """Matte from which on a photo's colour is the person's own."""
@@ -60,9 +62,10 @@ class Reference(nn.Module):
     Attributes:
         image: 4 x R x R, straight RGB and matte.
         shown: 1 x 4 x R x R, RGB times matte, and matte.
-        before: 1 x 1 x side x side, its matte.
+        before: 1 x 1 x side x side, its matte; of a mirror image the photo's, since there the person was.
         shape: M x 3, its canonical face.
         head: HEAD, where its head is.
+        flipped: whether it is a mirror image.
     """
 
     image: Tensor
@@ -80,23 +83,44 @@ class Reference(nn.Module):
 
     def __init__(self, face: FaceModel, photo: np.ndarray, mesh: np.ndarray, side: int) -> None:
         super().__init__()
-        self.side = side
+        self.side, self.flipped = side, False
         mesh = mesh.astype(np.float64)
         heads = face.align(mesh[None])
         count = round(DENSITY * side)
         surface = build_surface(mesh, heads, photo[..., 3] / np.float32(255), face.mean_face(), count)
-        kept = surface.person > VISIBLE
-        values = {name: getattr(surface, name)[kept] for name in ("points", "canonical", "weights")}
-        values |= {name: getattr(surface, name)[kept] for name in ("rigid", "elastic", "behind")}
-        values |= {"shape": heads.canonical(mesh[None])[0], "head": heads.numbers()[0]}
+        values = {"shape": heads.canonical(mesh[None])[0], "head": heads.numbers()[0], **vars(surface)}
+        corners = values.pop("corners")
         for name, value in values.items():
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
-        self.register_buffer("corners", torch.from_numpy(surface.corners[kept]).long(), persistent=False)
+        self.register_buffer("corners", torch.from_numpy(corners).long(), persistent=False)
         image = straight(photo)
         rgb, matte = image[None].split([3, 1], 1)
         before = functional.interpolate(matte, (side, side), mode="bilinear", align_corners=False, antialias=True)
         for name, value in {"image": image, "shown": torch.cat([rgb * matte, matte], 1), "before": before}.items():
             self.register_buffer(name, value, persistent=False)
+
+    def mirrored(self, face: FaceModel) -> "Reference":
+        """Its mirror image, as a photo of the same person's head; `face` is the face model.
+
+        Shoulders, which no turn of a head moves, are shown by the photo alone.
+        """
+        swapped = torch.from_numpy(face.mean_face().mirrored).to(self.corners.device)
+        across = self.points.new_tensor([-1.0, 1.0, 1.0])
+        right = self.points.new_tensor([1.0, 0.0, 0.0])
+        # The first column of the rotation and x of the second: a reflection on both sides of it.
+        turned = self.head.new_tensor([1, -1, -1, -1, 1, 1, -1, 1, 1, 1])
+        other = copy.copy(self)
+        other._buffers = dict(self._buffers)
+        other.flipped = not self.flipped
+        other.image, other.shown = self.image.flip(-1), self.shown.flip(-1)
+        on_head = self.rigid > ON_HEAD
+        for name in ("points", "canonical", "corners", "weights", "rigid", "elastic", "behind"):
+            setattr(other, name, getattr(self, name)[on_head])
+        other.points, other.canonical = right + across * other.points, across * other.canonical
+        other.corners = swapped[other.corners]
+        other.shape = across * self.shape[swapped]
+        other.head = turned * self.head + nn.functional.one_hot(torch.tensor(6), HEAD).to(self.head)
+        return other
 
     def move(self, shape: Tensor, head: Tensor) -> Moved:
         """Move the photo so that it shows the face `shape` (B x M x 3, canonical) where the head is (B x HEAD)."""
@@ -128,6 +152,15 @@ def nearness(references: Sequence[Reference], shape: Tensor, head: Tensor) -> Te
         gap = (wanted - reference.shape @ rotation(reference.head[None]).transpose(1, 2)).square().sum(2)
         found.append((gap.mean(1) + MOVING * gap[:, list(LIPS_AND_LIDS)].mean(1)).sqrt())
     return -NEAR * torch.stack(found, 1) / size
+
+
+def beside_mirror_images(references: Sequence[Reference], face: FaceModel) -> list[Reference]:
+    """Photos and, while they are fewer than PHOTOS, the mirror images of the first of them.
+
+    A mirror image shows the side of a head that its photo does not; who has several photos has other sides in them.
+    """
+    count = min(len(references), max(0, PHOTOS - len(references)))
+    return [*references, *(reference.mirrored(face) for reference in references[:count])]
 
 
 def straight(picture: np.ndarray) -> Tensor:

@@ -25,9 +25,13 @@ REACH = 0.35
 """How far an expression moves what lies around the face, in face heights: chin and neck."""
 
 
+VISIBLE = 0.03
+"""Matte from which on a point of a photo is carried along."""
+
+
 @dataclass(frozen=True)
 class Surface:
-    """N points of a reference, fractions of the side.
+    """The N points of a reference where the person is, fractions of the side.
 
     Attributes:
         points: N x 3, in the reference.
@@ -37,7 +41,6 @@ class Surface:
         rigid: N, how far a point goes along with the head, 0 to 1.
         elastic: N, how far with the expression.
         behind: N, added to its depth where points hide each other: eyeballs and what lies inside the mouth.
-        person: N, matte.
     """
 
     points: np.ndarray
@@ -47,7 +50,6 @@ class Surface:
     rigid: np.ndarray
     elastic: np.ndarray
     behind: np.ndarray
-    person: np.ndarray
 
 
 def build_surface(mesh: np.ndarray, heads: Heads, matte: np.ndarray, face: MeanFace, side: int) -> Surface:
@@ -58,7 +60,7 @@ def build_surface(mesh: np.ndarray, heads: Heads, matte: np.ndarray, face: MeanF
         heads: where its head is (one).
         matte: H x H in [0, 1].
         face: the mean face.
-        side: points along the picture's side; the surface has (1 + 2 MARGIN)^2 side^2.
+        side: points along the picture's side; without a matte the surface would have (1 + 2 MARGIN)^2 side^2.
     """
     count = round(side * (1 + 2 * MARGIN))
     steps = (np.arange(count) + 0.5) / count * (1 + 2 * MARGIN) - MARGIN
@@ -74,26 +76,28 @@ def build_surface(mesh: np.ndarray, heads: Heads, matte: np.ndarray, face: MeanF
     corners_2d = pixels(mesh[:, :2])
     for number in np.argsort(-mesh[shape][:, :, 2].mean(1)):
         cv2.fillConvexPoly(owner, corners_2d[shape[number]], int(number), shift=4)
-    nearest = _nearest(owner >= 0)
+    sampled = (np.clip(grid, 0, 1) * len(matte) - 0.5).astype(np.float32)
+    person = cv2.remap(
+        matte.astype(np.float32), sampled[..., 0], sampled[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    here = np.flatnonzero(person > VISIBLE)
+    flat = grid.reshape(-1, 2)
+    nearest = _nearest(owner >= 0)[here]
     corners = shape[owner.ravel()[nearest]]
-    anchor = grid.reshape(-1, 2)[nearest]
+    anchor = flat[nearest]
+    flat = flat[here]
     weights = _barycentric(anchor, mesh[corners][:, :, :2])
     on_face = np.einsum("nk,nkc->nc", weights, mesh[corners])
     height = np.linalg.norm(mesh[FOREHEAD] - mesh[CHIN])
-    flat = grid.reshape(-1, 2)
     distance = np.linalg.norm(flat - anchor, axis=1)
     depth = np.minimum(on_face[:, 2] + SLOPE * distance, np.maximum(on_face[:, 2], _middle_depth(heads, face.points)))
     points = np.column_stack([flat, depth])
     canonical = heads.canonical(points[None])[0]
-    sampled = (np.clip(grid, 0, 1) * len(matte) - 0.5).astype(np.float32)
-    person = cv2.remap(
-        matte.astype(np.float32), sampled[..., 0], sampled[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    ).ravel()
     behind = np.zeros(len(flat))
     for outline, offset in ((INNER_LIPS, 0.12), *((eye, 0.06) for eye in EYES)):
         inside = np.zeros((count, count), np.uint8)
         cv2.fillPoly(inside, [corners_2d[list(outline)]], 1, shift=4)
-        behind[inside.ravel() > 0] = offset * height
+        behind[inside.ravel()[here] > 0] = offset * height
     return Surface(
         points=points,
         canonical=canonical,
@@ -102,7 +106,6 @@ def build_surface(mesh: np.ndarray, heads: Heads, matte: np.ndarray, face: MeanF
         rigid=_rigid(canonical, face.points),
         elastic=np.exp(-0.5 * (distance / (REACH * height)) ** 2),
         behind=behind,
-        person=person,
     )
 
 

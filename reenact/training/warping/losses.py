@@ -18,11 +18,14 @@ from reenact.training.losses import dice
 from reenact.training.objective import Objective
 from reenact.training.warping.samples import WarpingBatch
 
-WRONG, RIGHTER = 10.0, 25.0
+WRONG, RIGHTER = 5.0, 25.0
 """How fast a photo's share falls with its error, and how fast the trust in it against other photos."""
 
 NEAR = 5
 """Side of the square over which errors are averaged, px."""
+
+CLOSE_UP = 0.75
+"""Side of what is seen of eyes and lips from close by, in sides of the picture."""
 
 FEW = 1e-3, 1e-4
 """Least fractions of the picture that eyes and mouth, and what lies between the lips, count as."""
@@ -48,7 +51,8 @@ class WarpingObjective(Objective[WarpingBatch]):
 
     def forward(self, learner: Learner, batch: WarpingBatch) -> tuple[dict[str, Tensor], None]:
         """See `Objective`."""
-        made = compose(learner.reenactor.refiner, batch.given, batch.lips, batch.expression, batch.nearness)
+        given = batch.given, batch.lips, batch.expression, batch.nearness, batch.mirrored
+        made = compose(learner.reenactor.refiner, *given)
         # In bfloat16 the network puts out bfloat16; losses are taken in the targets' precision.
         made = {name: value.to(batch.target.dtype) for name, value in made.items()}
         output, generated = pictures(made)
@@ -61,8 +65,11 @@ class WarpingObjective(Objective[WarpingBatch]):
     def _perceptual(
         self, network: PerceptualNetwork, output: Tensor, generated: Tensor, batch: WarpingBatch, step: int
     ) -> Tensor:
-        """Of output and generated picture in turn, for half of the cost."""
-        return perceptual_loss(network, (output, generated)[step % 2], batch.target).to(output.dtype)
+        """Of output, generated picture, and the output's eyes and lips from close by: in turn, a third of the cost."""
+        part, turn = batch.target, step % 3
+        if turn == 2:
+            output, part = (enlarged(picture, batch.close) for picture in (output, batch.target))
+        return perceptual_loss(network, generated if turn == 1 else output, part).to(output.dtype)
 
 
 def pictures(made: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -70,6 +77,15 @@ def pictures(made: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     photo, share, matte = made["photo"], made["share"], made["matte"]
     colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)
     return (share * colour + (1 - share) * made["generated"]) * matte, made["generated"] * matte
+
+
+def enlarged(pictures: Tensor, squares: Tensor) -> Tensor:
+    """Squares B x 3 (x and y of the middle, side; fractions) of pictures B x C x S x S, CLOSE_UP of S large."""
+    size = round(CLOSE_UP * pictures.shape[-1])
+    steps = ((torch.arange(size, device=squares.device) + 0.5) / size - 0.5) * squares[:, 2:]
+    x, y = (2 * (squares[:, k, None] + steps) - 1 for k in (0, 1))
+    at = torch.stack([x[:, None].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], 3)
+    return functional.grid_sample(pictures, at, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def picture_terms(output: Tensor, generated: Tensor, matte: Tensor, batch: WarpingBatch) -> dict[str, Tensor]:

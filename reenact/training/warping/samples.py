@@ -20,7 +20,7 @@ from reenact.data.training_clips import People, TrainingClip
 from reenact.models.warping.compose import given_channels, inside, sample
 from reenact.models.warping.face_model import FaceModel, place, rotation
 from reenact.models.warping.mesh import EYES, INNER_LIPS
-from reenact.models.warping.reference import Reference, nearness
+from reenact.models.warping.reference import Reference, beside_mirror_images, nearness
 from reenact.settings.meta import MetaSettings
 from reenact.training.warping.fit import FEWEST
 from reenact.training.warping.known_faces import KnownFaces
@@ -28,8 +28,11 @@ from reenact.training.warping.known_faces import KnownFaces
 POOL = 16
 """Frames of a clip that are references, spread over it: so few that those of many clips stay in memory."""
 
-REMEMBERED = 1000
-"""References that stay in memory, 2.5 MB each at 128 px."""
+REMEMBERED = 1500
+"""References of clips that stay in memory, 2.5 MB each at 128 px."""
+
+CLOSE = 1.4
+"""Side of the square around eyes and lips, in sides of their box."""
 
 TURN, ZOOM, SHIFT = (0.25, 0.45, 0.2), 0.12, 0.05
 """Most that a still is turned around x, y and z (radians), scaled (logarithm) and shifted (fraction of the side)."""
@@ -50,18 +53,22 @@ class WarpingBatch(StepBatch):
         lips: B x 1 x S x S, between the lips.
         expression: B x E, blendshapes of the target.
         nearness: B x K, how like the target's the faces in the photos are.
+        mirrored: B x K, 1 for the mirror image of a photo.
         target: B x 3 x S x S, RGB times matte.
         matte: B x 1 x S x S.
         emphasis: B x 1 x S x S, 1 around eyes and mouth of the target, falling to 0.
+        close: B x 3, the square around eyes and lips of the target: x and y of its middle, and its side, fractions.
     """
 
     given: Tensor
     lips: Tensor
     expression: Tensor
     nearness: Tensor
+    mirrored: Tensor
     target: Tensor
     matte: Tensor
     emphasis: Tensor
+    close: Tensor
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,7 @@ class WarpingSampler:
         known: faces in their clips, in the order of the people; a clip of fewer than FEWEST is one of stills.
         face: of the model.
         side: working size S, px.
+        mirrored: whether few photos are shown beside their mirror images, as when the model drives.
         settings: seed, `hard_pose_fraction` of the targets, and `warping`.
         rank_batch: how many samples a batch has, and which of them are made.
     """
@@ -104,10 +112,12 @@ class WarpingSampler:
         known: Sequence[KnownFaces],
         face: FaceModel,
         side: int,
+        mirrored: bool,
         settings: MetaSettings,
         rank_batch: RankBatch,
     ) -> None:
         self._face, self._side, self._settings, self._rank_batch = face, side, settings, rank_batch
+        self._mirrored = mirrored
         directions = face.basis.flatten(1).double()
         self._in_basis = (torch.linalg.pinv(directions) @ directions).float()
         labels = [(label, clip) for label in range(len(people)) for clip in people[label]]
@@ -149,10 +159,12 @@ class WarpingSampler:
             pool = [row for row in spread(len(self._clips[number].rows), POOL) if row != target]
             chosen = random.choice(pool, count, replace=len(pool) < count)
             references = [self._reference(number, int(row)) for row in chosen]
+        if self._mirrored:
+            references = beside_mirror_images(references, self._face)
         faces = self._clips[number]
         shape, head = faces.shapes[target][None], faces.heads[target][None]
         if random.random() < self._settings.warping.exact:
-            shapes = [shape] * count
+            shapes = [shape] * len(references)
         else:
             said = random.uniform(*SAID)
             shapes = [one.shape + said * self._projected(shape - one.shape) for one in references]
@@ -163,9 +175,11 @@ class WarpingSampler:
             "lips": inside(place(shapes[0][:, list(INNER_LIPS)], head)[..., :2], self._side)[0],
             "expression": faces.blendshapes[target],
             "nearness": nearness(references, shape, head)[0],
+            "mirrored": torch.tensor([float(one.flipped) for one in references]),
             "target": picture * matte,
             "matte": matte,
             "emphasis": to_tensor([around_eyes_and_lips(faces.meshes[target], self._side)])[0],
+            "close": close_square(faces.meshes[target]),
         }
 
     def _draw_clip(self, random: np.random.Generator) -> int:
@@ -195,7 +209,7 @@ class WarpingSampler:
         faces = self._clips[number]
         shape = faces.shapes[row][None] + self._expression_change(random)
         head = turned_head(random, faces.heads[row])[None]
-        still = self._reference(number, row)
+        still = self._make_reference(number, row)  # of so many that it would hardly be met again in memory
         moved = still.move(shape, head)
         image = sample(still.image[None], moved.flow)
         image[:, 3:] *= moved.coverage > LANDED
@@ -226,6 +240,13 @@ def around_eyes_and_lips(mesh: np.ndarray, side: int) -> np.ndarray:
         cv2.fillPoly(mask, [np.rint(mesh[list(outline), :2] * side).astype(np.int32)], 255)
     reach = max(3, side // 16) | 1
     return cv2.blur(cv2.dilate(mask, np.ones((reach, reach), np.uint8)), (reach, reach))
+
+
+def close_square(mesh: np.ndarray) -> Tensor:
+    """The square around eyes and lips of a mesh M x 3: x and y of its middle, and its side, fractions."""
+    points = mesh[[*INNER_LIPS, *EYES[0], *EYES[1]], :2]
+    low, high = points.min(0), points.max(0)
+    return torch.tensor([*(low + high) / 2, CLOSE * (high - low).max()], dtype=torch.float32)
 
 
 def _of_clip(name: str, clip: TrainingClip, known: KnownFaces, face: FaceModel) -> _Faces:

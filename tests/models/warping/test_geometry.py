@@ -8,7 +8,7 @@ from face_shapes import head, mesh, photo
 from reenact.models.warping.compose import inside, sample
 from reenact.models.warping.face_model import FaceModel, align, place, rotation
 from reenact.models.warping.mesh import INNER_LIPS, POINTS, MeanFace
-from reenact.models.warping.reference import Reference, nearness, straight
+from reenact.models.warping.reference import Reference, beside_mirror_images, nearness, straight
 from reenact.models.warping.splat import fill, splat
 from reenact.models.warping.surface import MIDDLE, build_surface
 
@@ -109,6 +109,26 @@ def test_the_reference_that_is_most_like_the_wanted_face_counts_most(face, refer
     other = Reference(face, photo(), (place(face.mean[None], head(angle=0.5)[None])[0]).numpy(), 64)
     near = nearness([reference, other], reference.shape[None], reference.head[None])
     assert near[0, 0].item() == pytest.approx(0, abs=1e-3) and near[0, 1] < -1
+
+
+def test_a_mirror_image_is_the_mirrored_photo(face):
+    """As a reference it is what would be made of the mirrored photo, and it moves the person's other side."""
+    placed = place(face.mean[None], head((0.45, 0.52, 0.02), 0.3, 0.9)[None])[0]
+    there = placed[face.mean_face().mirrored] * torch.tensor([-1.0, 1.0, 1.0]) + torch.tensor([1.0, 0.0, 0.0])
+    ours = Reference(face, photo(), placed.numpy(), 64).mirrored(face)
+    theirs = Reference(face, np.ascontiguousarray(photo()[:, ::-1]), there.numpy(), 64)
+    for name in ("image", "shown", "head", "shape"):
+        torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), atol=2e-3, rtol=0, msg=name)
+    moved = [one.move(face.mean[None], head(angle=-0.2)[None]) for one in (ours, theirs)]
+    both = (moved[0].coverage > 0.5) & (moved[1].coverage > 0.5)
+    assert both.sum() > 0.9 * (moved[1].coverage > 0.5).sum() and ours.flipped and ours.rigid.min() > 0.5
+    assert ((moved[0].flow - moved[1].flow).abs() * both).mean() < 0.01
+
+
+def test_few_photos_are_shown_beside_their_mirror_images(face, reference):
+    for count, mirrored in ((1, 1), (2, 2), (3, 1), (4, 0), (5, 0)):
+        shown = beside_mirror_images([reference] * count, face)
+        assert [one.flipped for one in shown] == [False] * count + [True] * mirrored
 
 
 def test_lips_are_a_closed_outline():

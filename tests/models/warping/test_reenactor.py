@@ -1,6 +1,7 @@
 """A model of the warping family: shapes, gradients, files, and what it refuses."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from face_shapes import NARROW, narrow_avatar, narrow_model, photo
 from reenact.avatar import Avatar
 from reenact.models.model_file import load_model, save_model
 from reenact.models.warping.architecture import WarpingArchitecture
+from reenact.models.warping.network import GIVEN
 from reenact.models.warping.reenactor import WarpingReenactor
 from reenact.models.warping.references import choose, clear, sharpness
 from reenact.runtime.errors import UserError
@@ -113,6 +115,29 @@ def test_architecture_survives_json_and_refuses_others():
     assert WarpingArchitecture.from_json(NARROW.to_json(), "file") == NARROW
     with pytest.raises(UserError, match=r"file: unknown architecture \(differs in: depth\)"):
         WarpingArchitecture.from_json(NARROW.to_json() | {"depth": 3}, "file")
+
+
+def test_a_file_from_before_mirror_images_shows_none(avatar, net):
+    sizes = {name: value for name, value in NARROW.to_json().items() if name != "mirrored"}
+    assert WarpingArchitecture.from_json(sizes, "file") == replace(NARROW, mirrored=False)
+    pose = net.pose_encoder(torch.rand(1, 3, 256, 256))
+    before = WarpingReenactor(replace(NARROW, mirrored=False), avatar.identify(())).eval()
+    before.load_state_dict({key: value for key, value in avatar.state_dict().items() if key in before.state_dict()})
+    assert [one.flipped for one in before._driven(None).references] == [False] * 2
+    assert [one.flipped for one in avatar._driven(None).references] == [False] * 2 + [True] * 2
+    assert not torch.equal(before.show(pose)[0], avatar.show(pose)[0])
+
+
+def test_a_mirror_image_gives_its_outline_and_colours_where_no_photo_lands(net):
+    """Its pose is nearer, and it alone lands on the right half."""
+    given = torch.rand(1, 2, GIVEN, 32, 32)
+    given[:, :, 4] = 1
+    given[:, 0, 4, :, 16:] = 0
+    answer = net.refiner(
+        given, torch.zeros(1, 1, 32, 32), torch.zeros(1, 4), torch.tensor([[-6.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    )
+    assert answer["confidence"][0, 1].min() > 0.9
+    assert answer["colours"][0, 0, ..., :14].min() > 0.99 and answer["colours"][0, 1, ..., 18:].min() > 0.99
 
 
 def test_photos_are_sharp_and_differ(net):

@@ -8,7 +8,7 @@ from warping_models import seeing_model
 from reenact.models.warping.network import GIVEN
 from reenact.settings.meta import MetaSettings
 from reenact.training.learner import Learner
-from reenact.training.warping.losses import WarpingObjective, photo_terms, picture_terms, pictures
+from reenact.training.warping.losses import CLOSE_UP, WarpingObjective, enlarged, photo_terms, picture_terms, pictures
 from reenact.training.warping.samples import WarpingBatch
 
 SIDE = NARROW.working_size
@@ -22,7 +22,9 @@ def batch(references=3):
     square[:, :, 8:16, 8:16] = 1
     matte = torch.ones(2, 1, SIDE, SIDE)
     code, near, grey = torch.randn(2, 4), torch.zeros(2, references), torch.full((2, 3, SIDE, SIDE), 0.5)
-    return WarpingBatch(given, square, code, near, grey, matte, square)
+    mirrored = torch.zeros(2, references)
+    mirrored[:, 1:] = 1
+    return WarpingBatch(given, square, code, near, mirrored, grey, matte, square, torch.tensor([[0.5, 0.5, 0.4]] * 2))
 
 
 def learner(settings=SETTINGS):
@@ -87,10 +89,20 @@ def test_a_weight_of_zero_leaves_a_term_out_and_a_single_photo_leaves_no_choice(
     assert not {"perceptual", "photo", "choice"} & set(terms) and {"pixel", "share"} < set(terms)
 
 
-def test_output_and_generated_picture_take_turns_at_the_perceptual_loss():
+def test_output_generated_picture_and_a_close_view_take_turns_at_the_perceptual_loss():
     one, samples, objective = learner(), batch(1), WarpingObjective(SETTINGS)
     found = []
-    for step in (0, 1, 2):
+    for step in (0, 1, 2, 3):
         one.step = step
         found.append(objective(one, samples)[0]["perceptual"].item())
-    assert found[0] == found[2] != found[1]
+    assert found[0] == found[3] and len(set(found)) == 3
+
+
+def test_a_square_is_seen_from_close_by():
+    ramp = (torch.arange(SIDE) + 0.5).expand(1, 1, SIDE, SIDE) / SIDE
+    seen = enlarged(torch.cat([ramp, ramp.mT], 1), torch.tensor([[0.5, 0.25, 0.25]]))
+    size = round(CLOSE_UP * SIDE)
+    wanted = (torch.arange(size) + 0.5) / size * 0.25
+    assert seen.shape == (1, 2, size, size)
+    torch.testing.assert_close(seen[0, 0, 0], 0.375 + wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen[0, 1, :, 0], 0.125 + wanted, atol=1e-5, rtol=0)

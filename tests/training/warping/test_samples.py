@@ -33,10 +33,11 @@ def clip(name, frames, seed=0):
     return TrainingClip(name, pictures, np.stack([oval(SIDE)] * frames), landmarks), known
 
 
-def sampler(clips, rank_batch=None, **warping):
+def sampler(clips, rank_batch=None, mirrored=False, **warping):
     settings = MetaSettings(warping=warping, hard_pose_fraction=0.5)
     people, known = PeopleInMemory([one for one, _ in clips]), [faces for _, faces in clips]
-    return WarpingSampler(people, known, seeing_model().face, SIDE, settings, rank_batch or divide_batch(4))
+    rank_batch = rank_batch or divide_batch(4)
+    return WarpingSampler(people, known, seeing_model().face, SIDE, mirrored, settings, rank_batch)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_a_sample_follows_from_seed_step_and_index(clips):
     whole, again = sampler(clips)(3), sampler(clips)(3)
     assert torch.equal(whole.given, again.given) and not torch.equal(whole.given, sampler(clips)(6).given)
     parts = [sampler(clips, divide_batch(4, 1, rank, 2))(3) for rank in (0, 1)]
-    for name in ("given", "lips", "expression", "nearness", "target", "matte", "emphasis"):
+    for name in ("given", "lips", "expression", "nearness", "mirrored", "target", "matte", "emphasis", "close"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name)), name
     assert [*parts[0].names, *parts[1].names] == whole.names and parts[0].batch_size == 4
 
@@ -61,6 +62,25 @@ def test_steps_have_as_many_references_as_the_settings_say(clips):
         assert batch.target.shape == (4, 3, SIDE, SIDE) and batch.expression.shape == (4, 4)
         assert all(value.isfinite().all() for value in (batch.given, batch.lips, batch.emphasis))
         assert 0 < batch.lips.mean() < batch.emphasis.mean() < 0.5
+
+
+def test_few_references_come_with_their_mirror_images(clips):
+    draw = sampler(clips, mirrored=True, references=[1, 3, 4])
+    for step, flags in enumerate(([0, 1], [0, 0, 0, 1], [0, 0, 0, 0])):
+        batch = draw(step)
+        assert batch.given.shape[1] == len(flags) and batch.mirrored.tolist() == [flags] * 4
+    # The astronaut's hair is not the same on both sides.
+    batch = draw(0)
+    assert (batch.given[:, 0] - batch.given[:, 1]).abs().mean() > 0.01
+
+
+def test_the_close_square_holds_eyes_and_lips(clips):
+    batch = sampler(clips)(0)
+    x, y, side = batch.close.unbind(1)
+    assert ((x - side / 2 > 0) & (x + side / 2 < 1) & (side > 0.1)).all()
+    for picture, middle, height in zip(batch.emphasis, y * SIDE, side * SIDE, strict=True):
+        rows = picture[0].max(1).values.nonzero()
+        assert (rows - middle).abs().max() < 0.7 * height
 
 
 def test_stills_and_clips_are_drawn_as_often_as_the_settings_say(clips):
