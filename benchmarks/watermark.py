@@ -29,6 +29,7 @@ import torch
 from reenact.avatar import Avatar
 from reenact.data.images import resize_to, to_tensor
 from reenact.faces.crop_pixels import centre_crop
+from reenact.matting.segmenters import open_segmenter
 from reenact.media.probe import probe, read_frames
 from reenact.provenance.stamp import Stamp
 from reenact.provenance.watermark import Watermark
@@ -47,6 +48,7 @@ from reenact.rendering.compose import to_bytes
 from reenact.rendering.encode import write_video
 from reenact.runtime.parallel import batches
 from reenact.settings.meta import BUNDLED_MODELS
+from reenact.settings.segment import SegmentSettings
 
 SIDE = 256
 Frames = list[tuple[float, np.ndarray]]
@@ -94,7 +96,10 @@ def clip_frames(path: Path, most: int) -> Frames:
 
 def rendered(avatar: Avatar, person: Frames, driver: Frames) -> Frames:
     """The person, by the meta-model alone, following the driver."""
-    identity = avatar.identity_embedding(to_tensor(np.stack([image for _, image in person[::12]]))).mean(0)
+    photos = np.stack([image for _, image in person[::12]])
+    with open_segmenter(SegmentSettings()) as segmenter:
+        mattes = np.rint(255 * segmenter.mattes(photos)).astype(np.uint8)
+    identity = avatar.identify(photos, mattes)
     shown: Frames = []
     for batch in batches(driver, 8):
         poses = avatar.pose_embedding(to_tensor(np.stack([image for _, image in batch])))
@@ -119,7 +124,7 @@ def write(path: Path, frames: Frames, stamp: Stamp | None) -> None:
 def material(clips: Path, renderings: int, foreign: int, most: int) -> Iterator[tuple[str, Callable[[], Frames]]]:
     """Names, and functions that make the frames: renderings of the bundled meta-model and clips, in turn."""
     found = videos_in(clips)
-    avatar = Avatar.load(BUNDLED_MODELS["mini"], "cpu")
+    avatar = Avatar.load(BUNDLED_MODELS["warping"], "cpu")
     for i in range(max(renderings, foreign)):
         if i < renderings:
             person, driver = found[(2 * i) % len(found)], found[(2 * i + 7) % len(found)]
@@ -286,7 +291,7 @@ def print_alarms(table: pd.DataFrame) -> None:
 
 def cost(arguments: argparse.Namespace) -> None:
     """PSNR, bit rate and time of rendering with and without the mark."""
-    avatar = Avatar.load(BUNDLED_MODELS["mini"], "cpu")
+    avatar = Avatar.load(BUNDLED_MODELS["warping"], "cpu")
     found = videos_in(arguments.clips)
     stamp = Stamp(Watermark(), 0x12345678, "0")
     rows = []
