@@ -261,7 +261,7 @@ def whole_stage(evidence: Evidence, name: str, keys: list[Watermark]) -> dict[st
 
 def print_alarms(table: pd.DataFrame) -> None:
     """How the tails lie, and what follows for the thresholds."""
-    print(f"{len(table)} files, false alarms under the public key: {table['found'].sum()}")
+    print(f"{len(table)} files, as they are or compressed; false alarms under the public key: {table['found'].sum()}")
     print(f"greatest significance of the whole search: {table['significance'].max():.2f}")
     print("| stage | values | mean | greatest | chances: fitted | set | Gumbel: location, scale | threshold |")
     print("| --- " * 8 + "|")
