@@ -50,8 +50,11 @@ FITTED_STEPS = 3
 """The same, where mixtures are fitted."""
 LEAST_CORRELATION = 0.8
 MOST_LEAK = 1 / 3
-COUNTERED = 0.25
+COUNTERED = 1 / 6
 """How much another measure has to move, against the control's own, to be countered; see `fit_mixtures`."""
+COUNTER = 0.5
+"""How much of what leaks on some people is countered on all. People differ: countering all of it turned the gaze of the
+validation people as far the other way."""
 MOST_IDENTITY = 0.05
 """Rise of the identity error that is accepted; frames of one video differ by as much."""
 LEAST_REACH = 1.0
@@ -313,9 +316,9 @@ def units(expressions: Expressions) -> dict[str, float]:
 
 
 def fit_mixtures(tried: pd.DataFrame, usual: dict[str, float]) -> dict[str, dict[str, float]]:
-    """What has to move with each control so that nothing else is seen to move.
+    """What has to move with each control so that little else is seen to move.
 
-    Only what leaks much (COUNTERED) and alike on all people is countered, by the movement of that measure: less is as
+    Only what leaks much (COUNTERED) is countered, by the movement of that measure and by half (COUNTER): less is as
     large as the errors of measurement, and eyes that move because they were misread are worse. What is the same on both
     sides of a face is not countered by what is not. Heads turn exactly, and counter nothing.
 
@@ -337,7 +340,8 @@ def fit_mixtures(tried: pd.DataFrame, usual: dict[str, float]) -> dict[str, dict
                 continue
             leaked = _slope(rows, other)
             if abs(leaked) * np.ptp(rows["asked"]) / usual[other] >= COUNTERED * seen[name][name]:
-                found[name][other] = round(-leaked / _slope(tried[tried["control"] == other], other), 5)
+                own = _slope(tried[tried["control"] == other], other)
+                found[name][other] = round(-COUNTER * leaked / own, 5)
     return found
 
 

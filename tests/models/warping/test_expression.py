@@ -190,7 +190,7 @@ def test_the_other_family_refuses_in_one_line():
 
 def test_the_bundled_model_offers_what_was_measured():
     controls = load_model(BUNDLED_MODELS["warping"]).reenactor.controls
-    assert {"mouth_open", "smile", "blink_left", "blink_right", "brows", "gaze_x", "roll"} <= set(controls)
+    assert {"mouth_open", "smile", "blink_left", "blink_right", "brows", "gaze_x", "yaw", "roll"} <= set(controls)
     for control in controls.values():
         assert control.low < 0 < control.high and control.mixture[control.name] == 1
         assert control.correlation >= 0.8 and control.leak <= 1 / 3 and control.identity <= 0.05
