@@ -46,9 +46,10 @@ class Negative:
 
     personal = True
     pose_dim = 3 * 64 * 64
+    precision = "fp32"
 
     @classmethod
-    def load(cls, path: Path, device: str) -> "Negative":
+    def load(cls, path: Path, device: str, precision: str) -> "Negative":
         return cls()
 
     def check_edit(self, edit: PoseEdit) -> None:
