@@ -80,6 +80,7 @@ def build_surface(mesh: np.ndarray, heads: Heads, matte: np.ndarray, face: MeanF
     person = cv2.remap(
         matte.astype(np.float32), sampled[..., 0], sampled[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+    person[y < 0] = 0  # shoulders go on beyond a photo, heads do not: hair at its upper edge would grow a horn
     here = np.flatnonzero(person > VISIBLE)
     flat = grid.reshape(-1, 2)
     nearest = _nearest(owner >= 0)[here]
