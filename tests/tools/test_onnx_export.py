@@ -76,7 +76,7 @@ def test_missing_packages_are_named(model, tmp_path, monkeypatch):
 
 
 def test_an_avatar_of_photos_is_a_graph_too(tmp_path):
-    save_model(tmp_path / "avatar.safetensors", narrow_avatar(), {})
+    save_model(tmp_path / "avatar.safetensors", narrow_avatar(1), {})
     assert export_onnx(model=tmp_path / "avatar.safetensors", onnx=tmp_path / "avatar.onnx") <= 1e-3
     session = onnxruntime.InferenceSession(str(tmp_path / "avatar.onnx"))
     (frames,) = session.get_inputs()
