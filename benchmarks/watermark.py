@@ -98,7 +98,7 @@ def rendered(avatar: Avatar, person: Frames, driver: Frames) -> Frames:
     """The person, by the meta-model alone, following the driver."""
     photos = np.stack([image for _, image in person[::12]])
     with open_segmenter(SegmentSettings()) as segmenter:
-        mattes = np.rint(255 * segmenter.mattes(photos)).astype(np.uint8)
+        mattes = to_bytes(segmenter.mattes(photos))
     identity = avatar.identify(photos, mattes)
     shown: Frames = []
     for batch in batches(driver, 8):

@@ -158,7 +158,7 @@ def test_a_build_in_a_terminal_is_shown_stopped_by_control_c_and_gone_on_with(la
     assert run.wait(60) == 130 and "the same command goes on" in shown
     assert re.search(r"render +░+ +0 of 1", shown)
     status, printed = build("--cores", "1", target)
-    assert status == 0 and "segment: " in printed and "Built: " in printed, printed
+    assert status == 0 and "segment: 1 of 1" in printed and "Built: " in printed, printed
     assert (lab / target).exists()
     with pytest.raises(UserError, match="no build is running"):
         reenact("build", "--stop")

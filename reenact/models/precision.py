@@ -24,7 +24,7 @@ def allow_tf32(allowed: bool) -> None:
 
 
 def compute_in(network: nn.Module, precision: str) -> None:
-    """Make a network that no longer learns fast: channels last, and its convolutions in bf16 if `precision` says so.
+    """Make a trained network faster: channels last, and its convolutions in bf16 if `precision` says so.
 
     What goes in and comes out is float32, and so is what lies between convolutions and is sensitive. In place.
 

@@ -43,6 +43,8 @@ def test_enlarged_convolution(layout, side):
 def test_mean_difference():
     ours, true = leaf(2, 3, 4, 4), leaf(2, 3, 4, 4)
     check(mean_difference(ours, true), functional.l1_loss(ours, true.detach()), (ours,))
+    large = torch.rand(1, 8, 1000, 1000)
+    assert mean_difference(large, torch.zeros(())).double() == pytest.approx(large.double().mean().item(), rel=1e-5)
     half = torch.ones(1, 1, 300, 300, dtype=torch.bfloat16), torch.zeros(1, 1, 300, 300, dtype=torch.bfloat16)
     found = mean_difference(*half)
     assert found.dtype == torch.float32 and found == 1

@@ -86,9 +86,8 @@ class Refiner(nn.Module):
 
         Returns:
             confidence and colours B x K x 1 x S x S (which reference is taken, sums to 1 over them, for all and for
-            colours alone), rgb (B x 3, what is generated, not multiplied by
-            a matte), matte (B x 1, logit to add), share (B x 1, logit: how much is taken from the photos), flow
-            (B x 2, to add, fractions of half the side).
+            colours alone), rgb (B x 3, what is generated, not multiplied by a matte), matte (B x 1, logit to add),
+            share (B x 1, logit: how much is taken from the photos), flow (B x 2, to add, fractions of half the side).
         """
         batch, count = given.shape[:2]
         small = functional.pixel_unshuffle(given.flatten(0, 1), 2)
@@ -102,7 +101,10 @@ class Refiner(nn.Module):
         weights = torch.softmax(trust, 1)
         seen = (seen.unflatten(0, (batch, count)) * weights).sum(1)
         large = enlarge(weights.flatten(0, 1)).unflatten(0, (batch, count))
-        colours = torch.softmax(trust + COLOURLESS * (covered - 1) - OTHERS * mirrored[:, :, None, None, None], 1)
+        colours = large
+        if self.mirror is not None:
+            trusted = trust + COLOURLESS * (covered - 1) - OTHERS * mirrored[:, :, None, None, None]
+            colours = enlarge(torch.softmax(trusted, 1).flatten(0, 1)).unflatten(0, (batch, count))
         blended = torch.cat([(given * large).sum(1), inside], 1)
         x = self.enter(torch.cat([seen, functional.pixel_unshuffle(blended, 2)], 1))
         kept = []
@@ -120,9 +122,7 @@ class Refiner(nn.Module):
         rgb, matte, share = functional.pixel_shuffle(self.leave(x), 2).split([3, 1, 1], 1)
         return {
             "confidence": large,
-            "colours": enlarge(colours.flatten(0, 1)).unflatten(0, (batch, count))
-            if self.mirror is not None
-            else large,
+            "colours": colours,
             "rgb": rgb,
             "matte": matte,
             "share": share,

@@ -87,6 +87,13 @@ def test_a_turned_head_hides_its_far_side(reference):
     assert (moved.coverage[0, 0] > 0.5).sum() < (straight(photo())[3] > 0.5).sum()
 
 
+def test_a_person_goes_on_beside_and_below_a_photo_but_not_above(face):
+    placed = mesh() + np.array([0.5, 0.5, 0])
+    surface = build_surface(placed, face.align(placed[None]), np.ones((64, 64), np.float32), face.mean_face(), 64)
+    x, y, _ = surface.points.T
+    assert x.min() < 0 and x.max() > 1 and y.max() > 1 and y.min() >= 0
+
+
 def test_what_surrounds_a_face_lies_behind_it_and_no_deeper_than_the_middle_of_the_head(face):
     placed = place(face.mean[None], head((0.5, 0.5, 0.1), size=0.8)[None])[0].double().numpy()
     surface = build_surface(placed, face.align(placed[None]), photo()[..., 3] / 255, face.mean_face(), 64)
