@@ -59,6 +59,7 @@ ATTACKS: dict[str, tuple[str, str]] = {
     "crf 23": (f"{X264} -crf 23", ".mp4"),
     "crf 28": (f"{X264} -crf 28", ".mp4"),
     "crf 35": (f"{X264} -crf 35", ".mp4"),
+    "crf 35, three seconds": (f"-t 3 {X264} -crf 35", ".mp4"),
     "crf 40": (f"{X264} -crf 40", ".mp4"),
     "VP9, mp4 to webm (crf 36)": ("-c:v libvpx-vp9 -b:v 0 -crf 36 -deadline realtime -cpu-used 6", ".webm"),
     "500 kbit/s": (f"{X264} -b:v 500k -maxrate 600k -bufsize 1000k", ".mp4"),
@@ -82,15 +83,15 @@ def videos_in(folder: Path) -> list[Path]:
     return [found[i] for i in np.random.default_rng(0).permutation(len(found))]
 
 
-def clip_frames(path: Path, most: int) -> Frames:
-    """The first frames of a clip, a square of SIDE px from its middle, from time 0 on."""
+def clip_frames(path: Path, seconds: float) -> Frames:
+    """The beginning of a clip, a square of SIDE px from its middle, from time 0 on."""
     found: Frames = []
     first: float | None = None
     for frame in read_frames(probe(path), threads=1):
         first = frame.time if first is None else first
-        found.append((frame.time - first, centre_crop(frame.pixels(), SIDE)))
-        if len(found) == most:
+        if frame.time - first >= seconds - 1e-3:
             break
+        found.append((frame.time - first, centre_crop(frame.pixels(), SIDE)))
     return found
 
 
@@ -108,9 +109,9 @@ def rendered(avatar: Avatar, person: Frames, driver: Frames) -> Frames:
     return shown
 
 
-def rendering_of(avatar: Avatar, person: Path, driver: Path, most: int) -> Frames:
-    """The person of one clip following another, at most `most` frames."""
-    return rendered(avatar, clip_frames(person, 60), clip_frames(driver, most))
+def rendering_of(avatar: Avatar, person: Path, driver: Path, seconds: float) -> Frames:
+    """The person of one clip following another."""
+    return rendered(avatar, clip_frames(person, 2.4), clip_frames(driver, seconds))
 
 
 def write(path: Path, frames: Frames, stamp: Stamp | None) -> None:
@@ -121,17 +122,19 @@ def write(path: Path, frames: Frames, stamp: Stamp | None) -> None:
             video.add(image, when, end - when)
 
 
-def material(clips: Path, renderings: int, foreign: int, most: int) -> Iterator[tuple[str, Callable[[], Frames]]]:
-    """Names, and functions that make the frames: renderings of the bundled meta-model and clips, in turn."""
+def material(clips: Path, renderings: int, foreign: int, seconds: float) -> Iterator[tuple[str, Callable[[], Frames]]]:
+    """Names, and functions that make the frames: renderings of the bundled meta-model and clips, in turn, of this
+    length."""
     found = videos_in(clips)
+    long = [path for path in found if (probe(path).duration or 0) >= seconds]
     avatar = Avatar.load(BUNDLED_MODELS["warping"], "cpu")
     for i in range(max(renderings, foreign)):
         if i < renderings:
-            person, driver = found[(2 * i) % len(found)], found[(2 * i + 7) % len(found)]
-            yield f"rendering {person.stem} {driver.stem}", partial(rendering_of, avatar, person, driver, most)
+            person, driver = found[(2 * i) % len(found)], long[i % len(long)]
+            yield f"rendering {person.stem} {driver.stem}", partial(rendering_of, avatar, person, driver, seconds)
         if i < foreign:
-            path = found[len(found) - 1 - i % len(found)]
-            yield f"clip {path.stem}", partial(clip_frames, path, most)
+            path = long[len(long) - 1 - i % len(long)]
+            yield f"clip {path.stem}", partial(clip_frames, path, seconds)
 
 
 def attacks(arguments: argparse.Namespace) -> None:
@@ -139,7 +142,7 @@ def attacks(arguments: argparse.Namespace) -> None:
     done = set(pd.read_csv(arguments.table)["name"]) if arguments.table.exists() else set()
     watermark = Watermark()
     random = np.random.default_rng(1)
-    videos = material(arguments.clips, arguments.renderings, arguments.foreign, arguments.frames)
+    videos = material(arguments.clips, arguments.renderings, arguments.foreign, arguments.seconds)
     for place, (name, make) in enumerate(videos):
         number = int(random.integers(1 << 32))
         if name in done or place % arguments.processes != arguments.process:
@@ -296,7 +299,7 @@ def cost(arguments: argparse.Namespace) -> None:
     stamp = Stamp(Watermark(), 0x12345678, "0")
     rows = []
     for i in range(arguments.renderings):
-        person, driver = (clip_frames(found[(2 * i + 7 * j) % len(found)], 100) for j in range(2))
+        person, driver = (clip_frames(found[(2 * i + 7 * j) % len(found)], 4) for j in range(2))
         row: dict[str, float] = {}
         with tempfile.TemporaryDirectory(prefix="reenact-watermark-") as folder:
             begin = time.process_time()
@@ -354,7 +357,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="PNG of the wall to write: plain, marked, 40 times the difference")
     parser.add_argument("--renderings", type=int, default=50)
     parser.add_argument("--foreign", type=int, default=50)
-    parser.add_argument("--frames", type=int, default=150, help="most frames of a video (default: 150)")
+    parser.add_argument("--seconds", type=float, default=6, help="length of each video that is attacked (default: 6)")
     parser.add_argument("--processes", type=int, default=1, help="that share the videos, each with a table of its own")
     parser.add_argument("--process", type=int, default=0, help="which of them this is, from 0 on")
     parser.add_argument("--files", type=int, default=500)

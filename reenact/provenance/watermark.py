@@ -33,12 +33,14 @@ PILOT = 0.4
 WORDS, WORD_BITS, PAYLOAD_BITS = 3, 16, 32
 PUBLIC_KEY = "reenact"
 
-STRENGTH = 0.6
+STRENGTH = 0.5
 """Root mean square of the mark where a picture is flat, levels of 255."""
 FLAT, BUSY = 0.8, 8.0
 """Standard deviation of the luma around a pixel, levels: flat, and so busy that more changes nothing."""
-MOST = 1.7
-"""Greatest root mean square of the mark over a frame, levels: 43.5 dB."""
+GROWTH = 1.25
+"""Power of that deviation with which the mark grows in between."""
+MOST = 1.75
+"""Greatest root mean square of the mark over a frame, levels: 43.2 dB, and less by rounding."""
 HEADROOM = 16.0
 """Levels from black and from white within which the mark fades out: there is nothing to hide it in."""
 
@@ -208,5 +210,5 @@ def allowed(luma: np.ndarray) -> np.ndarray:
     spread = cv2.sqrt(np.maximum(cv2.blur(luma * luma, (5, 5)) - mean * mean, 0))
     # The least around each pixel: beside a single edge, the flat sides of it show everything.
     spread = cv2.erode(spread, np.ones((7, 7), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    strength = cv2.GaussianBlur(np.clip(spread, FLAT, BUSY) / FLAT, (0, 0), 3)
+    strength = cv2.GaussianBlur((np.clip(spread, FLAT, BUSY) / FLAT) ** GROWTH, (0, 0), 3)
     return STRENGTH * strength * np.clip(np.minimum(luma, 255 - luma) / HEADROOM, 0, 1)

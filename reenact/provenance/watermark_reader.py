@@ -39,8 +39,11 @@ BLUR = 6.0
 
 FALSE_ALARMS = 1e-6
 """Of all stages together, a file."""
-LISTED, TRIED = 12, 48
-"""Best values of each word that are combined; most likely combinations whose CRC is looked at."""
+LISTED = 64
+"""Best values of each word that are combined."""
+TRIED, TRIED_ALONE = 48, 512
+"""Most likely combinations whose CRC is looked at: where it has to tell whether there is a mark, and where the pilot
+alone does. One wrong combination in 2^16 fits."""
 SCALES = np.exp(np.arange(np.log(0.55), np.log(1.8), 0.016))
 ANGLES = np.arange(-6.0, 6.5, 1.0)
 SPEEDS = (0.8, 0.9, 0.95, 0.975, 1.025, 1.05, 1.1, 1.25, 1.5, 2.0)
@@ -51,7 +54,8 @@ class Evidence:
     """Frames without what can be no mark.
 
     Attributes:
-        slots: float16 N x H x W, residuals, averaged over slots of time; the shorter side is CANONICAL px.
+        slots: float16 N x H x W, residuals, averaged over slots of time and weaker where much changes; the shorter
+            side is CANONICAL px.
         times: of the slots from the first frame on, s.
     """
 
@@ -135,7 +139,17 @@ def gather(frames: Iterable[tuple[float, np.ndarray]]) -> Evidence:
         raise ValueError("no frames")
     slots.append(np.mean(waiting, axis=0).astype(np.float16))
     times.append(float(np.mean(seen)))
-    return Evidence(np.stack(slots), np.array(times))
+    return Evidence(_steadied(np.stack(slots)), np.array(times))
+
+
+def _steadied(slots: np.ndarray) -> np.ndarray:
+    """Residuals over how much they change at each place: what moves disturbs most."""
+    mean = slots.mean(0, dtype=np.float32)
+    change = np.zeros_like(mean)
+    for slot in slots:
+        change += (slot - mean) ** 2 / len(slots)
+    weights = 1 / cv2.sqrt(cv2.blur(change, (5, 5)) + 0.05)
+    return np.multiply(slots, weights.astype(np.float16), out=slots)
 
 
 def frames_of(path: Path) -> Iterator[tuple[float, np.ndarray]]:
@@ -319,7 +333,7 @@ def read_watermark(evidence: Evidence, watermark: Watermark) -> Reading:
             alone = match.significance >= stage.threshold()
             if not alone and match.significance < stage.threshold(CRC_SPARES):
                 continue
-            payload, guess, place = _decoded(evidence, watermark, match, place, stage)
+            payload, guess, place = _decoded(evidence, watermark, match, place, stage, TRIED_ALONE if alone else TRIED)
             if alone or payload is not None:
                 reading = Reading(True, payload, guess, match.significance, stage.threshold(), place)
                 if payload is not None:
@@ -355,7 +369,7 @@ def _middle(image: np.ndarray) -> np.ndarray:
 
 
 def _decoded(
-    evidence: Evidence, watermark: Watermark, match: _Match, place: Place, stage: Stage
+    evidence: Evidence, watermark: Watermark, match: _Match, place: Place, stage: Stage, tried: int
 ) -> tuple[int | None, int, Place]:
     """The payload of a match, the most likely one whatever its CRC, and the place more exactly."""
     images = demodulated(evidence, place.speed)
@@ -366,13 +380,16 @@ def _decoded(
     if len(images) == 2:
         sine, cosine = match.weights
         delay = float(np.arctan2(-cosine, sine)) * PERIOD / (2 * np.pi)
-        image = _with_sign(evidence, delay, place.speed)
-        image = image if stage.aligned else _middle(image)
+        square = _with_sign(evidence, delay, place.speed)
+        square = square if stage.aligned else _middle(square)
+        # Encoders round the sign's edges off: what is left lies between a square wave and its first harmonic.
+        image = sine * images[0] + cosine * images[1]
+        image = square / (square.std() + 1e-9) + image / (image.std() + 1e-9)
     (spectrum,) = spectra([moved(image, place)])
     again = correlate([spectrum], watermark, stage.aligned)
     ky, kx = frequencies()
     back = np.exp(2j * np.pi * (ky * again.shift[0] + kx * again.shift[1]) / TILE)
-    return *_agreed(watermark.likelihoods(spectrum * back * np.sign(again.weights[0]))), place
+    return *_agreed(watermark.likelihoods(spectrum * back * np.sign(again.weights[0])), tried), place
 
 
 def _refined(images: list[np.ndarray], watermark: Watermark, match: _Match, place: Place) -> tuple[_Match, Place]:
@@ -388,13 +405,14 @@ def _refined(images: list[np.ndarray], watermark: Watermark, match: _Match, plac
     return match, place
 
 
-def _agreed(likelihoods: list[np.ndarray]) -> tuple[int | None, int]:
-    """The most likely payload whose CRC fits, if it is among the TRIED most likely ones; and the most likely of all."""
+def _agreed(likelihoods: list[np.ndarray], tried: int) -> tuple[int | None, int]:
+    """The most likely payload whose CRC fits, if it is among the so many most likely ones; and the most likely of
+    all."""
     best = [np.argpartition(one, -LISTED)[-LISTED:] for one in likelihoods]
     scores = [one[found] for one, found in zip(likelihoods, best, strict=True)]
     together = scores[0][:, None, None] + scores[1][:, None] + scores[2]
     guess = int(likelihoods[0].argmax()) << 16 | int(likelihoods[1].argmax())
-    for place in np.argsort(-together, axis=None)[:TRIED]:
+    for place in np.argsort(-together, axis=None)[:tried]:
         high, low, crc = (int(found[i]) for found, i in zip(best, np.unravel_index(place, together.shape), strict=True))
         if words_of(high << 16 | low)[2] == crc:
             return high << 16 | low, guess

@@ -106,6 +106,12 @@ def built(page) -> None:
     assert "Everything is built" in page.locator("main").inner_text(), page.locator("main").inner_text()
 
 
+def turn_to(page, name: str) -> None:
+    """Open a page by the menu; until its script has run, it takes no file."""
+    page.locator(".menu").get_by_role("link", name=name).click()
+    page.wait_for_load_state()
+
+
 def test_the_whole_way(page, server, demo_media, descriptor_weights) -> None:
     folder, address, running = server
     base = re.match(r"http://[^/]+", address)[0]
@@ -121,7 +127,7 @@ def test_the_whole_way(page, server, demo_media, descriptor_weights) -> None:
         and written["drivers"]["speech"]["end"] == "0.3"
     )
 
-    page.locator(".menu").get_by_role("link", name="Build").click()
+    turn_to(page, "Build")
     page.get_by_role("button", name="Build", exact=True).click()
     page.get_by_text(re.compile(r"[1-9]\d* of \d+ steps")).wait_for(timeout=BUILD)
     running[0].kill()  # in the middle of the build
@@ -130,21 +136,21 @@ def test_the_whole_way(page, server, demo_media, descriptor_weights) -> None:
     assert again == address, "the same address, and the browser is still known"
     built(page)
 
-    page.locator(".menu").get_by_role("link", name="People").click()
+    turn_to(page, "People")
     page.locator(".cards").get_by_role("link", name="astronaut").click()
     page.locator(".sheet img").first.wait_for()
-    page.locator(".menu").get_by_role("link", name="Avatars").click()
+    turn_to(page, "Avatars")
     chosen = page.locator(".take.chosen b").inner_text()
     page.get_by_role("button", name="Use this one").first.click()
     page.get_by_text("your choice").wait_for(timeout=BUILD)
     assert page.locator(".take.chosen b").inner_text() != chosen
-    page.locator(".menu").get_by_role("link", name="Build").click()
+    turn_to(page, "Build")
     built(page)
     _drive(page, folder)
-    page.locator(".menu").get_by_role("link", name="Verify").click()
+    turn_to(page, "Verify")
     page.locator("input[type=file]").set_input_files(folder / "results/renders/astronaut/speech.mp4")
     page.locator(".verdict.intact").wait_for()
-    page.locator(".menu").get_by_role("link", name="Report").click()
+    turn_to(page, "Report")
     page.frame_locator("iframe").get_by_role("heading", name="astronaut").wait_for()
 
 
@@ -160,7 +166,7 @@ def _made_small(folder: Path, descriptor_weights: Path) -> None:
 
 def _drive(page, folder: Path) -> None:
     """Move sliders, see the picture change, render what they say, and see it play."""
-    page.locator(".menu").get_by_role("link", name="Drive").click()
+    turn_to(page, "Drive")
     picture = page.locator("[data-picture]")
 
     def changed_from(before: str) -> str:
@@ -175,6 +181,11 @@ def _drive(page, folder: Path) -> None:
     second = changed_from(first)
     page.get_by_label("Strength of the motion").press("End")
     changed_from(second)
+    page.get_by_role("button", name="Drive with the webcam").click()
+    page.locator("[data-latency]", has_text=re.compile("frames/s|No face")).wait_for()
+    assert page.get_by_label("Strength of the motion").is_disabled()
+    page.get_by_role("button", name="Stop the webcam").click()
+    assert page.get_by_label("Strength of the motion").is_enabled()
     page.get_by_role("button", name="Render the video like this").click()
     built(page)
     assert yaml.safe_load((folder / "config.yaml").read_text())["render"]["pose"]["intensity"] == 2

@@ -393,17 +393,24 @@ function stills(box) {
   document.body.addEventListener("studio:project", () => {
     if (wrong.textContent) ask();
   });
+  // Motion is scaled about a driver's mean pose, which nobody knows of a webcam.
+  const allowStrength = () => {
+    for (const input of all("[data-pose=intensity]", box)) input.disabled = Boolean(live);
+  };
+  box.addEventListener("htmx:afterSettle", allowStrength);
   one("[data-live]", box).addEventListener("click", async (event) => {
     if (live) {
       live();
       live = null;
       event.target.textContent = "Drive with the webcam";
+      allowStrength();
       ask();
       return;
     }
     try {
       live = await webcam(box, identity, ours, theirs);
       event.target.textContent = "Stop the webcam";
+      allowStrength();
     } catch (error) {
       failed(error);
     }
