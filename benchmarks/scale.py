@@ -17,12 +17,12 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from reenact.data.samples import Batch
 from reenact.data.shard_file import Shard
 from reenact.models.architecture import PRESETS
 from reenact.models.reenactor import Reenactor, build_discriminator
+from reenact.runtime.utilization import OperationCount
 from reenact.settings.crop import CropSettings
 from reenact.settings.dataset import DatasetSettings
 from reenact.settings.decode import DecodeSettings
@@ -80,9 +80,9 @@ def measure_step() -> tuple[float, float]:
     # Two samples, since batch norms want more than one; halved below.
     batch = Batch(frames, frames[:, 0], frames[:, 0], matte, torch.arange(2))
     started = time.process_time()
-    with FlopCounterMode(display=False) as counter:
-        backward(learner, [batch], objective)
-    return (time.process_time() - started) / 2, counter.get_total_flops() / 2
+    count = OperationCount()
+    backward(learner, [batch], objective, count)
+    return (time.process_time() - started) / 2, count.total / 2
 
 
 def _figure(value: float) -> str:

@@ -1,13 +1,13 @@
 """How fast training, fine-tuning and driving are beside the published way of doing them, as ratios of one run.
 
-Usage: python benchmarks/speed.py [TASK ...] [--rounds 5] [--threads N] [--write]     (8 minutes on two cores; 18 GB)
-       python benchmarks/speed.py growth [--threads N]                                (how cost grows: 2 minutes)
+Usage: python benchmarks/speed.py [TASK ...] [--rounds 5] [--threads N] [--write]    (10 minutes on two cores; 18 GB)
 
-Tasks: meta, finetune (preset published, 256 px, batch 2), drive (256 px), mini (fine-tuning at 128 px, batch 8);
-without any, all. Each way of doing a task is a process of its own, and they take turns: once to warm up, then so many
-rounds.
-Medians are compared. --write puts the tables into docs/performance.md, in the part of this machine. On a GPU the same
-command compares on the GPU (--device cuda); --tiny makes everything narrow, to try the script itself.
+Tasks: meta, finetune (preset published, 256 px, batch 2), drive (256 px), mini (fine-tuning at 128 px, batch 8); of the
+warping family, which has no published counterpart, warping1, warping4 (driving with one and four photos) and refiner
+(training); without any, all. Each way of doing a task is a process of its own, and they take turns: once to warm up,
+then so many rounds. Medians are compared. --write puts the tables into docs/performance.md, in the part of this
+machine. On a GPU the same command compares on the GPU (--device cuda); --tiny makes everything narrow, to try the
+script itself.
 """
 
 import argparse
@@ -18,29 +18,40 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
+from person_clips import oval, portrait
 from published_files import convert_back
 from reference import published
 
 from reenact.avatar import Avatar
+from reenact.data.rank_batch import StepBatch
 from reenact.data.samples import Batch
 from reenact.models.architecture import PRESETS, Architecture
+from reenact.models.model_file import load_model
+from reenact.models.precision import allow_tf32
 from reenact.models.reenactor import Reenactor, build_discriminator
+from reenact.models.warping.network import GIVEN
+from reenact.models.warping.reenactor import WarpingReenactor
 from reenact.runtime.devices import pick_device
+from reenact.runtime.utilization import measure_ceiling
 from reenact.settings.finetune import FinetuneSettings
-from reenact.settings.meta import MetaSettings
+from reenact.settings.meta import BUNDLED_MODELS, MetaSettings
 from reenact.training.adversarial import AdversarialObjective
 from reenact.training.learner import Learner
 from reenact.training.loop import average_gradients, backward, update
+from reenact.training.objective import Objective
+from reenact.training.warping.losses import WarpingObjective
+from reenact.training.warping.samples import WarpingBatch
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 TASKS = {
@@ -48,9 +59,17 @@ TASKS = {
     "finetune": "fine-tuning step, 256 px, batch 2",
     "mini": "fine-tuning step of mini, 128 px, batch 8",
     "drive": "8 driven frames, 256 px",
+    "warping1": "8 driven frames, 256 px, 1 photo",
+    "warping4": "8 driven frames, 256 px, 4 photos",
+    "refiner": "3 training steps of the refiner, 128 px, batch 8, with 1, 1 and 3 photos",
 }
+OURS_ALONE = ("warping1", "warping4", "refiner")
+"""Tasks of the warping family: nothing published does them."""
+
 WAYS = {"reference": "published way", "fp32": "ours, fp32", "auto": "ours, default"}
 LABELS, FRAMES = 10, 8
+PHOTOS = (1, 1, 3)
+"""Of the warping family's training samples, by step."""
 
 
 # ---- what is measured, in a process of its own -----------------------------------------------------------------
@@ -83,13 +102,13 @@ def make_batch(task: str, architecture: Architecture, size: int) -> dict[str, Te
     }
 
 
-def learner_of(task: str, architecture: Architecture, precision: str) -> Learner:
+def learner_of(task: str, architecture: Architecture, precision: str, labels: int = LABELS) -> Learner:
     """Ours, as the stages build it; losses in the published form, so that both sides compute the same."""
     torch.manual_seed(0)
     chosen: dict[str, Any] = {"losses": {"form": "published"}, "precision": precision}
     if task == "meta":
         net = Reenactor(architecture).train()
-        return Learner(net, build_discriminator(architecture, LABELS), MetaSettings(**chosen))
+        return Learner(net, build_discriminator(architecture, labels), MetaSettings(**chosen))
     net = Reenactor(architecture, personal=True).eval().requires_grad_(False)
     net.generator.train().requires_grad_(True)
     for embedding in net.parameters(recurse=False):
@@ -110,33 +129,84 @@ def published_states(learner: Learner, architecture: Architecture) -> dict[str, 
 
 
 def training_step(task: str, way: str, device: torch.device, tiny: bool) -> Callable[[], object]:
-    """One step of training, to be called again and again."""
+    """One step of training of the constant family, to be called again and again."""
     architecture = architecture_of(task, tiny)
     learner = learner_of(task, architecture, "fp32" if way == "reference" else way)
-    objective = AdversarialObjective(learner.settings)
-    given = {k: v.to(device) for k, v in make_batch(task, architecture, 8 if task == "mini" else 2).items()}
+    given = make_batch(task, architecture, 8 if task == "mini" else 2)
     if way == "reference":
-        losses = objective.image_losses
-        networks = {"vgg19": losses.perceptual, "vgg16": losses.face_perceptual}
-        vggs = {
-            name: [(conv.weight.to(device), conv.bias.to(device)) for conv in network.convs]
-            for name, network in networks.items()
-            if network is not None
-        }
-        states = published_states(learner, architecture)
-        training = published.Training({n: {k: v.to(device) for k, v in s.items()} for n, s in states.items()}, vggs)
-        return lambda: training.step(given)
+        return published_step(learner, architecture, given, device)
+    return our_step(learner, given, device)
+
+
+def our_step(learner: Learner, given: dict[str, Tensor], device: torch.device) -> Callable[[], object]:
+    """One step of ours on these samples."""
+    frames = given["enc_rgbs"][:, : 0 if learner.reenactor.personal else None]
+    batch = Batch(frames, *(given[name] for name in ("pose_rgbs", "target_rgbs", "mask", "label")), names=["a"])
+    return steps(learner, AdversarialObjective(learner.settings), [batch], device)
+
+
+def published_step(
+    learner: Learner, architecture: Architecture, given: dict[str, Tensor], device: torch.device
+) -> Callable[[], object]:
+    """One step of the published way with the learner's weights."""
+    losses = AdversarialObjective(learner.settings).image_losses
+    networks = {"vgg19": losses.perceptual, "vgg16": losses.face_perceptual}
+    vggs = {
+        name: [(conv.weight.to(device), conv.bias.to(device)) for conv in network.convs]
+        for name, network in networks.items()
+        if network is not None
+    }
+    states = published_states(learner, architecture)
+    training = published.Training({n: {k: v.to(device) for k, v in s.items()} for n, s in states.items()}, vggs)
+    moved = {name: value.to(device) for name, value in given.items()}
+    return lambda: training.step(moved)
+
+
+def refiner_steps(precision: str, device: torch.device, tiny: bool) -> Callable[[], object]:
+    """A training step of the warping family for each of PHOTOS, on random samples."""
+    settings = MetaSettings.model_validate({"preset": "warping", "precision": precision})
+    model = warping_model(tiny).eval().requires_grad_(False)
+    model.refiner.train().requires_grad_(True)
+    architecture, size = model.architecture, 2 if tiny else settings.batch_size
+    random, side = torch.Generator().manual_seed(1), architecture.working_size
+
+    def images(*shape: int) -> Tensor:
+        return torch.rand(*shape, side, side, generator=random)
+
+    batches = []
+    for count in PHOTOS:
+        matte = (images(size, 1) > 0.5).float()
+        batches.append(
+            WarpingBatch(
+                given=images(size, count, GIVEN),
+                lips=(images(size, 1) > 0.9).float(),
+                expression=torch.rand(size, architecture.blendshapes, generator=random),
+                nearness=torch.zeros(size, count),
+                mirrored=torch.zeros(size, count),
+                target=images(size, 3) * matte,
+                matte=matte,
+                emphasis=images(size, 1),
+                close=torch.tensor([[0.5, 0.5, 0.5]]).expand(size, 3),
+            )
+        )
+    return steps(Learner(model, None, settings), WarpingObjective(settings), batches, device)
+
+
+def steps(
+    learner: Learner, objective: Objective, batches: Sequence[StepBatch], device: torch.device
+) -> Callable[[], object]:
+    """A training step on each of some batches."""
     learner.prepare(device)
     objective.to(device)
-    frames = given["enc_rgbs"] if task == "meta" else given["enc_rgbs"][:, :0]
-    batch = Batch(frames, *(given[name] for name in ("pose_rgbs", "target_rgbs", "mask", "label")), names=["a"])
+    moved = [batch.to(device) for batch in batches]
 
-    def step() -> None:
-        backward(learner, batch.micro_batches(), objective)
-        average_gradients(learner)
-        update(learner)
+    def once() -> None:
+        for batch in moved:
+            backward(learner, batch.micro_batches(), objective)
+            average_gradients(learner)
+            update(learner)
 
-    return step
+    return once
 
 
 def driving(way: str, device: torch.device, tiny: bool) -> Callable[[], object]:
@@ -153,6 +223,48 @@ def driving(way: str, device: torch.device, tiny: bool) -> Callable[[], object]:
     return lambda: [rgb.cpu() for rgb, _ in avatar.drive(frames)]
 
 
+def warping_model(tiny: bool) -> WarpingReenactor:
+    """The bundled meta-model; a narrow one with random weights, to try the script."""
+    if tiny:
+        from warping_models import seeing_model
+
+        return seeing_model()
+    model = load_model(BUNDLED_MODELS["warping"]).reenactor
+    assert isinstance(model, WarpingReenactor)
+    return model
+
+
+def photos(count: int) -> list[np.ndarray]:
+    """So many photos of one face, each a little to the side of the one before: uint8 256 x 256 x 3."""
+    return [portrait(x=0.01 * (number % 9 - 4)) for number in range(count)]
+
+
+def mattes(count: int) -> list[np.ndarray]:
+    """Of `photos`, nearly: uint8 256 x 256."""
+    return [oval()] * count
+
+
+def warping_avatar(count: int, device: torch.device, precision: str = "auto", tiny: bool = False) -> Avatar:
+    """An avatar of so many photos."""
+    model = warping_model(tiny).eval().personalised(photos(count), mattes(count), count)
+    return Avatar(model, {}, device, precision)
+
+
+def warping_driving(count: int, precision: str, device: torch.device, tiny: bool) -> Callable[[], object]:
+    """FRAMES frames of an avatar of so many photos, from crops to pictures."""
+    avatar, crops = warping_avatar(count, device, precision, tiny), photos(FRAMES)
+    return lambda: [rgb.cpu() for rgb, _ in avatar.drive(crops)]
+
+
+def task_of(task: str, way: str, device: torch.device, tiny: bool) -> Callable[[], object]:
+    """What does a task once, in a way."""
+    if task == "refiner":
+        return refiner_steps(way, device, tiny)
+    if task in OURS_ALONE:
+        return warping_driving(int(task[-1]), way, device, tiny)
+    return driving(way, device, tiny) if task == "drive" else training_step(task, way, device, tiny)
+
+
 def work(task: str, way: str, device_name: str, threads: int, tiny: bool) -> None:
     """Do the task once for each line that comes, and answer each with seconds and the most memory so far, MB."""
     if way == "reference":  # without what ours does to the process
@@ -160,7 +272,7 @@ def work(task: str, way: str, device_name: str, threads: int, tiny: bool) -> Non
         device = torch.device(device_name)
     else:
         device = pick_device(device_name, threads)
-    once = driving(way, device, tiny) if task == "drive" else training_step(task, way, device, tiny)
+    once = task_of(task, way, device, tiny)
     for _ in sys.stdin:
         began = time.perf_counter()
         once()
@@ -206,36 +318,18 @@ def worker(arguments: argparse.Namespace, task: str, way: str) -> Iterator[Calla
 def compare(arguments: argparse.Namespace, task: str) -> dict[str, tuple[float, float]]:
     """Median seconds and MB of each way."""
     found: dict[str, list[tuple[float, float]]] = {}
-    with (
-        worker(arguments, task, "reference") as reference,
-        worker(arguments, task, "fp32") as exact,
-        worker(arguments, task, "auto") as default,
-    ):
-        ways = dict(zip(WAYS, (reference, exact, default), strict=True))
+    with ExitStack() as stack:
+        ways = {
+            way: stack.enter_context(worker(arguments, task, way))
+            for way in WAYS
+            if way != "reference" or task not in OURS_ALONE
+        }
         for once in ways.values():
             once()
         for _ in range(arguments.rounds):
             for way, once in ways.items():
                 found.setdefault(way, []).append(once())
     return {way: (statistics.median(s for s, _ in rows), rows[-1][1]) for way, rows in found.items()}
-
-
-def ceilings(device: torch.device, channels: int) -> dict[str, float]:
-    """GFLOP/s of a 3x3 convolution, the best of three, in each precision."""
-    found = {}
-    for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        x = torch.randn(8, channels, 64, 64, dtype=kind, device=device).contiguous(memory_format=torch.channels_last)
-        conv = torch.nn.Conv2d(channels, channels, 3, padding=1).to(device, kind, memory_format=torch.channels_last)
-        times = []
-        with torch.no_grad():
-            for _ in range(4):
-                began = time.perf_counter()
-                conv(x)
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
-                times.append(time.perf_counter() - began)
-        found[name] = 2 * x.numel() * channels * 9 / min(times[1:]) / 1e9
-    return found
 
 
 def machine(arguments: argparse.Namespace) -> str:
@@ -250,46 +344,37 @@ def machine(arguments: argparse.Namespace) -> str:
 
 
 def table(arguments: argparse.Namespace) -> list[str]:
-    """Lines of markdown."""
+    """Lines of markdown: a table beside the published way, and one of what has none."""
     torch.set_num_threads(arguments.threads)
-    best = ceilings(torch.device(arguments.device), 32 if arguments.tiny else 256)
-    lines = [
-        f"Ceilings (a 3x3 convolution of 256 channels): {best['fp32']:.0f} GFLOP/s fp32, {best['bf16']:.0f} bf16.",
-        "",
-        "| | published way | ours, fp32 | ours, default | fp32 | default | memory, default |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for task in arguments.tasks or list(TASKS):
-        found = compare(arguments, task)
-        reference, memory = found["reference"]
-        times = " | ".join(f"{found[way][0]:.3g} s" for way in WAYS)
-        ratios = " | ".join(f"{reference / found[way][0]:.2f}x" for way in ("fp32", "auto"))
-        share = f"{found['auto'][1] / 1000:.1f} of {memory / 1000:.1f} GB"
-        lines.append(f"| {TASKS[task]} | {times} | {ratios} | {share} |")
-        print(lines[-1], flush=True)
+    allow_tf32(False)
+    device = torch.device(arguments.device)
+    best = {kind: measure_ceiling(device, kind) / 1e9 for kind in ("fp32", "bf16")}
+    lines = [f"Ceilings (a 3x3 convolution of 256 channels): {best['fp32']:.0f} GFLOP/s fp32, {best['bf16']:.0f} bf16."]
+    chosen = arguments.tasks or list(TASKS)
+    for head, ways, tasks in (
+        ("", list(WAYS), [task for task in chosen if task not in OURS_ALONE]),
+        ("warping family", ["fp32", "auto"], [task for task in chosen if task in OURS_ALONE]),
+    ):
+        if not tasks:
+            continue
+        names = [WAYS[way] for way in ways]
+        ratios = [name.removeprefix("ours, ") for name in names[1:]]
+        lines += ["", f"| {head} | " + " | ".join([*names, *ratios, "memory, default"]) + " |"]
+        lines += ["|" + "---|" * (2 + len(ways) + len(ratios))]
+        print("\n".join(lines[-2:]))
+        for task in tasks:
+            lines.append(row(task, compare(arguments, task)))
+            print(lines[-1], flush=True)
     return lines
 
 
-def growth(arguments: argparse.Namespace) -> list[str]:
-    """How driving grows with side and batch: frames a second of avatars of each side."""
-    device = pick_device(arguments.device, arguments.threads)
-    lines = ["| side, px | batch 1 | batch 2 | batch 8 |", "|---|---|---|---|"]
-    for side in (128, 256, 512):
-        base = PRESETS["mini"].to_json() | {"image_size": side}
-        avatar = Avatar(Reenactor(Architecture.from_json(base, "growth"), personal=True), {}, device)
-        rates = []
-        for batch in (1, 2, 8):
-            frames = torch.rand(8, 3, side, side, device=device)
-            times = []
-            for _ in range(arguments.rounds + 1):
-                began = time.perf_counter()
-                for rgb, _ in avatar.drive(frames, batch_size=batch):
-                    rgb.cpu()
-                times.append(time.perf_counter() - began)
-            rates.append(8 / statistics.median(times[1:]))
-        lines.append(f"| {side} | " + " | ".join(f"{rate:.3g} frames/s" for rate in rates) + " |")
-        print(lines[-1], flush=True)
-    return lines
+def row(task: str, found: dict[str, tuple[float, float]]) -> str:
+    """Times of all ways, how many times as fast the others are as the first, and memory."""
+    (first, memory), *others = found.values()
+    cells = [f"{seconds:.3g} s" for seconds, _ in found.values()]
+    cells += [f"{first / seconds:.2f}x" for seconds, _ in others]
+    cells.append(f"{found['auto'][1] / 1000:.1f} of {memory / 1000:.1f} GB")
+    return f"| {TASKS[task]} | " + " | ".join(cells) + " |"
 
 
 def write(name: str, command: str, lines: list[str]) -> None:
@@ -303,7 +388,7 @@ def write(name: str, command: str, lines: list[str]) -> None:
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tasks", nargs="*", choices=[*TASKS, "growth", []], metavar="TASK")
+    parser.add_argument("tasks", nargs="*", choices=[*TASKS, []], metavar="TASK")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
@@ -314,7 +399,7 @@ def main() -> None:
     if arguments.way:
         work(arguments.tasks[0], arguments.way, arguments.device, arguments.threads, arguments.tiny)
         return
-    lines = growth(arguments) if arguments.tasks == ["growth"] else table(arguments)
+    lines = table(arguments)
     print("\n".join(["", machine(arguments), "", *lines]))
     if arguments.write:
         shown = [word for word in sys.argv[1:] if word != "--write"]

@@ -197,27 +197,26 @@ class Avatar:
         Raises:
             UserError: a meta-model without `identity`; no such video, or no face in it; other shapes, types or ranges.
         """
+        self._reenactor.check_identity(identity, 1)
+        poses = self.pose_embeddings(source, batch_size, crop)
+        return (self.render(pose if adjust is None else adjust(pose), identity) for pose in poses)
+
+    def pose_embeddings(
+        self, source: Source, batch_size: int = 8, crop: CropSettings | None = None
+    ) -> Iterator[Tensor]:
+        """What a driver's face does, batch by batch: yields b x P. Arguments and errors are those of `drive`."""
         if batch_size < 1:
             raise UserError(f"batch_size: {batch_size} must be at least 1")
-        self._reenactor.check_identity(identity, 1)
         if isinstance(source, str | Path):
             source = video_crops(Path(source), crop or CropSettings())
-        return self._drive(source, identity, batch_size, adjust)
+        size = self._reenactor.architecture.pose_size
+        frames = source.split(batch_size) if isinstance(source, Tensor) else _tensors(source, batch_size, size)
+        return map(self.pose_embedding, frames)
 
-    def _drive(
-        self,
-        source: Tensor | Iterable[np.ndarray],
-        identity: Identity | None,
-        batch_size: int,
-        adjust: Callable[[Tensor], Tensor] | None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        if isinstance(source, Tensor):
-            frames: Iterable[Tensor] = source.split(batch_size)
-        else:
-            frames = _tensors(source, batch_size, self._reenactor.architecture.pose_size)
-        for batch in frames:
-            pose = self.pose_embedding(batch)
-            yield self.render(pose if adjust is None else adjust(pose), identity)
+    def sees_like(self, other: "Avatar") -> bool:
+        """Whether both have the same pose encoder, so that the descriptors of one are those of the other."""
+        ours, theirs = (avatar._reenactor.pose_encoder.state_dict() for avatar in (self, other))
+        return ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
     def _frames(self, frames: Tensor) -> Tensor:
         """Checked frames at the size that the pose encoder looks at, on its device."""

@@ -10,7 +10,7 @@ golden  make the golden numbers of tests/test_golden.py anew, after a change tha
 config  write docs/settings.md and docs/config.schema.json from the schema in reenact/settings/
 bench   speed of preprocessing, as ratios of one run; memory of preprocessing and rendering a 10-minute driver; planning
         with 150,000 videos, training samples from shards, and the cost of meta-learning at full size; training and
-        driving beside the published way of it
+        driving beside the published way of it, and how their cost grows
 slurm   set up what sends jobs to SLURM, in the same environment (docs/cluster.md)
 driver  the same in an environment of its own, without torch, for a login node
 test-environment    set up what the tests need
@@ -117,7 +117,7 @@ def config() -> None:
 def bench() -> None:
     environment()
     run("snakemake", "--cores", "1", "resources/media/WolfgangLanger_Pexels.mp4", "resources/media/single_face.mp4")
-    for name in ("preprocess", "footage_memory", "render_memory", "planning", "loader", "scale", "speed"):
+    for name in ("preprocess", "footage_memory", "render_memory", "planning", "loader", "scale", "speed", "growth"):
         run("python", f"benchmarks/{name}.py")
 
 

@@ -106,9 +106,10 @@ class TrainLogger:
         means = {name: float(np.mean(values)) for name, values in self._waiting.items()}
         self._waiting.clear()
         waiting = means["data_seconds"] / means["seconds"]
-        self._bar.set_postfix_str(
-            f"{means['samples_per_second']:.3g} samples/s, waiting for data {waiting:.0%}", refresh=False
-        )
+        shown = [f"{means['samples_per_second']:.3g} samples/s", f"waiting for data {waiting:.0%}"]
+        if "mfu" in means:
+            shown.append(f"MFU {means['mfu']:.0%}")
+        self._bar.set_postfix_str(", ".join(shown), refresh=False)
         try:
             self._run.add_stats({"step": step, **means})
             for name, value in means.items():
@@ -123,7 +124,7 @@ def _tag(name: str) -> str:
         return "validation/" + name.replace("validation_", "")
     if name.endswith(("gradient_norm", "learning_rate")):
         return f"optimizers/{name}"
-    if name.endswith(("seconds", "samples_per_second", "peak_memory_mb")):
+    if name.endswith(("seconds", "samples_per_second", "mfu", "peak_memory_mb")):
         return f"speed/{name}"
     return "pose_response" if name == "pose_response" else f"losses/{name}"
 

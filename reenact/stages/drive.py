@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+from torch import Tensor
 
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip, ClipWriter, write_clip
@@ -54,24 +55,31 @@ def drive_sweep(
     if frames["cross"].empty:
         raise UserError(f"{driver_crops}: no frame with a face to drive with; give drive.driver another driver")
     device, rows = str(pick_device(device, threads)), list[dict[str, object]]()
+    seen_by = None
     with write_clip(driven) as writer:
         for iteration, path in progress(models.items(), len(models), "drive", unit="model", shown=False):
             avatar = Avatar.load(path, device, settings.precision)
+            if seen_by is None or not avatar.sees_like(seen_by):  # models of a sweep share the pose encoder, as a rule
+                seen_by, poses = avatar, _look(avatar, clips, frames, settings.batch_size)
             for protocol, table in frames.items():
-                rows += _drive(
-                    writer, avatar, clips[protocol], table, f"{protocol}/{iteration:06d}", settings.batch_size
-                )
+                rows += _drive(writer, avatar, poses[protocol], table, f"{protocol}/{iteration:06d}")
             count = sum(len(table) for table in frames.values())
             print(f"drive iteration {iteration}: {count} frames, {avatar.precision}", flush=True)
         writer.finish(pd.DataFrame(rows, columns=COLUMNS))
 
 
-def _drive(
-    writer: ClipWriter, avatar: Avatar, clip: Clip, table: pd.DataFrame, folder: str, batch_size: int
-) -> Iterator[dict]:
-    """Render and store the frames of `table`; yields their rows of the driven table."""
+def _look(
+    avatar: Avatar, clips: dict[str, Clip], frames: dict[str, pd.DataFrame], batch_size: int
+) -> dict[str, list[Tensor]]:
+    """Pose descriptors of the frames of each protocol, batch by batch."""
+    shown = {protocol: images(clips[protocol], table["image"].tolist()) for protocol, table in frames.items()}
+    return {protocol: list(avatar.pose_embeddings(crops, batch_size)) for protocol, crops in shown.items()}
+
+
+def _drive(writer: ClipWriter, avatar: Avatar, poses: list[Tensor], table: pd.DataFrame, folder: str) -> Iterator[dict]:
+    """Render and store the frames of `table`, whose descriptors are `poses`; yields their rows of the driven table."""
     protocol, iteration = folder.split("/")
-    outputs = frame_by_frame(avatar.drive(images(clip, table["image"].tolist()), batch_size=batch_size))
+    outputs = frame_by_frame(map(avatar.render, poses))
     for frame, (rgb, matte) in zip(table.itertuples(), outputs, strict=True):
         name = f"{folder}/{frame.index:06d}"
         writer.add(f"{name}.png", rgb)

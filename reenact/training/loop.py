@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from reenact.models.family import Model
 from reenact.models.precision import lay_out
 from reenact.runtime.errors import InterruptedRun, UserError
 from reenact.runtime.interruption import Interruption
+from reenact.runtime.utilization import Utilization
 from reenact.training import distributed
 from reenact.training.checkpoint import RunFolder
 from reenact.training.learner import SIDES, Learner
@@ -20,6 +22,8 @@ from reenact.training.objective import Objective
 
 VALIDATION_ERROR = "validation_perceptual"
 """The number of a validation by which the best checkpoint is chosen; less is better."""
+
+NOT_COUNTED = nullcontext()
 
 
 class Monitor(Protocol):
@@ -70,9 +74,11 @@ def train(
     objective.to(device)
     if learner.settings.channels_last:
         lay_out(objective)
+    utilization = Utilization(device, learner.precision, settings.compile)
     if distributed.is_main():
         run.start(learner.step)
-        for line in [*objective.described, f"precision: {learner.precision}"]:
+        ceiling = f"at most {utilization.ceiling / 1e9:.0f} GFLOP/s on this machine, of which MFU is the share"
+        for line in [*objective.described, f"precision: {learner.precision}, {ceiling}"]:
             print(f"{run.path.name}: {line}", flush=True)
 
     began = time.monotonic() - learner.seconds
@@ -86,7 +92,8 @@ def train(
             batch = objective.augment(batch.to(device))
 
             # Forward, losses, backward: one forward pass gives the gradients of both sides. Update, average: after it.
-            losses = backward(learner, batch.micro_batches(), objective)
+            counting = utilization.counting(step % objective.period)
+            losses = backward(learner, batch.micro_batches(), objective, counting)
             gradient_norms = average_gradients(learner)
             numbers = _to_floats(losses | gradient_norms)
             _check_finite(numbers, step, batch.names)
@@ -106,7 +113,7 @@ def train(
             # Validate, log, checkpoint: by rank 0, while the others wait in their next exchange.
             if distributed.is_main():
                 speed = {"seconds": seconds, "data_seconds": waited, "samples_per_second": batch.batch_size / seconds}
-                numbers |= learner.learning_rates() | speed
+                numbers |= learner.learning_rates() | speed | utilization.numbers(step % objective.period, seconds)
                 numbers |= monitor.measure(step, learner, validate) if save else {}
                 monitor.log(step, numbers, write=save or step % settings.log_every == 0)
                 if save:
@@ -123,7 +130,10 @@ def train(
 
 
 def backward(
-    learner: Learner, micro_batches: Sequence[StepBatchT], objective: Objective[StepBatchT]
+    learner: Learner,
+    micro_batches: Sequence[StepBatchT],
+    objective: Objective[StepBatchT],
+    counting: AbstractContextManager[Any] = NOT_COUNTED,
 ) -> dict[str, Tensor]:
     """Gradients of the networks, and of the discriminator, from one forward pass of each micro-batch.
 
@@ -131,6 +141,7 @@ def backward(
         learner: gets this rank's gradients, averaged over its micro-batches.
         micro_batches: of which memory holds one at a time.
         objective: what is learned by.
+        counting: entered around each forward pass (`Utilization.counting`).
 
     Returns:
         Means over the whole batch, scalars: every weighted loss term of the generator's side, and the discriminator's
@@ -141,7 +152,7 @@ def backward(
     found: dict[str, list[Tensor]] = {}
     device = next(learner.reenactor.parameters()).device
     for batch in micro_batches:
-        with torch.autocast(device.type, torch.bfloat16, enabled=learner.precision == "bf16"):
+        with counting, torch.autocast(device.type, torch.bfloat16, enabled=learner.precision == "bf16"):
             terms, discriminator_loss = objective(learner, batch)
         (torch.stack(list(terms.values())).sum() / len(micro_batches)).backward()
         if discriminator_loss is not None:

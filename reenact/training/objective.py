@@ -14,9 +14,11 @@ class Objective(nn.Module, ABC, Generic[StepBatchT]):
 
     Attributes:
         described: lines about it for people.
+        period: steps after which a step is as much work again.
     """
 
     described: list[str]
+    period = 1
 
     def augment(self, batch: StepBatchT) -> StepBatchT:
         """The samples as they are learned from; the random state is the step's, the same in all ranks."""

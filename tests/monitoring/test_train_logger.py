@@ -19,6 +19,7 @@ STEP = {
     "seconds": 2.0,
     "data_seconds": 1.0,
     "samples_per_second": 4.0,
+    "mfu": 0.41,
 }
 
 
@@ -71,11 +72,18 @@ def test_tensorboard_has_the_same_numbers_and_the_pictures(logged):
         "speed/seconds",
         "speed/data_seconds",
         "speed/samples_per_second",
+        "speed/mfu",
         "speed/peak_memory_mb",
         "pose_response",
         "validation/dice",
     } == set(tags["scalars"])
     assert [(event.step, event.value) for event in board.Scalars("losses/perceptual")] == [(2, 0.75), (3, 1.5)]
+
+
+def test_the_status_line_says_the_share_of_the_ceiling(tmp_path, capsys):
+    with TrainLogger(RunFolder(tmp_path), 1, 1, "test", torch.device("cpu")) as logger:
+        logger.log(1, STEP, write=True)
+    assert "4 samples/s, waiting for data 50%, MFU 41%" in capsys.readouterr().err
 
 
 def test_without_validation_nothing_is_measured(tmp_path):

@@ -62,6 +62,42 @@ def test_every_model_is_shown_the_same_frames(sweep: Path, people: tuple[Path, P
     assert driven.table.query("protocol == 'self' and iteration == 0")["index"].tolist() == list(range(4, 14))
 
 
+def test_models_with_one_pose_encoder_look_at_the_frames_once(
+    people: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second model has the encoder of the first, the third another one; each makes what it makes alone."""
+    nets = [Reenactor(PRESETS["small"], personal=True) for _ in range(3)]
+    nets[1].pose_encoder.load_state_dict(nets[0].pose_encoder.state_dict())
+    seen = []
+    look = Avatar.pose_embedding
+    monkeypatch.setattr(
+        Avatar, "pose_embedding", lambda avatar, frames: seen.append(len(frames)) or look(avatar, frames)
+    )
+
+    def driven(name: str, models: list[int]) -> dict[str, np.ndarray]:
+        folder = tmp_path / name
+        folder.mkdir()
+        for number in models:
+            save_model(folder / f"{number:06d}.safetensors", nets[number], {})
+        drive_sweep(
+            sweep=folder,
+            identity_crops=people[0],
+            driver_crops=people[1],
+            driven=folder / "driven.zip",
+            device="cpu",
+            settings=DriveSettings(frames=16),
+        )
+        clip = Clip(folder / "driven.zip")
+        return {image: clip.image(image) for image in clip.table["image"]}
+
+    together = driven("together", [0, 1, 2])
+    assert sum(seen) == 2 * (10 + 16)
+    for number in range(3):
+        alone = driven(f"alone{number}", [number])
+        assert all(np.array_equal(picture, together[name]) for name, picture in alone.items())
+    assert not np.array_equal(together["cross/000000/000007.png"], together["cross/000001/000007.png"])
+
+
 def test_images_are_those_of_the_model(sweep: Path, people: tuple[Path, Path], tmp_path: Path) -> None:
     drive_sweep(
         sweep=sweep,

@@ -206,11 +206,11 @@ def test_a_checkpoint_of_another_version_is_refused(clips, tmp_path, state):
 def test_fewer_samples_at_a_time_where_memory_runs_out(clips, tmp_path, monkeypatch, capsys):
     real, sizes = reenact.training.loop.backward, []
 
-    def scarce(learner, micro_batches, image_losses):
+    def scarce(learner, micro_batches, *others):
         sizes.append([len(batch.driver) for batch in micro_batches])
         if len(micro_batches[0].driver) > 1 or learner.step == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        return real(learner, micro_batches, image_losses)
+        return real(learner, micro_batches, *others)
 
     monkeypatch.setattr(reenact.training.loop, "backward", scarce)
     make(clips, tmp_path, steps=1)

@@ -76,6 +76,7 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(room, tmp_path, capsys
     whole = weights(make(room, tmp_path / "whole", steps=4))
     make(room, tmp_path / "halves", steps=2)
     resumed = weights(make(room, tmp_path / "halves", steps=4, loaders=0))
+    assert pd.read_csv(tmp_path / "halves" / "curves.csv")["mfu"].gt(0).all()
     printed = capsys.readouterr()
     assert "resuming from step 2" in printed.out and printed.err.count("faces of clips: 100%") == 2
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.monitoring.train_logger import TrainLogger
 from reenact.runtime.errors import InterruptedRun, UserError
 from reenact.runtime.interruption import SIGNALS
+from reenact.runtime.utilization import OperationCount, Utilization, measure_ceiling
 from reenact.settings.meta import MetaLossWeights, MetaSettings
 from reenact.settings.training import AugmentSettings
 from reenact.training.adversarial import AdversarialObjective
@@ -99,6 +101,25 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(people, tmp_path, caps
     assert "resuming from step 5" in capsys.readouterr().out
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
     assert [row["step"] for row in RunFolder(tmp_path / "halves").stats()] == list(range(1, 11))
+
+
+def test_each_row_has_the_share_of_the_ceiling_and_counting_changes_no_weight(people, tmp_path, monkeypatch, capsys):
+    counted = run_steps(people, new_learner(), tmp_path / "counted", 4)
+    ceiling = measure_ceiling(DEVICE, counted.precision)
+    assert f"at most {ceiling / 1e9:.0f} GFLOP/s on this machine" in capsys.readouterr().out
+
+    learner, rows = new_learner(), RunFolder(tmp_path / "counted").stats()
+    learner.prepare(DEVICE)
+    sampler = Sampler(PeopleInMemory(people), SETTINGS, SETTINGS.batch_size, 1)
+    objective = AdversarialObjective(SETTINGS).to(DEVICE)
+    with OperationCount() as count:
+        objective(learner, sampler(1).to(DEVICE))
+    assert [row["mfu"] * row["seconds"] * ceiling for row in rows] == pytest.approx([count.total] * 4)
+
+    monkeypatch.setattr(Utilization, "counting", lambda utilization, kind: nullcontext())
+    plain = run_steps(people, new_learner(), tmp_path / "plain", 4)
+    assert all(torch.equal(a, b) for a, b in zip(weights(counted), weights(plain), strict=True))
+    assert "mfu" not in RunFolder(tmp_path / "plain").stats()[0]
 
 
 @pytest.mark.parametrize("number", SIGNALS)

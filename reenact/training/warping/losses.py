@@ -4,6 +4,8 @@ The generated picture has losses of its own: without them it starves where photo
 photos is taught by where they are wrong, and which of them by which is right.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -27,6 +29,9 @@ NEAR = 5
 CLOSE_UP = 0.75
 """Side of what is seen of eyes and lips from close by, in sides of the picture."""
 
+TURNS = 3
+"""Pictures that the perceptual loss looks at, one a step."""
+
 FEW = 1e-3, 1e-4
 """Least fractions of the picture that eyes and mouth, and what lies between the lips, count as."""
 
@@ -45,6 +50,7 @@ class WarpingObjective(Objective[WarpingBatch]):
         super().__init__()
         self.weights = settings.warping.losses.model_dump()
         self.described, self.perceptual = [], None
+        self.period = math.lcm(TURNS, len(settings.warping.references))
         if self.weights["perceptual"]:
             network, name = perceptual_network(settings.perceptual_weights, "vgg19", width=settings.perceptual_width)
             self.perceptual, self.described = network, [f"perceptual loss: {name}"]
@@ -66,7 +72,7 @@ class WarpingObjective(Objective[WarpingBatch]):
         self, network: PerceptualNetwork, output: Tensor, generated: Tensor, batch: WarpingBatch, step: int
     ) -> Tensor:
         """Of output, generated picture, and the output's eyes and lips from close by: in turn, a third of the cost."""
-        part, turn = batch.target, step % 3
+        part, turn = batch.target, step % TURNS
         if turn == 2:
             output, part = (enlarged(picture, batch.close) for picture in (output, batch.target))
         return perceptual_loss(network, generated if turn == 1 else output, part).to(output.dtype)
