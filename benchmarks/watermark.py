@@ -357,7 +357,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="PNG of the wall to write: plain, marked, 40 times the difference")
     parser.add_argument("--renderings", type=int, default=50)
     parser.add_argument("--foreign", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=6, help="length of each video that is attacked (default: 6)")
+    parser.add_argument("--seconds", type=float, default=8, help="length of each video that is attacked (default: 8)")
     parser.add_argument("--processes", type=int, default=1, help="that share the videos, each with a table of its own")
     parser.add_argument("--process", type=int, default=0, help="which of them this is, from 0 on")
     parser.add_argument("--files", type=int, default=500)

@@ -77,7 +77,7 @@ def train(
     utilization = Utilization(device, learner.precision, settings.compile)
     if distributed.is_main():
         run.start(learner.step)
-        ceiling = f"at most {utilization.ceiling / 1e9:.0f} GFLOP/s on this machine, of which MFU is the share"
+        ceiling = f"MFU is the share of {utilization.ceiling / 1e9:.0f} GFLOP/s, this machine's ceiling"
         for line in [*objective.described, f"precision: {learner.precision}, {ceiling}"]:
             print(f"{run.path.name}: {line}", flush=True)
 
