@@ -106,7 +106,7 @@ def test_resumed_run_equals_uninterrupted_run_bit_for_bit(people, tmp_path, caps
 def test_each_row_has_the_share_of_the_ceiling_and_counting_changes_no_weight(people, tmp_path, monkeypatch, capsys):
     counted = run_steps(people, new_learner(), tmp_path / "counted", 4)
     ceiling = measure_ceiling(DEVICE, counted.precision)
-    assert f"at most {ceiling / 1e9:.0f} GFLOP/s on this machine" in capsys.readouterr().out
+    assert f"MFU is the share of {ceiling / 1e9:.0f} GFLOP/s" in capsys.readouterr().out
 
     learner, rows = new_learner(), RunFolder(tmp_path / "counted").stats()
     learner.prepare(DEVICE)
