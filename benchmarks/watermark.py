@@ -152,6 +152,8 @@ def attacks(arguments: argparse.Namespace) -> None:
             original = Path(folder) / "original.mp4"
             write(original, frames, Stamp(watermark, number, "0"))
             for attack, (flags, suffix) in ATTACKS.items():
+                if arguments.attack and attack not in arguments.attack:
+                    continue
                 changed = Path(folder) / f"changed{suffix}" if flags else original
                 if flags:
                     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-i", str(original)]
@@ -180,7 +182,7 @@ def print_attacks(table: pd.DataFrame) -> None:
     """One row an attack, in Markdown."""
     print(f"{table['name'].nunique()} videos: {table.groupby('kind')['name'].nunique().to_dict()}")
     print("| | found | id read | of renderings | wrong ids | wrong bits | median z | seconds |\n" + "| --- " * 8 + "|")
-    for attack in ATTACKS:
+    for attack in (attack for attack in ATTACKS if attack in set(table["attack"])):
         rows = table[table["attack"] == attack]
         ours = rows[rows["kind"] == "rendering"]
         print(
@@ -358,6 +360,7 @@ def main() -> None:
     parser.add_argument("--renderings", type=int, default=50)
     parser.add_argument("--foreign", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=8, help="length of each video that is attacked (default: 8)")
+    parser.add_argument("--attack", nargs="+", choices=ATTACKS, metavar="ATTACK", help="these alone, by their names")
     parser.add_argument("--processes", type=int, default=1, help="that share the videos, each with a table of its own")
     parser.add_argument("--process", type=int, default=0, help="which of them this is, from 0 on")
     parser.add_argument("--files", type=int, default=500)

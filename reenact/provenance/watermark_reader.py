@@ -4,7 +4,8 @@ How sure it is. The pilot's signs are random to whoever does not know the key, s
 that holds no mark is a sum of numbers with random signs: in standard deviations of that sum, it exceeds t with a
 probability of at most 2 exp(-t^2 / 2), whatever the picture (Hoeffding). Each stage of the search looks at more places;
 the threshold of each follows from how many, so that all stages together err once in 1 / FALSE_ALARMS files. A payload
-whose CRC fits says as much as 16 further bits, less what was tried, and lowers the threshold accordingly.
+whose CRC fits says as much as 16 further bits, less what was tried: below a threshold, the less sure the pilot is, the
+fewer payloads are tried, so that those that fit by chance are as rare again.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,11 +40,11 @@ BLUR = 6.0
 
 FALSE_ALARMS = 1e-6
 """Of all stages together, a file."""
-LISTED = 64
-"""Best values of each word that are combined."""
-TRIED, TRIED_ALONE = 48, 512
-"""Most likely combinations whose CRC is looked at: where it has to tell whether there is a mark, and where the pilot
-alone does. One wrong combination in 2^16 fits."""
+CANDIDATES = 2
+"""Matches of each stage that are looked at."""
+LISTED, TRIED = 64, 512
+"""Best values of each word that are combined; most likely combinations whose CRC is looked at, of which one in 2^16
+fits."""
 SCALES = np.exp(np.arange(np.log(0.55), np.log(1.8), 0.016))
 ANGLES = np.arange(-6.0, 6.5, 1.0)
 SPEEDS = (0.8, 0.9, 0.95, 0.975, 1.025, 1.05, 1.1, 1.25, 1.5, 2.0)
@@ -297,9 +298,18 @@ class Stage:
     chances: float
     aligned: bool = False
 
-    def threshold(self, spared: float = 1.0) -> float:
-        """Significance that noise reaches in FALSE_ALARMS / len(STAGES) of all files; `spared`: times as many."""
-        return float(np.sqrt(2 * np.log(self.chances * len(STAGES) / (FALSE_ALARMS * spared))))
+    def threshold(self) -> float:
+        """Significance that noise reaches in FALSE_ALARMS / len(STAGES) of all files."""
+        return float(np.sqrt(2 * np.log(self.chances * len(STAGES) / FALSE_ALARMS)))
+
+    def tries(self, significance: float) -> int:
+        """How many combinations may be tried of a match, so that noise passes for a mark by its CRC as seldom.
+
+        Noise gets to a significance `too_often` as often as to the threshold. Summed over all significances below,
+        that is as much as 1 + log(TRIED) times one of them, since each may be tried until it is TRIED times.
+        """
+        too_often = np.exp((self.threshold() ** 2 - significance**2) / 2)
+        return min(TRIED, int((1 << WORD_BITS) / (CANDIDATES * (1 + np.log(TRIED)) * too_often)))
 
 
 BOTH = (False, True)
@@ -320,20 +330,19 @@ STAGES = (
     Stage("faster or slower", tuple(Place(1.0, 0.0, m, speed) for speed in SPEEDS for m in BOTH), 4e4),
 )
 """From the likely to the far-fetched."""
-CRC_SPARES = 2**WORD_BITS / (2 * TRIED)
-"""By how much a CRC that fits makes a false alarm less likely: two candidates a stage, TRIED combinations each."""
 
 
 def read_watermark(evidence: Evidence, watermark: Watermark) -> Reading:
     """Search for a key's mark: first as it was embedded, then shifted, mirrored, scaled, turned, faster or slower."""
     best = Reading(False, None, None, 0.0, STAGES[0].threshold(), Place())
     for stage in STAGES:
-        matches = sorted(_matches(evidence, watermark, stage), key=lambda match: -match[0].significance)[:2]
+        matches = sorted(_matches(evidence, watermark, stage), key=lambda match: -match[0].significance)[:CANDIDATES]
         for match, place in matches:
-            alone = match.significance >= stage.threshold()
-            if not alone and match.significance < stage.threshold(CRC_SPARES):
+            tries = stage.tries(match.significance)
+            if not tries:
                 continue
-            payload, guess, place = _decoded(evidence, watermark, match, place, stage, TRIED_ALONE if alone else TRIED)
+            payload, guess, place = _decoded(evidence, watermark, match, place, stage, tries)
+            alone = match.significance >= stage.threshold()
             if alone or payload is not None:
                 reading = Reading(True, payload, guess, match.significance, stage.threshold(), place)
                 if payload is not None:
@@ -369,7 +378,7 @@ def _middle(image: np.ndarray) -> np.ndarray:
 
 
 def _decoded(
-    evidence: Evidence, watermark: Watermark, match: _Match, place: Place, stage: Stage, tried: int
+    evidence: Evidence, watermark: Watermark, match: _Match, place: Place, stage: Stage, tries: int
 ) -> tuple[int | None, int, Place]:
     """The payload of a match, the most likely one whatever its CRC, and the place more exactly."""
     images = demodulated(evidence, place.speed)
@@ -389,7 +398,7 @@ def _decoded(
     again = correlate([spectrum], watermark, stage.aligned)
     ky, kx = frequencies()
     back = np.exp(2j * np.pi * (ky * again.shift[0] + kx * again.shift[1]) / TILE)
-    return *_agreed(watermark.likelihoods(spectrum * back * np.sign(again.weights[0])), tried), place
+    return *_agreed(watermark.likelihoods(spectrum * back * np.sign(again.weights[0])), tries), place
 
 
 def _refined(images: list[np.ndarray], watermark: Watermark, match: _Match, place: Place) -> tuple[_Match, Place]:
@@ -405,14 +414,14 @@ def _refined(images: list[np.ndarray], watermark: Watermark, match: _Match, plac
     return match, place
 
 
-def _agreed(likelihoods: list[np.ndarray], tried: int) -> tuple[int | None, int]:
+def _agreed(likelihoods: list[np.ndarray], tries: int) -> tuple[int | None, int]:
     """The most likely payload whose CRC fits, if it is among the so many most likely ones; and the most likely of
     all."""
     best = [np.argpartition(one, -LISTED)[-LISTED:] for one in likelihoods]
     scores = [one[found] for one, found in zip(likelihoods, best, strict=True)]
     together = scores[0][:, None, None] + scores[1][:, None] + scores[2]
     guess = int(likelihoods[0].argmax()) << 16 | int(likelihoods[1].argmax())
-    for place in np.argsort(-together, axis=None)[:tried]:
+    for place in np.argsort(-together, axis=None)[:tries]:
         high, low, crc = (int(found[i]) for found, i in zip(best, np.unravel_index(place, together.shape), strict=True))
         if words_of(high << 16 | low)[2] == crc:
             return high << 16 | low, guess
