@@ -33,6 +33,12 @@ from reenact.models.warping.references import make_references
 from reenact.runtime.errors import UserError
 from reenact.settings.model import PHOTOS
 
+DETAIL = 9 / 256
+"""What is smaller is a detail, sides of the picture."""
+SURER = 4
+"""Power of the weights by which photos give details: those of one photo, since several never lie exactly on each other.
+Tones are blended as they are (two bands: Burt and Adelson, ACM Transactions on Graphics 2, 1983)."""
+
 
 class WarpingReenactor(Model):
     """Pose descriptor, face model and refiner; a personal one has photos of its person.
@@ -228,15 +234,27 @@ def show(
     names = ("flow", "share", "matte_change", "generated", "covered", "before")
     flow, share, change, generated, covered, before = (resized(made[name], size) for name in names)
     weights, colours = (resized(made[name].flatten(1, 2), size) for name in ("weights", "colours"))
-    shown, mattes = torch.zeros((), device=flow.device), torch.zeros((), device=flow.device)
-    for k, (reference, to) in enumerate(zip(references, moved, strict=True)):
-        image = reference.shown.expand(flow.shape[0], -1, -1, -1)
-        seen = sample(image, resized(to.flow, size) + flow)
-        shown, mattes = shown + colours[:, k : k + 1] * seen, mattes + weights[:, k : k + 1] * seen[:, 3:]
-    photo = recoloured(shown, mattes)
+    seen = [
+        sample(reference.shown.expand(flow.shape[0], -1, -1, -1), resized(to.flow, size) + flow)
+        for reference, to in zip(references, moved, strict=True)
+    ]
+    mattes = sum(weights[:, k : k + 1] * one[:, 3:] for k, one in enumerate(seen))
+    photo = recoloured(in_two_bands(seen, colours), mattes)
     matte = changed_matte(expected_matte(photo[:, 3:], covered, before), change)
     colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)
     return (share * colour + (1 - share) * generated) * matte, matte
+
+
+def in_two_bands(pictures: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """Pictures B x C x S x S as one, by weights B x K x S x S that sum to 1: details are those of the surest."""
+    side = 2 * round(DETAIL * weights.shape[-1] / 2) + 1
+    surest = weights**SURER
+    surest = surest / surest.sum(1, keepdim=True)
+    blend = torch.zeros((), device=weights.device)
+    for k, picture in enumerate(pictures):
+        tones = functional.avg_pool2d(picture, side, 1, side // 2, count_include_pad=False)
+        blend = blend + weights[:, k : k + 1] * tones + surest[:, k : k + 1] * (picture - tones)
+    return blend
 
 
 def resized(x: Tensor, size: int) -> Tensor:

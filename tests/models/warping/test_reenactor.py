@@ -12,7 +12,7 @@ from reenact.avatar import Avatar
 from reenact.models.model_file import load_model, save_model
 from reenact.models.warping.architecture import WarpingArchitecture
 from reenact.models.warping.network import GIVEN
-from reenact.models.warping.reenactor import WarpingReenactor
+from reenact.models.warping.reenactor import WarpingReenactor, in_two_bands
 from reenact.models.warping.references import choose, clear, sharpness
 from reenact.runtime.errors import UserError
 
@@ -160,3 +160,14 @@ def test_an_avatar_keeps_some_photos_and_has_the_weights_of_the_meta_model(net, 
     state, avatar = net.state_dict(), net.personalised(*person, count=2)
     assert isinstance(avatar, WarpingReenactor) and avatar.own.photos.shape == (2, 64, 64, 4)
     assert all(torch.equal(state[key], value) for key, value in avatar.state_dict().items() if key in state)
+
+
+def test_several_photos_give_tones_together_and_details_one_by_one():
+    random = torch.Generator().manual_seed(0)
+    dark, bright = (tone + 0.1 * torch.randn(1, 4, 64, 64, generator=random) for tone in (0.2, 0.8))
+    weights = torch.tensor([0.6, 0.4]).reshape(1, 2, 1, 1).expand(-1, -1, 64, 64)
+    blend = in_two_bands([dark, bright], weights)
+    assert abs(blend.mean() - 0.44) < 0.01, "six tenths of one tone, four of the other"
+    assert blend.std() > 0.8 * dark.std() > 1.05 * (0.6 * dark + 0.4 * bright).std(), "and not softer for it"
+    alone = in_two_bands([dark], torch.ones(1, 1, 64, 64))
+    assert torch.allclose(alone, dark, atol=1e-6)
