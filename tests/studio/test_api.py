@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from crops import write_crops
+from face_shapes import narrow_avatar
 from person_clips import portrait, swaying
 from tree import ROOT
 from videos import write_video
@@ -169,6 +170,12 @@ def test_stills_follow_the_sliders(built) -> None:
     assert "Strength of the motion" in built.page("/parts/motion/anna")
     (built.folder / "results/avatars/anna/model.safetensors").unlink()
     assert "Once the avatar is built" in built.page("/parts/motion/anna")
+
+
+def test_an_avatar_of_photos_shows_stills_too(built) -> None:
+    save_model(built.folder / "results/avatars/anna/model.safetensors", narrow_avatar(), {"stage": "finetune"})
+    assert still(built).shape == still(built, follow="expression_only", relative=True).shape == (64, 64, 3)
+    assert built.json("GET", "/api/avatars/anna/controls")["family"] == "warping"
 
 
 def test_a_webcams_picture_drives(built) -> None:

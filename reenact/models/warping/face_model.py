@@ -44,7 +44,7 @@ class FaceModel(nn.Module):
 
     def __init__(self, points: int, blendshapes: int, shapes: int, pose_dim: int) -> None:
         super().__init__()
-        self._known: tuple[Tensor, int, MeanFace] | None = None
+        self._known: tuple[Tensor, MeanFace] | None = None
         self._sizes = [blendshapes, shapes, HEAD]
         self.register_buffer("mean", torch.zeros(points, 3))
         self.register_buffer("basis", torch.zeros(shapes, points, 3))
@@ -56,10 +56,10 @@ class FaceModel(nn.Module):
 
     def mean_face(self) -> MeanFace:
         """The mean as numbers; as long as it stays the same, what follows from it is worked out once."""
-        key = self.mean, self.mean._version
-        if self._known is None or self._known[0] is not key[0] or self._known[1] != key[1]:
-            self._known = *key, MeanFace(self.mean.detach().cpu().double().numpy())
-        return self._known[2]
+        mean = self.mean.detach().cpu()
+        if self._known is None or not torch.equal(self._known[0], mean):
+            self._known = mean.clone(), MeanFace(mean.double().numpy())
+        return self._known[1]
 
     def align(self, meshes: Tensor | np.ndarray) -> "Heads":
         """Where heads are, of meshes N x M x 3; see `align`."""

@@ -67,6 +67,14 @@ def test_a_file_gives_the_same_pictures(avatar, tmp_path):
             torch.testing.assert_close(before, after)
 
 
+def test_what_was_loaded_in_inference_mode_drives(avatar, tmp_path):
+    save_model(tmp_path / "avatar.safetensors", avatar, {"stage": "finetune"})
+    with torch.inference_mode():
+        loaded = Avatar.load(tmp_path / "avatar.safetensors", "cpu")
+        assert loaded.render(torch.zeros(1, NARROW.pose_dim))[0].shape == (1, 3, 64, 64)
+    assert loaded.render(torch.ones(1, NARROW.pose_dim))[0].shape == (1, 3, 64, 64)
+
+
 def test_half_precision_keeps_the_face_model_exact(net, tmp_path):
     save_model(tmp_path / "half.safetensors", net, {}, half=True)
     loaded = load_model(tmp_path / "half.safetensors").reenactor
