@@ -3,7 +3,8 @@
 Usage: python benchmarks/studio.py PROJECT IDENTITY DRIVER     (a project that is built, such as the demo's: .)
 
 Prints, for each, the time until the answer (median) and the computing of the server (mean), ms; of the page its share
-of a core. Run it with OMP_NUM_THREADS=1 to see one core's work. POSIX with /proc.
+of a core, at rest and while a build runs, which is begun for it: delete results/unsigned before, so that it has
+something to do. Run it with OMP_NUM_THREADS=1 to see one core's work. POSIX with /proc.
 """
 
 import http.client
@@ -92,6 +93,8 @@ def main(project: Path, identity: str, driver: str) -> None:
         live = f"/api/live/{identity}?session=0123456789abcdef"
         server.measure("webcam", lambda n: server.ask("POST", live, images[n % len(images)], "image/jpeg"))
         print(f"{'a page that listens':28} {server.listen():.1%} of a core", flush=True)
+        server.ask("POST", "/api/builds", b"{}")
+        print(f"{'the same during a build':28} {server.listen():.1%} of a core", flush=True)
     finally:
         server.process.terminate()
         server.process.wait()
