@@ -33,7 +33,7 @@ from reenact.models.warping.references import make_references
 from reenact.runtime.errors import UserError
 from reenact.settings.model import PHOTOS
 
-DETAIL = 9 / 256
+DETAIL = 1 / 32
 """What is smaller is a detail, sides of the picture."""
 SURER = 4
 """Power of the weights by which photos give details: those of one photo, since several never lie exactly on each other.
@@ -247,14 +247,14 @@ def show(
 
 def in_two_bands(pictures: Sequence[Tensor], weights: Tensor) -> Tensor:
     """Pictures B x C x S x S as one, by weights B x K x S x S that sum to 1: details are those of the surest."""
-    side = 2 * round(DETAIL * weights.shape[-1] / 2) + 1
     surest = weights**SURER
     surest = surest / surest.sum(1, keepdim=True)
-    blend = torch.zeros((), device=weights.device)
+    soft, sharp = torch.zeros((), device=weights.device), torch.zeros((), device=weights.device)
     for k, picture in enumerate(pictures):
-        tones = functional.avg_pool2d(picture, side, 1, side // 2, count_include_pad=False)
-        blend = blend + weights[:, k : k + 1] * tones + surest[:, k : k + 1] * (picture - tones)
-    return blend
+        soft, sharp = soft + weights[:, k : k + 1] * picture, sharp + surest[:, k : k + 1] * picture
+    # Bilinear from means over squares: a tenth of the time of means around each pixel.
+    side = weights.shape[-1]
+    return sharp + resized(functional.avg_pool2d(soft - sharp, max(1, round(DETAIL * side))), side)
 
 
 def resized(x: Tensor, size: int) -> Tensor:
