@@ -12,7 +12,6 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 import reenact
@@ -91,7 +90,7 @@ class Stills:
         Raises:
             UserError: this model cannot do what `pose` asks.
         """
-        with self._lock, torch.no_grad():
+        with self._lock:
             avatar, key = self.avatar(model), (model, model.stat().st_mtime_ns, crops, crops.stat().st_mtime_ns)
             driver = _kept(self._drivers, key, lambda: _driving(avatar, crops), 4)
             crop = driver.crop_at(place)
@@ -119,7 +118,7 @@ class Stills:
         pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
         if pixels is None:
             raise UserError("the webcam's picture cannot be read; JPEG is needed")
-        with self._lock, torch.no_grad():
+        with self._lock:
             avatar, key = self.avatar(model), (session, model, model.stat().st_mtime_ns)
             webcam = _kept(self._webcams, key, lambda: Webcam(avatar, pose, FaceFinder()), 4)
             if webcam.pose != pose:

@@ -36,17 +36,15 @@ def people(tmp_path: Path) -> tuple[Path, Path]:
     return person, driver
 
 
+def drive(sweep: Path, people: tuple[Path, Path], path: Path, settings: DriveSettings) -> Clip:
+    """What a sweep makes of two people."""
+    person, driver = people
+    drive_sweep(sweep=sweep, identity_crops=person, driver_crops=driver, driven=path, device="cpu", settings=settings)
+    return Clip(path)
+
+
 def test_every_model_is_shown_the_same_frames(sweep: Path, people: tuple[Path, Path], tmp_path: Path) -> None:
-    settings = DriveSettings(frames=16, batch_size=3)
-    drive_sweep(
-        sweep=sweep,
-        identity_crops=people[0],
-        driver_crops=people[1],
-        driven=tmp_path / "d.zip",
-        device="cpu",
-        settings=settings,
-    )
-    driven = Clip(tmp_path / "d.zip")
+    driven = drive(sweep, people, tmp_path / "d.zip", DriveSettings(frames=16, batch_size=3))
     assert driven.table.columns.tolist() == COLUMNS
     assert driven.table.groupby(["iteration", "protocol"]).size().to_dict() == {
         (0, "self"): 10,
@@ -79,15 +77,7 @@ def test_models_with_one_pose_encoder_look_at_the_frames_once(
         folder.mkdir()
         for number in models:
             save_model(folder / f"{number:06d}.safetensors", nets[number], {})
-        drive_sweep(
-            sweep=folder,
-            identity_crops=people[0],
-            driver_crops=people[1],
-            driven=folder / "driven.zip",
-            device="cpu",
-            settings=DriveSettings(frames=16),
-        )
-        clip = Clip(folder / "driven.zip")
+        clip = drive(folder, people, folder / "driven.zip", DriveSettings(frames=16))
         return {image: clip.image(image) for image in clip.table["image"]}
 
     together = driven("together", [0, 1, 2])
@@ -99,15 +89,7 @@ def test_models_with_one_pose_encoder_look_at_the_frames_once(
 
 
 def test_images_are_those_of_the_model(sweep: Path, people: tuple[Path, Path], tmp_path: Path) -> None:
-    drive_sweep(
-        sweep=sweep,
-        identity_crops=people[0],
-        driver_crops=people[1],
-        driven=tmp_path / "d.zip",
-        device="cpu",
-        settings=DriveSettings(precision="fp32"),
-    )
-    driven, source = Clip(tmp_path / "d.zip"), Clip(people[1])
+    driven, source = drive(sweep, people, tmp_path / "d.zip", DriveSettings(precision="fp32")), Clip(people[1])
     row = driven.table.query("protocol == 'cross' and iteration == 30 and index == 7").iloc[0]
     assert (row["image"], row["matte"]) == ("cross/000030/000007.png", "cross/000030/000007.matte.png")
     avatar = Avatar.load(sweep / "000030.safetensors", "cpu", "fp32")

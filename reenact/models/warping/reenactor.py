@@ -238,8 +238,7 @@ def show(
         sample(reference.shown.expand(flow.shape[0], -1, -1, -1), resized(to.flow, size) + flow)
         for reference, to in zip(references, moved, strict=True)
     ]
-    mattes = sum(weights[:, k : k + 1] * one[:, 3:] for k, one in enumerate(seen))
-    photo = recoloured(in_two_bands(seen, colours), mattes)
+    photo = recoloured(in_two_bands(seen, colours), weighted([one[:, 3:] for one in seen], weights))
     matte = changed_matte(expected_matte(photo[:, 3:], covered, before), change)
     colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)
     return (share * colour + (1 - share) * generated) * matte, matte
@@ -248,13 +247,18 @@ def show(
 def in_two_bands(pictures: Sequence[Tensor], weights: Tensor) -> Tensor:
     """Pictures B x C x S x S as one, by weights B x K x S x S that sum to 1: details are those of the surest."""
     surest = weights**SURER
-    surest = surest / surest.sum(1, keepdim=True)
-    soft, sharp = torch.zeros((), device=weights.device), torch.zeros((), device=weights.device)
-    for k, picture in enumerate(pictures):
-        soft, sharp = soft + weights[:, k : k + 1] * picture, sharp + surest[:, k : k + 1] * picture
+    soft, sharp = weighted(pictures, weights), weighted(pictures, surest / surest.sum(1, keepdim=True))
     # Bilinear from means over squares: a tenth of the time of means around each pixel.
     side = weights.shape[-1]
     return sharp + resized(functional.avg_pool2d(soft - sharp, max(1, round(DETAIL * side))), side)
+
+
+def weighted(pictures: Sequence[Tensor], weights: Tensor) -> Tensor:
+    """The sum of pictures B x C x S x S, by weights B x K x S x S."""
+    total = torch.zeros((), device=weights.device)
+    for k, picture in enumerate(pictures):
+        total = total + weights[:, k : k + 1] * picture
+    return total
 
 
 def resized(x: Tensor, size: int) -> Tensor:
