@@ -31,7 +31,7 @@ class ScoreSettings(Section):
     identity_frames: int = Field(
         default=32,
         ge=1,
-        description="Most frames of each output whose identity is measured, evenly spread (published: 32); 0.12 s each "
+        description="Most frames of each output whose identity is measured, evenly spread (published: 32); 0.01 s each "
         "with dlib.",
     )
     min_confidence: float = Field(

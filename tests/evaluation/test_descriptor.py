@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import dlib
 import numpy as np
 import pytest
+import torch
 from person_clips import WEIGHTS, portrait
 
 from reenact.evaluation.descriptor import (
@@ -14,6 +16,7 @@ from reenact.evaluation.descriptor import (
     face_chip,
     load_descriptor,
 )
+from reenact.evaluation.dlib_network import DlibNetwork
 from reenact.evaluation.metrics import identity_error
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.runtime.errors import UserError
@@ -53,6 +56,51 @@ def test_same_person_near_and_a_blank_far(finder: FaceFinder) -> None:
     blank = descriptor.describe(np.full_like(images[0], 128), landmarks)
     assert identity_error(blank[None], descriptors) > 0.1
     assert np.isnan(descriptor.describe(images[0], np.full((68, 2), np.nan))).all()
+
+
+@needs_weights
+def test_describes_as_dlib_does(finder: FaceFinder) -> None:
+    judge, descriptor = dlib.face_recognition_model_v1(str(WEIGHTS)), load_descriptor("dlib", WEIGHTS)
+    tilted = portrait(turn=20, x=0.03, scale=0.9)
+    images = [portrait(), tilted, np.ascontiguousarray(portrait()[:, ::-1]), portrait() // 3]
+    landmarks = [finder.find(image)[0].landmarks for image in images]
+    chips = [face_chip(image, points) for image, points in zip(images, landmarks, strict=True)]
+    expected = np.array([judge.compute_face_descriptor(chip) for chip in chips])
+    ours = np.array([descriptor.describe(image, points) for image, points in zip(images, landmarks, strict=True)])
+    assert ours.dtype == np.float64
+    assert ours == pytest.approx(expected, abs=1e-5), "values of up to 0.5, which rounding moves by less than 1e-6"
+    assert np.abs(expected[0] - expected[1:]).max(axis=1).min() > 0.01, "the faces are told apart"
+    together = DlibNetwork(WEIGHTS)(torch.from_numpy(np.stack(chips)))
+    assert together.numpy() == pytest.approx(expected, abs=1e-5)
+
+
+@needs_weights
+def test_loading_leaves_the_random_numbers_of_a_training_alone() -> None:
+    before = torch.get_rng_state()
+    DlibDescriptor(WEIGHTS)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@needs_weights
+def test_files_that_differ_from_dlibs(tmp_path: Path) -> None:
+    data = WEIGHTS.read_bytes()
+    first = data.index(b"con_4")
+    second = data.index(b"con_4", first + 1)
+    third = data.index(b"con_4", second + 1)
+    for name, content, message in [
+        ("half", data[: len(data) // 2], "no layer con_4 of 590080 where"),
+        ("end_missing", data[:-1], "does not end behind the last layer"),
+        ("longer", data + data[-800:], "does not end behind the last layer"),
+        ("first_missing", data[:first] + data[second:], "no layer con_4 of 4736 where"),
+        ("second_missing", data[:second] + data[third:], "no layer con_4 of 9248 where"),
+        ("second_twice", data[:third] + data[second:], "no layer con_4 of 18496 where"),
+        ("no_affine", data.replace(b"affine_", b"bn_con_"), "no layer affine_ of 64 where"),
+        ("not_a_number", data[:-508] + b"\xff" * 8 + data[-500:], "a layer fc_2 has weights that are not finite"),
+    ]:
+        path = tmp_path / f"{name}.dat"
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=rf"{name}\.dat is not dlib's face recognition network \(.*{message}"):
+            load_descriptor("dlib", path)
 
 
 def test_weights_missing_or_wrong(tmp_path: Path) -> None:
