@@ -2,6 +2,10 @@
 
     python benchmarks/warping/table.py --project runs/warping_people
     python benchmarks/warping/table.py --project runs/warping_people --model other.safetensors --frames 48 --size 256
+    python benchmarks/warping/table.py --project runs/warping_people --avatars runs/warping_avatars --iteration 100 --photos 32
+
+With --avatars, avatars are those of a project that benchmarks/warping/photos.py made, at one iteration of their sweep.
+--judge dlib lets another program find the landmarks (benchmarks/warping/second_judge.py).
 
 The project folder (benchmarks/warping/people.yaml says how to make it) holds crops and mattes of people who train
 nothing. A person's photos are of the first part of a clip; held-out frames drive: the person's own (self), or the next
@@ -10,6 +14,7 @@ are wrong), and grid.png (people x drivers), which is not ours to ship.
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +23,7 @@ import pandas as pd
 import torch
 import yaml
 from regions import REGIONS, region_errors
+from second_judge import SecondFinder
 
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip
@@ -73,6 +79,24 @@ class Person:
         return list(self.crops.images(chosen)), list(self.mattes.images(chosen))
 
 
+AvatarOf = Callable[[Person, int], tuple[Avatar, Identity | None]]
+"""A person and a number of photos -> what shows the person."""
+
+
+def moved_photos(avatar: Avatar) -> AvatarOf:
+    """Avatars of a meta-model, without training."""
+    return lambda person, count: (avatar, avatar.identify(*person.photos(count)))
+
+
+def fine_tuned(project: Path, iteration: int) -> AvatarOf:
+    """Avatars of a project, at an iteration of their sweep."""
+    sweeps = project / "results" / "avatars"
+    return lambda person, count: (
+        Avatar.load(sweeps / f"{person.name}_{count}" / "sweep" / f"{iteration:06d}.safetensors"),
+        None,
+    )
+
+
 def open_person(folder: Path, name: str, frames: int, size: int, measurer: Measurer) -> Person:
     """A person of the project, whose held-out frames are measured."""
     crops, mattes = (Clip(folder / name / f"{part}.zip") for part in ("crops", "mattes"))
@@ -81,10 +105,14 @@ def open_person(folder: Path, name: str, frames: int, size: int, measurer: Measu
 
 
 def scored(
-    person: Person, driver: Person, avatar: Avatar, identity: Identity, reference: IdentityReference, measurer: Measurer
+    person: Person,
+    driver: Person,
+    made_of: tuple[Avatar, Identity | None],
+    reference: IdentityReference,
+    measurer: Measurer,
 ) -> tuple[dict[str, dict[str, float]], pd.DataFrame]:
     """Metrics of both protocols, and errors by region of self-driving."""
-    rows, regions = {}, pd.DataFrame()
+    (avatar, identity), rows, regions = made_of, {}, pd.DataFrame()
     for protocol, by in (("self", person), ("cross", driver)):
         made = avatar.drive(reference.drivers(protocol, by.crops), identity)
         output = reference.output((fit(rgb, reference.size), fit(matte, reference.size)) for rgb, matte in made)
@@ -97,7 +125,7 @@ def scored(
 
 
 def measured(
-    people: list[Person], avatar: Avatar, counts: list[int], size: int, measurer: Measurer
+    people: list[Person], avatar_of: AvatarOf, counts: list[int], size: int, measurer: Measurer
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores and errors by region of all people, from each number of photos."""
     scores, regions = [], []
@@ -106,8 +134,7 @@ def measured(
         driving = {"self": person.driving, "cross": driver.driving}
         reference = IdentityReference((person.crops, person.mattes), size, measurer, OFFERED, driving)
         for count in counts:
-            identity = avatar.identify(*person.photos(count))
-            rows, errors = scored(person, driver, avatar, identity, reference, measurer)
+            rows, errors = scored(person, driver, avatar_of(person, count), reference, measurer)
             about = {"person": person.name, "driver": driver.name, "photos": count}
             scores += [about | {"protocol": protocol} | values for protocol, values in rows.items()]
             regions.append(errors.assign(**about))
@@ -205,6 +232,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, required=True, help="folder with crops and mattes of the people")
     parser.add_argument("--model", type=Path, default=BUNDLED_MODELS["warping"], help="meta-model (.safetensors)")
+    parser.add_argument("--avatars", type=Path, help="project of benchmarks/warping/photos.py, in place of --model")
+    parser.add_argument("--iteration", type=int, default=0, help="of the sweep of these avatars")
+    parser.add_argument("--judge", choices=["mediapipe", "dlib"], default="mediapipe", help="who finds landmarks")
     parser.add_argument("--photos", type=int, nargs="+", default=[1, 4], help="numbers of photos (a model keeps 4)")
     parser.add_argument("--frames", type=int, default=96, help="most frames that drive")
     parser.add_argument("--size", type=int, default=128, help="of the pictures that are compared, px")
@@ -218,15 +248,18 @@ def main() -> None:
     names = arguments.people or list(yaml.safe_load((project / "config.yaml").read_text())["identities"])
     settings = ScoreSettings(descriptor_weights=str(project / ScoreSettings().descriptor_weights), identity_frames=12)
     avatar = Avatar.load(arguments.model)
+    avatar_of = fine_tuned(arguments.avatars, arguments.iteration) if arguments.avatars else moved_photos(avatar)
     with FaceFinder(min_confidence=settings.min_confidence) as finder:
-        measurer = Measurer(finder, settings)
+        judge = SecondFinder(finder, project / "resources") if arguments.judge == "dlib" else finder
+        measurer = Measurer(judge, settings)
         clips = project / "results" / "clips"
         people = [open_person(clips, name, arguments.frames, arguments.size, measurer) for name in names]
         still = still_drivers(people)
-        scores, regions = measured(people, avatar, arguments.photos, arguments.size, measurer)
+        scores, regions = measured(people, avatar_of, arguments.photos, arguments.size, measurer)
     scores.to_csv(folder / "scores.csv", index=False)
     regions.to_csv(folder / "regions.csv", index=False)
-    grid(people, avatar, folder / "grid.png")
+    if not arguments.avatars:
+        grid(people, avatar, folder / "grid.png")
     for name, people_still in still.items():
         print(f"{name}: hardly moved by {', '.join(people_still) or 'nobody'}; left out as drivers")
     print(f"\n{table(scores, still)}\n{region_table(regions)}")

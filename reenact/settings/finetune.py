@@ -42,15 +42,22 @@ class FinetuneSettings(TrainingSettings):
             "hard_pose_fraction": 0.5,
             "losses": {"adversarial": 0.1, "feature_matching": 15.0, "pixel": 10.0, "eyes_mouth": 3.0},
             "augment": {"pose": 0.1, "joint": 0.3, "rotation": 12.0, "scale": 0.06, "shift": 0.04},
-        }
+        },
+        "warping": {
+            "optimizer": "adam",
+            "beta1": 0.9,
+            "beta2": 0.99,
+            "max_gradient_norm": 5.0,
+            "learning_rate": 3e-4,
+            "perceptual_width": 0.25,
+            "hard_pose_fraction": 0.5,
+            "warping": {"references": [3], "losses": {"perceptual": 2.5, "matte": 4.0}},
+        },
     }
 
-    preset: Literal["published", "mini"] = Field(
-        default="published",
-        description="published: values of the paper and the authors' code; mini: values chosen for the networks of "
-        "model.preset: mini. Settings that are given come before the preset's.",
+    losses: FinetuneLossWeights = Field(
+        default=FinetuneLossWeights(), description="Loss weights of the constant family, the paper's."
     )
-    losses: FinetuneLossWeights = Field(default=FinetuneLossWeights(), description="Loss weights.")
     sweep: list[int] | None = Field(
         default=None,
         description="Iterations whose models are kept. null = a quarter, half, all, and one and a half times the "

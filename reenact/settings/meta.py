@@ -7,7 +7,6 @@ from pydantic import Field
 
 from reenact.settings.base import Values
 from reenact.settings.training import LossWeights, TrainingSettings
-from reenact.settings.warping import WarpingSettings
 
 BUNDLED_MODELS = {
     preset: Path(__file__).parents[1] / "bundled" / f"{preset}.safetensors" for preset in ("mini", "warping")
@@ -76,9 +75,6 @@ class MetaSettings(TrainingSettings):
 
     losses: MetaLossWeights = Field(
         default=MetaLossWeights(), description="Loss weights of the constant family, the paper's."
-    )
-    warping: WarpingSettings = Field(
-        default=WarpingSettings(), description="Samples and loss weights of the warping family."
     )
     encoder_rate: float = Field(
         default=1.0, gt=0, description="Learning rate of the encoders as a fraction of learning_rate (published: 1)."

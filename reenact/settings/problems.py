@@ -135,13 +135,13 @@ def _iteration(config: Config) -> Iterator[str]:
 
 
 def _warping(config: Config) -> Iterator[str]:
-    """What the warping family does not do."""
-    if config.model.preset != "warping":
-        return
-    if config.finetune.sweep:
+    """Fine-tuning in the other family's way: losses, optimizer and learning rate are each family's own."""
+    model, finetune = config.model.preset, config.finetune
+    if finetune.sweep and (model == "warping") != (finetune.preset == "warping"):
+        allowed = "warping" if model == "warping" else "published or mini"
         yield (
-            f"finetune.sweep: {config.finetune.sweep}; with model.preset: warping it is [] (an avatar is made of "
-            "photos, and nothing is trained)"
+            f"finetune.preset: {finetune.preset!r} is not for model.preset: {model}; allowed: {allowed} "
+            "(or finetune.sweep: [], which trains nothing)"
         )
 
 

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from reenact.settings.base import Section, Values
+from reenact.settings.warping import WarpingSettings
 
 CROP_SCALE = 1.8
 """Default of crop.scale, which is not imported: an edit of how crops are made is none of how networks are trained."""
@@ -173,7 +174,12 @@ class TrainingSettings(Section):
         description="Fraction of the targets that are drawn more often the further pose and expression are from the "
         "person's usual ones; the others are drawn uniformly (published: 0).",
     )
-    losses: LossWeights = Field(default=LossWeights(), description="Loss weights.")
+    losses: LossWeights = Field(
+        default=LossWeights(), description="Loss weights of the constant family, the paper's."
+    )
+    warping: WarpingSettings = Field(
+        default=WarpingSettings(), description="Samples and loss weights of the warping family."
+    )
     augment: AugmentSettings = Field(default=AugmentSettings(), description="Augmentation.")
 
     @property

@@ -5,6 +5,8 @@ by stages drive, score and select.
 """
 
 import shutil
+from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pandas as pd
 import torch
 from accelerate.utils import find_executable_batch_size
 
+from reenact.data.prefetch import Prefetch
+from reenact.data.rank_batch import StepBatch, divide_batch
 from reenact.data.samples import Sampler
 from reenact.data.training_clips import PeopleInMemory, TrainingClip, load_training_clip
 from reenact.models.family import Model
@@ -30,10 +34,18 @@ from reenact.training.adversarial import AdversarialObjective
 from reenact.training.checkpoint import RunFolder, Runs
 from reenact.training.learner import Learner
 from reenact.training.loop import train
+from reenact.training.objective import Objective
 from reenact.training.resume import resume
+from reenact.training.warping.known_faces import find_known_faces
+from reenact.training.warping.losses import WarpingObjective
+from reenact.training.warping.samples import WarpingSampler
+from reenact.training.warping.start import own_photos, personal_learner
 
 SHEET_FRAMES = 6
 """Of the person's own, on TensorBoard: where the identity gap becomes small."""
+
+LOADERS = 2
+"""Threads that make the samples of the next steps."""
 
 GUIDE = (125, 230, 30)
 """The published guide: iterations for one photo, and for more than so many frames."""
@@ -82,9 +94,10 @@ def finetune(
     model = load_model(meta).reenactor
     moves_photos = isinstance(model, WarpingReenactor)
     clip = load_training_clip(crops, mattes, None if moves_photos else model.architecture.image_size)
-    iterations = guided_sweep(len(clip.frames)) if settings.sweep is None else settings.sweep
-    if moves_photos:
-        iterations = []
+    if settings.sweep is not None:
+        iterations = settings.sweep
+    else:
+        iterations = [] if moves_photos else guided_sweep(len(clip.frames))
     # The sweep says where to look, not how to train: a longer one goes on from the old run.
     key = settings.model_dump(mode="json", exclude={"sweep", "choose", *settings.without_effect})
     path = runs.path(clip.name, key, [crops, mattes, meta, *map(Path, settings.weight_files().values())])
@@ -94,20 +107,10 @@ def finetune(
         print(f"finetune {clip.name}: {len(clip.frames)} frames, batch {batch_size}, sweep {iterations}", flush=True)
         run = RunFolder(path.with_name(f"{path.name}-batch{batch_size}"))
         with run.lock():
-            if isinstance(model, WarpingReenactor):
-                _move_photos(clip, model, run, settings)
-            else:
-                _train(clip, meta, run, iterations, batch_size, picked, settings)
+            _train(clip, meta, run, iterations, batch_size, picked, settings)
             _publish(run, clip, [0, *iterations], sweep)
 
     find_executable_batch_size(attempt, min(settings.max_batch, len(clip.frames)))()
-
-
-def _move_photos(clip: TrainingClip, model: WarpingReenactor, run: RunFolder, settings: FinetuneSettings) -> None:
-    """Put the avatar that moves the best photos into the run folder, unless it is there."""
-    if not _model(run, 0).exists():
-        avatar = model.eval().personalised(clip.frames, clip.mattes, settings.references)
-        _save(run, 0, _metadata(clip, settings), avatar)
 
 
 def _train(
@@ -124,25 +127,59 @@ def _train(
     missing = [iteration for iteration in iterations if not _model(run, iteration).exists()]
     if not missing and _model(run, 0).exists():
         return
-    learner = personalise(clip, meta, settings)
+    learner = _start(clip, meta, settings)
     _save(run, 0, metadata, learner.average)
     if not missing:
         return
     learner.to(device)
     resume(learner, run, missing[0] - 1)
+    draw, objective = _lessons(learner, clip, run, batch_size)
     title = f"finetune {clip.name}"
     validation = Validation([clip], SHEET_FRAMES, device)
-    with TrainLogger(run, learner.step + 1, missing[-1], title, device, validation) as logger:
+    with (
+        Prefetch(draw, threads=LOADERS, last=missing[-1]) as batches,
+        TrainLogger(run, learner.step + 1, missing[-1], title, device, validation) as logger,
+    ):
         train(
             learner,
-            sampler(clip, settings, batch_size),
+            batches,
             run,
             missing[-1],
-            objective=AdversarialObjective(settings),
+            objective=objective,
             device=device,
             monitor=logger,
             on_step={iteration: partial(_save, run, iteration, metadata) for iteration in missing},
         )
+
+
+def _start(clip: TrainingClip, meta: Path, settings: FinetuneSettings) -> Learner:
+    """The person as the meta-model shows them, and what of it learns.
+
+    Raises:
+        UserError: `meta` is an avatar.
+    """
+    model = load_model(meta).reenactor
+    if model.personal:
+        raise UserError(f"{meta}: an avatar cannot be fine-tuned; give a meta-model")
+    if isinstance(model, WarpingReenactor):
+        return personal_learner(model, clip, settings)
+    return personalise(clip, meta, settings)
+
+
+def _lessons(
+    learner: Learner, clip: TrainingClip, run: RunFolder, batch_size: int
+) -> tuple[Callable[[int], StepBatch], Objective]:
+    """Samples of any step, and what is learned by from them."""
+    settings, model = learner.settings, learner.reenactor
+    if not isinstance(model, WarpingReenactor):
+        return sampler(clip, settings, batch_size), AdversarialObjective(settings)
+    side, mirrored = model.architecture.working_size, model.architecture.mirrored
+    known = find_known_faces(model, [clip], run.path)
+    face = deepcopy(model.face).cpu()  # samples are made by the CPU
+    own = own_photos(model, clip, face)
+    batch = divide_batch(batch_size, 1, 0, 1)
+    warped = WarpingSampler(PeopleInMemory([clip]), known, face, side, mirrored, settings, batch, own)
+    return warped, WarpingObjective(settings)
 
 
 def personalise(clip: TrainingClip, meta: Path, settings: FinetuneSettings) -> Learner:

@@ -31,6 +31,20 @@ def test_numbers_of_references_are_checked(references):
         MetaSettings(warping={"references": references})
 
 
+def test_each_family_is_fine_tuned_in_its_own_way():
+    def about_finetuning(model, **finetune):
+        people = {"identities": {"anna": {"media": "anna.mp4"}}, "drivers": {"ben": {"media": "ben.mp4"}}}
+        config = Config(**people, model={"preset": model}, finetune=finetune)
+        return [line for line in problems_of(config) if line.startswith("finetune.")]
+
+    (line,) = about_finetuning("warping", sweep=[50])
+    assert line.startswith("finetune.preset: 'published' is not for model.preset: warping; allowed: warping")
+    (line,) = about_finetuning("mini", preset="warping", sweep=[50])
+    assert "allowed: published or mini" in line
+    assert about_finetuning("warping", sweep=[50], preset="warping") == about_finetuning("warping") == []
+    assert about_finetuning("mini", sweep=[50], preset="mini") == about_finetuning("warping", sweep=[]) == []
+
+
 def test_what_a_training_begins_with_is_there(tmp_path):
     assert about_start() == [], "stage fit makes it"
     (gone,) = about_start(start="gone.safetensors")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from face_shapes import narrow_model
 from people import write_person
+from warping_models import write_seeing_model
 
 import reenact.stages.finetune
 from reenact.data.training_clips import load_training_clip
@@ -184,3 +185,39 @@ def test_a_warping_avatar_is_made_of_photos_and_nothing_is_trained(room, tmp_pat
     assert (tmp_path / "sweep" / "preview.png").exists() and (tmp_path / "sweep" / "curves.csv").exists()
     with pytest.raises(UserError, match="needs one of the constant family"):
         personalise(load_training_clip(crops, mattes, 64), tmp_path / "warping.safetensors", FinetuneSettings())
+    with pytest.raises(UserError, match="an avatar cannot be fine-tuned; give a meta-model"):
+        tune((crops, mattes, models[0]), tmp_path / "again", sweep=())
+
+
+WARPING = {"preset": "warping", "references": 2, "learning_rate": 5e-3, "ema": 0.5}
+
+
+@pytest.fixture(scope="module")
+def moving_room(tmp_path_factory):
+    """Crops and mattes of ten frames of a person, and a meta-model of the warping family."""
+    folder = tmp_path_factory.mktemp("moving")
+    return *write_person(folder, "blue", 10), write_seeing_model(folder)
+
+
+def test_of_a_warping_avatar_the_refiner_learns(moving_room, tmp_path):
+    models = tune(moving_room, tmp_path, sweep=(1, 40), max_batch=4, **WARPING)
+    before, after = state(models[0]), state(models[40])
+    for name, value in after.items():
+        assert torch.equal(value, before[name]) != name.startswith("refiner."), name
+    curves = pd.read_csv(tmp_path / "sweep" / "curves.csv")
+    assert curves.step.tolist() == list(range(1, 41))
+    assert curves["generated"][-10:].mean() < 0.8 * curves["generated"][:10].mean()
+
+
+def test_a_warping_avatar_of_one_photo_can_learn_too(room, tmp_path):
+    crops, mattes = write_person(tmp_path, "red", 1)
+    models = tune((crops, mattes, write_seeing_model(tmp_path)), tmp_path, sweep=[2], **WARPING)
+    assert not torch.equal(*(state(models[iteration])["refiner.enter.weight"] for iteration in (0, 2)))
+
+
+def test_a_longer_sweep_of_a_warping_avatar_goes_on(moving_room, tmp_path, capsys):
+    tune(moving_room, tmp_path / "grown", sweep=[2], **WARPING)
+    grown = tune(moving_room, tmp_path / "grown", sweep=[2, 4], **WARPING)
+    assert "resuming from step 2 (" in capsys.readouterr().out
+    whole = tune(moving_room, tmp_path / "whole", sweep=[2, 4], **WARPING)
+    assert all(torch.equal(a, b) for a, b in zip(state(grown[4]).values(), state(whole[4]).values(), strict=True))

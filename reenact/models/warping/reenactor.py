@@ -241,7 +241,7 @@ def show(
     photo = recoloured(in_two_bands(seen, colours), weighted([one[:, 3:] for one in seen], weights))
     matte = changed_matte(expected_matte(photo[:, 3:], covered, before), change)
     colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)
-    return (share * colour + (1 - share) * generated) * matte, matte
+    return in_two_bands([colour, generated], torch.cat([share, 1 - share], 1)) * matte, matte
 
 
 def in_two_bands(pictures: Sequence[Tensor], weights: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def make_references(
     """
     if not len(crops):
         raise UserError("references: no photo of the person")
-    numbers = spread(len(crops), LOOKED_AT)
+    numbers = looked_at(len(crops))
     looked = [crops[number] for number in numbers]
     meshes, doubts, colours, poses = [], [], [], []
     with torch.no_grad():
@@ -82,6 +82,11 @@ def make_references(
         neutral=(canonical - read.shape)[good].mean(0),
         head_offset=offsets[good].mean(0),
     )
+
+
+def looked_at(count: int) -> list[int]:
+    """Numbers of those of `count` photos among which references are chosen."""
+    return spread(count, LOOKED_AT)
 
 
 def clear(sharp: np.ndarray, doubts: np.ndarray, count: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from reenact.models.vgg import PerceptualNetwork, perceptual_loss
 from reenact.models.vgg_weights import perceptual_network
 from reenact.models.warping.compose import LEAST, compose
-from reenact.settings.meta import MetaSettings
+from reenact.settings.training import TrainingSettings
 from reenact.training import distributed
 from reenact.training.learner import Learner
 from reenact.training.losses import dice
@@ -46,7 +46,7 @@ class WarpingObjective(Objective[WarpingBatch]):
         UserError: a file of weights is missing or not what it should be.
     """
 
-    def __init__(self, settings: MetaSettings) -> None:
+    def __init__(self, settings: TrainingSettings) -> None:
         super().__init__()
         self.weights = settings.warping.losses.model_dump()
         self.described, self.perceptual = [], None

@@ -4,9 +4,10 @@ A clip teaches motion: its frames are references and target. A still teaches wha
 it is turned by its mesh, what came of it is the reference, and the still itself the target.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ from reenact.models.warping.compose import given_channels, inside, sample
 from reenact.models.warping.face_model import FaceModel, place, rotation
 from reenact.models.warping.mesh import EYES, INNER_LIPS
 from reenact.models.warping.reference import Reference, beside_mirror_images, nearness
-from reenact.settings.meta import MetaSettings
+from reenact.settings.training import TrainingSettings
 from reenact.training.warping.fit import FEWEST
 from reenact.training.warping.known_faces import KnownFaces
 
@@ -94,7 +95,8 @@ class WarpingSampler:
     """Draws the batch of any step: `sampler(step)`. A sample follows from the settings, the step and its index within
     the batch alone, so that a resumed run, or one in other numbers of processes, sees what it would have seen.
 
-    References of a sample are of the target's own clip, whose light and hair they share.
+    References of a sample are of the target's own clip, whose light and hair they share. In fine-tuning they are the
+    avatar's own, without the target.
 
     Args:
         people: at least one.
@@ -104,6 +106,7 @@ class WarpingSampler:
         mirrored: whether few photos are shown beside their mirror images, as when the model drives.
         settings: seed, `hard_pose_fraction` of the targets, and `warping`.
         rank_batch: how many samples a batch has, and which of them are made.
+        own: an avatar's photos, of the one clip that is given: number of the frame -> photo.
     """
 
     def __init__(
@@ -113,11 +116,12 @@ class WarpingSampler:
         face: FaceModel,
         side: int,
         mirrored: bool,
-        settings: MetaSettings,
+        settings: TrainingSettings,
         rank_batch: RankBatch,
+        own: Mapping[int, Reference] = MappingProxyType({}),
     ) -> None:
         self._face, self._side, self._settings, self._rank_batch = face, side, settings, rank_batch
-        self._mirrored = mirrored
+        self._mirrored, self._own = mirrored, own
         directions = face.basis.flatten(1).double()
         self._in_basis = (torch.linalg.pinv(directions) @ directions).float()
         labels = [(label, clip) for label in range(len(people)) for clip in people[label]]
@@ -133,7 +137,7 @@ class WarpingSampler:
         self._stills = [
             (number, row)
             for number, faces in enumerate(self._clips)
-            if number not in moving
+            if number not in moving or own
             for row in range(len(faces.rows))
         ]
         self._reference = lru_cache(REMEMBERED)(self._make_reference)
@@ -143,6 +147,8 @@ class WarpingSampler:
         """The samples of one step that this rank works on."""
         counts = self._settings.warping.references
         count, indices = counts[step % len(counts)], self._rank_batch.indices
+        if self._own:
+            count = min(count, max(1, len(self._own) - 1))
         made = [self._sample(np.random.default_rng((self._settings.seed, step, index)), count) for index in indices]
         names = [name for name, _ in made]
         tensors = {key: torch.stack([sample[key] for _, sample in made]) for key in made[0][1]}
@@ -156,9 +162,7 @@ class WarpingSampler:
         else:
             number = self._draw_clip(random)
             target = self._draw_target(random, self._clips[number])
-            pool = [row for row in spread(len(self._clips[number].rows), POOL) if row != target]
-            chosen = random.choice(pool, count, replace=len(pool) < count)
-            references = [self._reference(number, int(row)) for row in chosen]
+            references = self._photos(random, number, target, count)
         if self._mirrored:
             references = beside_mirror_images(references, self._face)
         faces = self._clips[number]
@@ -181,6 +185,16 @@ class WarpingSampler:
             "emphasis": to_tensor([around_eyes_and_lips(faces.meshes[target], self._side)])[0],
             "close": close_square(faces.meshes[target]),
         }
+
+    def _photos(self, random: np.random.Generator, number: int, target: int, count: int) -> list[Reference]:
+        """So many photos of a clip for one of its frames."""
+        if self._own:
+            frame = int(self._clips[number].rows[target])
+            own = [photo for at, photo in self._own.items() if at != frame] or [*self._own.values()]
+            return [own[k] for k in random.choice(len(own), count, replace=False)]
+        pool = [row for row in spread(len(self._clips[number].rows), POOL) if row != target]
+        chosen = random.choice(pool, count, replace=len(pool) < count)
+        return [self._reference(number, int(row)) for row in chosen]
 
     def _draw_clip(self, random: np.random.Generator) -> int:
         """The person first, then one of the person's clips."""

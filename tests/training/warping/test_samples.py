@@ -12,6 +12,7 @@ from warping_models import seeing_model
 from reenact.data.rank_batch import divide_batch
 from reenact.data.training_clips import PeopleInMemory, TrainingClip
 from reenact.models.warping.network import GIVEN
+from reenact.models.warping.reference import Reference
 from reenact.settings.meta import MetaSettings
 from reenact.training.warping.fit import FEWEST
 from reenact.training.warping.known_faces import KnownFaces, find_known_faces
@@ -33,11 +34,11 @@ def clip(name, frames, seed=0):
     return TrainingClip(name, pictures, np.stack([oval(SIDE)] * frames), landmarks), known
 
 
-def sampler(clips, rank_batch=None, mirrored=False, **warping):
+def sampler(clips, rank_batch=None, mirrored=False, own=None, **warping):
     settings = MetaSettings(warping=warping, hard_pose_fraction=0.5)
     people, known = PeopleInMemory([one for one, _ in clips]), [faces for _, faces in clips]
     rank_batch = rank_batch or divide_batch(4)
-    return WarpingSampler(people, known, seeing_model().face, SIDE, mirrored, settings, rank_batch)
+    return WarpingSampler(people, known, seeing_model().face, SIDE, mirrored, settings, rank_batch, own or {})
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,20 @@ def test_people_with_stills_alone_will_do(clips):
     batch = sampler([clips[1]], references=[2])(0)
     assert batch.names == ["ben"] * 4 and batch.given.shape[1] == 2
     assert not torch.equal(batch.given[0, 0], batch.given[0, 1]), "each reference is turned in its own way"
+
+
+def test_an_avatar_learns_from_its_own_photos_without_the_target(clips):
+    (one, known), face = clips[0], seeing_model().face
+    pictures = [np.dstack([one.frames[k], one.mattes[k]]) for k in (0, 3, 6)]
+    own = {k: Reference(face, picture, known.meshes[k], SIDE) for k, picture in zip((0, 3, 6), pictures, strict=True)}
+    draw = sampler([clips[0]], own=own, references=[3], stills=0)
+    assert draw(0).given.shape[1] == 2, "one less than it keeps"
+    random = np.random.default_rng(0)
+    for target in (3, 5):
+        drawn = {id(photo) for _ in range(20) for photo in draw._photos(random, 0, target, 2)}
+        assert drawn == {id(photo) for k, photo in own.items() if k != target}
+    stills = sampler([clips[0]], own=own, references=[3], stills=1)(0)
+    assert stills.names == ["anna"] * 4 and stills.given.shape[1] == 2, "frames of a clip are stills, too"
 
 
 @pytest.mark.parametrize("stills", [0, 1])
