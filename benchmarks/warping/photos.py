@@ -4,9 +4,9 @@
     snakemake --cores all --directory runs/warping_avatars results/avatars/{actor,stock}_{1,8,32}/selected.json
     python benchmarks/regret.py runs/warping_avatars
 
-Written are photos/<person>_<count>/*.png, frames spread over the first 60 % of the clips of benchmarks/warping/people.yaml
-(a single one is the middle one of the 32), and config.yaml. Each avatar is driven by the last 40 % of the next person's
-clip. Without --people, all ten.
+Written are photos/<person>_<count>/*.png, frames spread over the first 60 % of the clips that
+benchmarks/warping/people.yaml names (a single one is the middle one), and config.yaml. Each avatar is driven by the
+last 40 % of the next person's clip. Without --people, all ten.
 """
 
 import argparse

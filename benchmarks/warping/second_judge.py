@@ -45,6 +45,6 @@ class SecondFinder:
         points = face.landmarks
         low, high = points[17:].min(0), points.max(0)
         middle, side = (low + high) / 2, (high - low).max()
-        left, top, right, bottom = (int(round(v)) for v in (*(middle - side / 2), *(middle + side / 2)))
+        left, top, right, bottom = (round(float(v)) for v in (*(middle - side / 2), *(middle + side / 2)))
         shape = self._predictor(image, self._rectangle(left, top, right, bottom))
         return np.array([(p.x + 0.5, p.y + 0.5) for p in shape.parts()], np.float32)

@@ -2,7 +2,7 @@
 
     python benchmarks/warping/table.py --project runs/warping_people
     python benchmarks/warping/table.py --project runs/warping_people --model other.safetensors --frames 48 --size 256
-    python benchmarks/warping/table.py --project runs/warping_people --avatars runs/warping_avatars --iteration 100 --photos 32
+    python benchmarks/warping/table.py --project runs/warping_people --avatars runs/warping_avatars --photos 32
 
 With --avatars, avatars are those of a project that benchmarks/warping/photos.py made, at one iteration of their sweep.
 --judge dlib lets another program find the landmarks (benchmarks/warping/second_judge.py).
@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--project", type=Path, required=True, help="folder with crops and mattes of the people")
     parser.add_argument("--model", type=Path, default=BUNDLED_MODELS["warping"], help="meta-model (.safetensors)")
     parser.add_argument("--avatars", type=Path, help="project of benchmarks/warping/photos.py, in place of --model")
-    parser.add_argument("--iteration", type=int, default=0, help="of the sweep of these avatars")
+    parser.add_argument("--iteration", type=int, default=100, help="of the sweep of these avatars")
     parser.add_argument("--judge", choices=["mediapipe", "dlib"], default="mediapipe", help="who finds landmarks")
     parser.add_argument("--photos", type=int, nargs="+", default=[1, 4], help="numbers of photos (a model keeps 4)")
     parser.add_argument("--frames", type=int, default=96, help="most frames that drive")

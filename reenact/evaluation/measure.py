@@ -7,6 +7,7 @@ however many avatars are measured against them.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,8 @@ from reenact.evaluation import metrics
 from reenact.evaluation.descriptor import load_descriptor
 from reenact.evaluation.metrics import METRICS
 from reenact.evaluation.perceptual import load_perceptual, perceptual_error
+from reenact.faces.face import Face
 from reenact.faces.landmarks import found
-from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.runtime.errors import UserError
 from reenact.settings.score import ScoreSettings
 
@@ -63,10 +64,17 @@ class MeasuredFrames:
         return self.take(np.zeros(count, int))
 
 
+class Finder(Protocol):
+    """Who finds faces in a picture."""
+
+    def find(self, image: np.ndarray) -> list[Face]:
+        """The faces of a picture (uint8 RGB, H x W x 3), larger ones first."""
+
+
 class Measurer:
     """The networks that look at faces and pictures."""
 
-    def __init__(self, finder: FaceFinder, settings: ScoreSettings) -> None:
+    def __init__(self, finder: Finder, settings: ScoreSettings) -> None:
         self.descriptor = load_descriptor(
             settings.descriptor, Path(settings.descriptor_weights), settings.descriptor_licence
         )

@@ -174,9 +174,7 @@ class TrainingSettings(Section):
         description="Fraction of the targets that are drawn more often the further pose and expression are from the "
         "person's usual ones; the others are drawn uniformly (published: 0).",
     )
-    losses: LossWeights = Field(
-        default=LossWeights(), description="Loss weights of the constant family, the paper's."
-    )
+    losses: LossWeights = Field(default=LossWeights(), description="Loss weights of the constant family, the paper's.")
     warping: WarpingSettings = Field(
         default=WarpingSettings(), description="Samples and loss weights of the warping family."
     )

@@ -37,8 +37,10 @@ class WarpingSettings(Section):
     """Samples and losses of the warping family."""
 
     references: list[int] = Field(
-        default=[1, 1, 3], min_length=1, description="Photos of the person in the samples of a step, by step in turn; in fine-tuning at most one less than "
-        "the avatar keeps."
+        default=[1, 1, 3],
+        min_length=1,
+        description="Photos of the person in the samples of a step, by step in turn; in fine-tuning at most one less "
+        "than the avatar keeps.",
     )
     stills: float = Field(
         default=0.4,

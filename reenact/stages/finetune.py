@@ -133,7 +133,7 @@ def _train(
         return
     learner.to(device)
     resume(learner, run, missing[0] - 1)
-    draw, objective = _lessons(learner, clip, run, batch_size)
+    draw, objective = _lessons(learner, clip, run, batch_size, settings)
     title = f"finetune {clip.name}"
     validation = Validation([clip], SHEET_FRAMES, device)
     with (
@@ -167,10 +167,10 @@ def _start(clip: TrainingClip, meta: Path, settings: FinetuneSettings) -> Learne
 
 
 def _lessons(
-    learner: Learner, clip: TrainingClip, run: RunFolder, batch_size: int
+    learner: Learner, clip: TrainingClip, run: RunFolder, batch_size: int, settings: FinetuneSettings
 ) -> tuple[Callable[[int], StepBatch], Objective]:
     """Samples of any step, and what is learned by from them."""
-    settings, model = learner.settings, learner.reenactor
+    model = learner.reenactor
     if not isinstance(model, WarpingReenactor):
         return sampler(clip, settings, batch_size), AdversarialObjective(settings)
     side, mirrored = model.architecture.working_size, model.architecture.mirrored

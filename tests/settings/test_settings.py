@@ -57,7 +57,7 @@ def test_the_reference_says_all_of_a_setting():
     lines = reference_text().splitlines()
     row = next(line for line in lines if line.startswith("| `finetune.losses.pixel` "))
     assert row.startswith(
-        "| `finetune.losses.pixel` | `0.0` | `10.0` | number at least 0 | L1 between output and target"
+        "| `finetune.losses.pixel` | `0.0` | `10.0` |  | number at least 0 | L1 between output and target"
     )
     names = [line.split("`")[1] for line in lines if line.startswith("| `")]
     assert len(names) == len(set(names)) and {"crop.no_face.drivers", "identities.NAME.holdout"} < set(names)
@@ -72,7 +72,9 @@ def test_a_preset_is_below_what_is_set():
 
 
 def test_a_preset_that_is_not_there_is_named():
-    assert "finetune.preset: 'tiny' should be 'published' or 'mini'" in message(changed(finetune__preset="tiny"))
+    assert "finetune.preset: 'tiny' should be 'published', 'mini' or 'warping'" in message(
+        changed(finetune__preset="tiny")
+    )
     assert "finetune.preset: ['mini'] should be" in message(changed(finetune__preset=["mini"]))
 
 
