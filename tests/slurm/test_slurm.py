@@ -1,4 +1,4 @@
-"""The workflow on a real SLURM (tests/slurm/run): four runs of Snakemake at once, and what a user sees of them."""
+"""The workflow on a real SLURM (tests/slurm/run): five runs of Snakemake at once, and what a user sees of them."""
 
 import json
 import os
@@ -16,6 +16,9 @@ import pytest
 import yaml
 from people import write_person
 from tree import ROOT
+from warping_models import write_seeing_model
+
+from reenact.models.model_file import load_model
 
 SNAKEMAKE = os.environ.get("REENACT_DRIVER", "snakemake")
 REENACT = [str(Path(os.environ.get("REENACT_DRIVER", sys.executable)).with_name("python")), "-m", "reenact"]
@@ -114,7 +117,8 @@ def wait_until(true, seconds=120):
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory, demo_media, descriptor_weights):
-    """Four runs, to their ends: the demo; a training on two nodes; one that is short of time; jobs that go wrong."""
+    """Five runs, to their ends: the demo; a training on two nodes; one that is short of time; one of a model that moves
+    photos; jobs that go wrong."""
     demo = Run(tmp_path_factory.mktemp("demo"), DEMO)
     (demo.folder / "media").mkdir()
     for clip in ("WolfgangLanger_Pexels.mp4", "single_face.mp4"):
@@ -137,7 +141,19 @@ def runs(tmp_path_factory, demo_media, descriptor_weights):
         {"identities": people, "meta": meta | {"steps": STEPS}, **rest},
         **{"URG@300": "URG@61", "runtime: 10": "runtime: 2"},
     )
+    photos = Run(
+        tmp_path_factory.mktemp("photos"),
+        rest
+        | {
+            "identities": people,
+            "model": {"preset": "warping"},
+            "meta": {"preset": "warping", "start": "start.safetensors", "steps": 2, "batch_size": 2, "rise": 0},
+            "finetune": {"preset": "warping", "sweep": [1], "max_batch": 2},
+        },
+    )
+    write_seeing_model(photos.folder)
     for person in people:
+        write_person(photos.folder / "results" / "clips", person, 10)
         write_person(spread.folder / "results" / "clips", person, 6)
         write_person(short.folder / "results" / "clips", person, 6)
     # SLURM, which looks every 30 s, warns 30 to 60 s after the start; with 9 s a step no machine is done by then.
@@ -153,13 +169,14 @@ def runs(tmp_path_factory, demo_media, descriptor_weights):
         **{"decode: {mem_mb: 1500 * attempt}": "decode: {mem_mb: 600 * attempt}"},
     )
     (trouble.folder / "workflow_scripts" / "decode.py").write_text(DECODE)
-    for run in (spread, short, trouble):
+    for run in (spread, short, photos, trouble):
         (run.folder / "clip.mp4").write_text("not looked at")
 
-    started = [demo, spread, short, trouble]
+    started = [demo, spread, short, photos, trouble]
     spread.start("--allowed-rules", "meta", "--", "results/meta/meta/model.safetensors")
     wait_until(lambda: "has been submitted" in spread.printed.read_text())  # else it waits for both GPUs
     short.start("--allowed-rules", "meta", "--", "results/meta/meta/model.safetensors")
+    photos.start("--allowed-rules", "meta", "finetune", "--", "results/avatars/red/sweep")
     demo.start(program=[*REENACT, "build"])
     trouble.start(*(f"results/clips/{clip}/frames.csv" for clip in clips))
     try:
@@ -170,7 +187,7 @@ def runs(tmp_path_factory, demo_media, descriptor_weights):
     finally:
         for run in started:
             run.process.kill()
-    return {"demo": demo, "spread": spread, "short": short, "trouble": trouble}
+    return {"demo": demo, "spread": spread, "short": short, "photos": photos, "trouble": trouble}
 
 
 def test_the_demo_is_built_and_every_job_ran_under_slurm(runs):
@@ -245,6 +262,17 @@ def test_two_nodes_train_together(runs):
     assert json.loads((spread.folder / "results" / "meta" / "meta" / "metrics.json").read_text()), (
         "written once, by the first of the processes"
     )
+
+
+def test_a_model_that_moves_photos_is_trained_and_fine_tuned(runs):
+    photos = runs["photos"]
+    assert photos.process.returncode == 0, photos.printed.read_text()[-4000:]
+    for stage in ("meta/meta", "finetune/red"):
+        ((job, gpus),) = photos.starts(f"{stage}.log")
+        assert fact(job, "JobState") == "COMPLETED" and gpus in ("0", "1")
+    sweep = photos.folder / "results" / "avatars" / "red" / "sweep"
+    assert sorted(path.name for path in sweep.glob("*.safetensors")) == ["000000.safetensors", "000001.safetensors"]
+    assert load_model(sweep / "000001.safetensors").reenactor.personal
 
 
 def test_a_training_that_is_out_of_time_finishes_over_several_starts(runs):
