@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from reenact.runtime.cli import FILE, command, device_options, run
+from reenact.runtime.startup import quick_imports
 from reenact.settings.crop import CropSettings
 
 
@@ -14,7 +15,8 @@ from reenact.settings.crop import CropSettings
 @click.option("--crops", type=FILE, required=True, help="Clip file to write.")
 @device_options
 def main(settings: CropSettings, **arguments: Any) -> None:
-    from reenact.stages.crop import crop_clip
+    with quick_imports():
+        from reenact.stages.crop import crop_clip
 
     crop_clip(**arguments, settings=settings)
 

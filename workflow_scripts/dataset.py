@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from reenact.runtime.cli import FILE, command, run
+from reenact.runtime.startup import quick_imports
 from reenact.settings.dataset import DatasetSettings
 
 
@@ -13,7 +14,8 @@ from reenact.settings.dataset import DatasetSettings
 @click.option("--clips", type=FILE, required=True, help="Table of clips to write (.csv).")
 @click.option("--shards", type=int, required=True, help="Number of shards that they are divided into.")
 def main(settings: DatasetSettings, **arguments: Any) -> None:
-    from reenact.stages.dataset import list_clips
+    with quick_imports():
+        from reenact.stages.dataset import list_clips
 
     list_clips(**arguments, settings=settings)
 

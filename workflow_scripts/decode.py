@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from reenact.runtime.cli import FILE, command, run
+from reenact.runtime.startup import quick_imports
 from reenact.settings.decode import DecodeSettings
 
 
@@ -24,8 +25,9 @@ from reenact.settings.decode import DecodeSettings
 )
 @click.option("--threads", type=int, default=2, show_default=True, help="Threads of the decoder.")
 def main(settings: DecodeSettings, **arguments: Any) -> None:
-    from reenact.media.frame_table import Stretch
-    from reenact.stages.decode import decode_clip
+    with quick_imports():
+        from reenact.media.frame_table import Stretch
+        from reenact.stages.decode import decode_clip
 
     stretch = Stretch(**{name: arguments.pop(name) for name in ("start", "end", "holdout")})
     decode_clip(**arguments, stretch=stretch, settings=settings)

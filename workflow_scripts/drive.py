@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from reenact.runtime.cli import FILE, command, device_options, run
+from reenact.runtime.startup import quick_imports
 from reenact.settings.drive import DriveSettings
 
 
@@ -15,7 +16,8 @@ from reenact.settings.drive import DriveSettings
 @click.option("--driven", type=FILE, required=True, help="Clip file to write.")
 @device_options
 def main(settings: DriveSettings, **arguments: Any) -> None:
-    from reenact.stages.drive import drive_sweep
+    with quick_imports():
+        from reenact.stages.drive import drive_sweep
 
     drive_sweep(**arguments, settings=settings)
 

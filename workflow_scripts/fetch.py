@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from reenact.runtime.cli import FILE, command, run
+from reenact.runtime.startup import quick_imports
 from reenact.settings.fetch import FetchedFile
 from reenact.settings.reading import read
 
@@ -19,7 +20,8 @@ from reenact.settings.reading import read
 def main(target: Path, **source: Any) -> None:
     read(FetchedFile, source, "the command line")
 
-    from reenact.stages.fetch import fetch_file
+    with quick_imports():
+        from reenact.stages.fetch import fetch_file
 
     fetch_file(**source, target=target)
 

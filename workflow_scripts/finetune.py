@@ -7,6 +7,7 @@ import click
 
 from reenact.runtime.cli import FILE, command, device_options, run
 from reenact.runtime.code_fingerprint import code
+from reenact.runtime.startup import quick_imports
 from reenact.settings.finetune import FinetuneSettings
 
 
@@ -18,8 +19,9 @@ from reenact.settings.finetune import FinetuneSettings
 @click.option("--runs", type=FILE, required=True, help="Folder for checkpoints.")
 @device_options
 def main(settings: FinetuneSettings, *, runs: Path, **arguments: Any) -> None:
-    from reenact.stages.finetune import finetune
-    from reenact.training.checkpoint import Runs
+    with quick_imports():
+        from reenact.stages.finetune import finetune
+        from reenact.training.checkpoint import Runs
 
     finetune(**arguments, runs=Runs(runs, code("finetune")), settings=settings)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from reenact.runtime.cli import FILE, command, device_options, run
+from reenact.runtime.startup import quick_imports
 from reenact.settings.fit import FitSettings
 
 
@@ -28,9 +29,10 @@ def main(
     device: str,
     threads: int,
 ) -> None:
-    from reenact.data.shard_people import Shards
-    from reenact.data.training_clips import Clips
-    from reenact.stages.fit import fit
+    with quick_imports():
+        from reenact.data.shard_people import Shards
+        from reenact.data.training_clips import Clips
+        from reenact.stages.fit import fit
 
     fit(
         clips=Shards(shard_files, "train", "clip") if shard_files else Clips(crops, mattes),

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from reenact.runtime.cli import FILE, command, run
+from reenact.runtime.startup import quick_imports
 
 
 @command(__doc__)
@@ -21,7 +22,8 @@ from reenact.runtime.cli import FILE, command, run
     help="Weights for the model.",
 )
 def main(**arguments: Any) -> None:
-    from reenact.stages.import_published import import_published
+    with quick_imports():
+        from reenact.stages.import_published import import_published
 
     import_published(**arguments)
 

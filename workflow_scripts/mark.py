@@ -6,6 +6,7 @@ from typing import Any, get_args
 import click
 
 from reenact.runtime.cli import FILE, command, run
+from reenact.runtime.startup import quick_imports
 from reenact.settings.mark import Consent, MarkSettings
 from reenact.settings.render import RenderSettings
 
@@ -32,7 +33,8 @@ def main(
     target: Path | None,
     **arguments: Any,
 ) -> None:
-    from reenact.stages.mark import Driver, Person, mark_model, mark_renders
+    with quick_imports():
+        from reenact.stages.mark import Driver, Person, mark_model, mark_renders
 
     named = ("identity_media", "consent", "consent_note", "identity")
     person = Person(*(arguments[name] for name in named))

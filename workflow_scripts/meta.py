@@ -7,6 +7,7 @@ import click
 
 from reenact.runtime.cli import FILE, command, device_options, run
 from reenact.runtime.code_fingerprint import code
+from reenact.runtime.startup import quick_imports
 from reenact.runtime.torchrun import launch
 from reenact.settings.meta import MetaSettings
 from reenact.settings.model import ModelSettings
@@ -52,11 +53,12 @@ def main(
     if launch(settings.processes):
         return
 
-    from reenact.data.shard_people import Shards
-    from reenact.data.training_clips import Clips
-    from reenact.monitoring.validation import ValidationSource
-    from reenact.stages.meta import MetaOutputs, dry_run_meta, make_meta_model
-    from reenact.training.checkpoint import Runs
+    with quick_imports():
+        from reenact.data.shard_people import Shards
+        from reenact.data.training_clips import Clips
+        from reenact.monitoring.validation import ValidationSource
+        from reenact.stages.meta import MetaOutputs, dry_run_meta, make_meta_model
+        from reenact.training.checkpoint import Runs
 
     sources: tuple[Clips | Shards, Clips | Shards]
     given = [[arguments.pop(kind + name) for name in ("crops", "mattes", "identities")] for kind in ("", "validation_")]

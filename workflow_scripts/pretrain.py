@@ -7,6 +7,7 @@ import click
 
 from reenact.runtime.cli import FILE, command, device_options, run
 from reenact.runtime.code_fingerprint import code
+from reenact.runtime.startup import quick_imports
 from reenact.settings.pretrain import PretrainSettings
 
 
@@ -32,10 +33,11 @@ def main(
     threads: int,
     **files: Any,
 ) -> None:
-    from reenact.data.shard_people import Shards
-    from reenact.data.training_clips import Clips
-    from reenact.stages.pretrain import PretrainOutputs, pretrain
-    from reenact.training.checkpoint import Runs
+    with quick_imports():
+        from reenact.data.shard_people import Shards
+        from reenact.data.training_clips import Clips
+        from reenact.stages.pretrain import PretrainOutputs, pretrain
+        from reenact.training.checkpoint import Runs
 
     sources: tuple[Clips | Shards, Clips | Shards]
     given = [[files.pop(kind + name) for name in ("crops", "mattes")] for kind in ("", "validation_")]

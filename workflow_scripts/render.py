@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from reenact.runtime.cli import FILE, command, device_options, run
+from reenact.runtime.startup import quick_imports
 from reenact.settings.mark import MarkSettings
 from reenact.settings.render import RenderSettings
 
@@ -27,7 +28,8 @@ def main(
     driver_source: Path,
     **arguments: Any,
 ) -> None:
-    from reenact.stages.render import DriverFiles, render_pair
+    with quick_imports():
+        from reenact.stages.render import DriverFiles, render_pair
 
     driver = DriverFiles(driver_crops, driver_media, driver_source)
     render_pair(**arguments, driver=driver, settings=settings, mark=mark)

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from reenact.runtime.cli import FILE, command, run
+from reenact.runtime.startup import quick_imports
 from reenact.settings.report import ReportSettings
 
 
@@ -18,7 +19,8 @@ from reenact.settings.report import ReportSettings
 )
 @click.option("--page", type=FILE, required=True, help="HTML file to write.")
 def main(settings: ReportSettings, **arguments: Any) -> None:
-    from reenact.stages.report import build_report
+    with quick_imports():
+        from reenact.stages.report import build_report
 
     build_report(**arguments, settings=settings)
 

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from reenact.runtime.cli import FILE, command, run
+from reenact.runtime.startup import quick_imports
 from reenact.settings.score import ScoreSettings
 
 
@@ -17,7 +18,8 @@ from reenact.settings.score import ScoreSettings
 @click.option("--scores", type=FILE, required=True, help="CSV to write.")
 @click.option("--frame-scores", type=FILE, required=True, help="CSV to write: errors by frame.")
 def main(settings: ScoreSettings, **arguments: Any) -> None:
-    from reenact.stages.score import score_avatar
+    with quick_imports():
+        from reenact.stages.score import score_avatar
 
     score_avatar(**arguments, settings=settings)
 

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from reenact.runtime.cli import FILE, command, device_options, run
+from reenact.runtime.startup import quick_imports
 from reenact.settings.segment import SegmentSettings
 
 
@@ -13,7 +14,8 @@ from reenact.settings.segment import SegmentSettings
 @click.option("--mattes", type=FILE, required=True, help="Clip file to write.")
 @device_options
 def main(settings: SegmentSettings, **arguments: Any) -> None:
-    from reenact.stages.segment import segment_clip
+    with quick_imports():
+        from reenact.stages.segment import segment_clip
 
     segment_clip(**arguments, settings=settings)
 

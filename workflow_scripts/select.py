@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from reenact.runtime.cli import FILE, command, run
+from reenact.runtime.startup import quick_imports
 from reenact.settings.select import SelectSettings
 
 
@@ -31,7 +32,8 @@ def iteration(text: str) -> int | str:
     help="auto, or an iteration of the sweep (finetune.choose).",
 )
 def main(settings: SelectSettings, model: Path, table: Path, plot: Path, selected: Path, **arguments: Any) -> None:
-    from reenact.stages.select import SelectOutputs, select_model
+    with quick_imports():
+        from reenact.stages.select import SelectOutputs, select_model
 
     select_model(**arguments, outputs=SelectOutputs(model, table, plot, selected), settings=settings)
 

@@ -6,6 +6,7 @@ import click
 
 from reenact.runtime.cli import FILE, command, device_options, run
 from reenact.runtime.code_fingerprint import code
+from reenact.runtime.startup import quick_imports
 from reenact.settings.crop import CropSettings
 from reenact.settings.decode import DecodeSettings
 from reenact.settings.segment import SegmentSettings
@@ -23,7 +24,8 @@ from reenact.settings.shard import ShardSettings
 def main(
     settings: ShardSettings, decode: DecodeSettings, crop: CropSettings, segment: SegmentSettings, **arguments: Any
 ) -> None:
-    from reenact.stages.shard import Preparation, ShardNumber, ShardOutputs, make_shard
+    with quick_imports():
+        from reenact.stages.shard import Preparation, ShardNumber, ShardOutputs, make_shard
 
     make_shard(
         number=ShardNumber(arguments.pop("number"), arguments.pop("shards")),

@@ -7,7 +7,6 @@ in consecutive frames is one person; a pause or a cut ends the track. Then track
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from reenact.faces.detection import Detection
 from reenact.faces.face import box_iou
@@ -67,7 +66,7 @@ def _link(faces: list[list[Detection] | None], times: np.ndarray, scenes: np.nda
         for i, track in enumerate(recent):
             iou[i] = [box_iou(track.detections[-1].box, face.box) for face in found]
         linked = set()
-        for i, j in zip(*linear_sum_assignment(-iou), strict=True):
+        for i, j in _matched(iou):
             if iou[i, j] >= LINK_IOU:
                 recent[i].detections.append(found[j])
                 linked.add(j)
@@ -75,6 +74,16 @@ def _link(faces: list[list[Detection] | None], times: np.ndarray, scenes: np.nda
         tracks += new
         recent += new
     return tracks
+
+
+def _matched(iou: np.ndarray) -> list[tuple[int, int]]:
+    """Row and column of the pairs whose overlaps have the greatest sum; each row and column is in one pair at most."""
+    if iou.size <= 1:
+        return [(0, 0)] if iou.size else []
+    # Only here: it takes a quarter of a second, and most clips show one face at a time.
+    from scipy.optimize import linear_sum_assignment
+
+    return list(zip(*linear_sum_assignment(-iou), strict=True))
 
 
 def _continues(last: int, row: int, times: np.ndarray, scenes: np.ndarray) -> bool:

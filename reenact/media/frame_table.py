@@ -6,7 +6,6 @@ from typing import Literal
 import cv2
 import numpy as np
 import pandas as pd
-from scipy.ndimage import median_filter
 
 from reenact.media.frames import Frame, Media
 from reenact.media.probe import read_frames
@@ -170,6 +169,9 @@ def _unfit(table: pd.DataFrame, video: bool, settings: DecodeSettings) -> np.nda
     reasons = np.full(len(table), "", object)
     sharpness = table["sharpness"].to_numpy(float)
     if video:
+        # Only here: drivers do not wait for it.
+        from scipy.ndimage import median_filter
+
         # Photos of different things cannot be compared.
         rate = len(table) / max(float(table["time"].iloc[-1]), 1e-3)
         usual = median_filter(sharpness, size=max(3, int(NEIGHBOURHOOD * rate)) | 1, mode="nearest")

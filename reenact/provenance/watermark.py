@@ -20,7 +20,6 @@ from functools import cache
 
 import cv2
 import numpy as np
-from scipy import fft
 
 CANONICAL = 256
 TILE = 128
@@ -98,7 +97,7 @@ class Watermark:
         values = self._pilot_values()
         for word, places, columns in zip(words_of(payload), self._words, self._columns, strict=True):
             values[places] = self._signs[places] * _row(word, columns)
-        tile = fft.irfft2(self._spectrum(values), (TILE, TILE)).astype(np.float32)
+        tile = np.fft.irfft2(self._spectrum(values), (TILE, TILE)).astype(np.float32)
         return tile / tile.std()
 
     def likelihoods(self, spectrum: np.ndarray) -> list[np.ndarray]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.signal import savgol_filter
 from torch import Tensor
 
 from reenact.models.pose_edit import PoseEdit
@@ -120,6 +119,9 @@ def savgol(batches: Iterator[DriverBatch], window: int, order: int) -> Iterator[
     Frames wait until half a window has come after them; memory does not grow with the clip. A clip shorter than the
     window passes through the longest window that it has room for, or unchanged.
     """
+    # Only here: it takes half a second.
+    from scipy.signal import savgol_filter
+
     held: deque[DriverBatch] = deque()
     known = np.zeros((0, 0))  # poses before, in and after the first held batch
     before = 0

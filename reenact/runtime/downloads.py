@@ -1,12 +1,10 @@
 """Downloads: a file is kept only if its SHA-256 is the expected one."""
 
+import hashlib
 import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
-
-import pooch
-from requests import RequestException
 
 from reenact.runtime.errors import UserError
 from reenact.runtime.files import atomic_write
@@ -27,7 +25,11 @@ def download(url: str, sha256: str, target: Path) -> None:
     Raises:
         UserError: the address cannot be read, the file there is another one, or `target` cannot be written.
     """
-    # pooch.retrieve makes files that only their owner can read, so pooch's downloader and hash are used by themselves.
+    # Only here: whoever checks a file alone does not wait for them.
+    import pooch
+    from requests import RequestException
+
+    # pooch.retrieve makes files that only their owner can read, so pooch's downloader is used by itself.
     with atomic_write(target) as temporary:
         try:
             if url.startswith("file://"):
@@ -53,7 +55,8 @@ def check_sha256(path: Path, sha256: str, name: str) -> None:
     Raises:
         UserError: it has another SHA-256.
     """
-    found = pooch.file_hash(str(path), alg="sha256")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256.lower():
         raise UserError(
             f"{name} is not the expected file: SHA-256 expected {sha256}, found {found}. "

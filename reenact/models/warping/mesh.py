@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.spatial import Delaunay
 
 POINTS = 478
 """Of the face and of both irises."""
@@ -37,6 +36,9 @@ class MeanFace:
     @cached_property
     def triangles(self) -> np.ndarray:
         """Triangles of the mesh, T x 3: of the face as it is seen when it is unrolled around its vertical axis."""
+        # Only here: a model of the other family has no mesh.
+        from scipy.spatial import Delaunay
+
         across, depth = self.points[:, 0], self.points[:, 2]
         back = depth.max() + 0.2 * np.ptp(depth)
         angle = np.arctan2(across, back - depth)
