@@ -67,22 +67,31 @@ def _low_pass(old: np.ndarray, new: np.ndarray, cutoff: float, step: float) -> n
     return old + alpha * (new - old)
 
 
-def filter_poses(batches: Iterator[DriverBatch], settings: PoseFilterSettings, sample: Tensor) -> Iterator[DriverBatch]:
+def needs_sample(settings: PoseFilterSettings) -> bool:
+    """Whether a frame depends on what the driver does at other times, so that a sample of it is worth its time."""
+    return settings.smoothing == "one_euro" or settings.intensity != 1 or settings.relative or bool(settings.retarget)
+
+
+def filter_poses(
+    batches: Iterator[DriverBatch], settings: PoseFilterSettings, sample: Tensor | None
+) -> Iterator[DriverBatch]:
     """The same frames with smoothed and scaled motion.
 
     Args:
         batches: in order of time.
         settings: what to do.
-        sample: N x P pose descriptors spread over the driver, for its mean pose and standard deviation.
+        sample: N x P pose descriptors spread over the driver, for its mean pose and standard deviation; None where
+            `needs_sample` says so.
     """
-    mean = sample.mean(0, keepdim=True)
+    mean = None if sample is None else sample.mean(0, keepdim=True)
     if settings.smoothing == "one_euro":
+        assert sample is not None and mean is not None
         std = float((sample - mean).square().mean().sqrt())
         batches = one_euro(batches, OneEuro(settings.cutoff, settings.beta, std))
     elif settings.smoothing == "savgol":
         batches = savgol(batches, settings.window, settings.order)
     for batch in batches:
-        yield replace(batch, pose=scale_poses(batch.pose, mean, settings.intensity))
+        yield batch if mean is None else replace(batch, pose=scale_poses(batch.pose, mean, settings.intensity))
 
 
 def scale_poses(pose: Tensor, mean: Tensor, intensity: float) -> Tensor:
@@ -90,12 +99,13 @@ def scale_poses(pose: Tensor, mean: Tensor, intensity: float) -> Tensor:
     return pose if intensity == 1 else mean + intensity * (pose - mean)
 
 
-def pose_edit(settings: PoseEditSettings, sample: Tensor) -> PoseEdit:
+def pose_edit(settings: PoseEditSettings, sample: Tensor | None) -> PoseEdit:
     """What the settings ask of the model.
 
     Args:
         settings: what to do.
-        sample: N x P pose descriptors spread over the driver, in which its neutral frame is found.
+        sample: N x P pose descriptors spread over the driver, in which its neutral frame is found; None where
+            `needs_sample` says so.
     """
     return PoseEdit(
         controls=settings.controls,

@@ -33,7 +33,7 @@ from reenact.rendering.compose import backgrounds, typical_photo
 from reenact.rendering.encode import check_encoder
 from reenact.rendering.outputs import WRITERS, RenderedFrame, Scene
 from reenact.rendering.pipeline import fan_out, prefetch
-from reenact.rendering.pose_filter import DriverBatch, filter_poses, pose_edit
+from reenact.rendering.pose_filter import DriverBatch, filter_poses, needs_sample, pose_edit
 from reenact.rendering.sound import add_audio, check_sound
 from reenact.runtime.devices import pick_device
 from reenact.runtime.errors import UserError
@@ -203,7 +203,9 @@ def _render(
 ) -> None:
     """Show all frames of `table` to the functions in `write`."""
     names, size = table["image"].tolist(), settings.batch_size
-    sample = avatar.pose_embedding(to_tensor(clip.images([names[i] for i in spread(len(names), MEAN_FRAMES)])))
+    sample = None
+    if needs_sample(settings.pose):  # of a short driver it is half of the descriptors
+        sample = avatar.pose_embedding(to_tensor(clip.images([names[i] for i in spread(len(names), MEAN_FRAMES)])))
     crops = prefetch(images(clip, names), 2 * size)
     posed = prefetch(_posed(avatar, table, crops, size), 2)
     filtered, edit = filter_poses(posed, settings.pose, sample), pose_edit(settings.pose, sample)

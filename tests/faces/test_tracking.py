@@ -1,7 +1,11 @@
 """Faces of a clip are linked to people."""
 
-import numpy as np
+import sys
 
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from reenact.faces import tracking
 from reenact.faces.detection import Detection
 from reenact.faces.tracking import track_people
 
@@ -32,6 +36,15 @@ def test_two_people_pass_each_other_and_come_back_after_a_pause():
     for person in people:
         shift = {d.box[0] - 4 * d.row for d in person.detections}, {d.box[0] + 4 * d.row for d in person.detections}
         assert min(len(shift[0]), len(shift[1])) == 1
+
+
+def test_one_face_is_matched_as_many_are(monkeypatch):
+    for overlap in (0.0, 0.7):
+        expected = list(zip(*linear_sum_assignment([[-overlap]]), strict=True))
+        monkeypatch.setitem(sys.modules, "scipy.optimize", None)  # not even imported
+        assert tracking._matched(np.array([[overlap]])) == expected
+        assert tracking._matched(np.zeros((0, 3))) == tracking._matched(np.zeros((0, 1))) == []
+        monkeypatch.undo()
 
 
 def test_place_links_within_a_scene_and_looks_link_scenes():

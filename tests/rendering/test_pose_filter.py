@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.signal import savgol_filter
 
-from reenact.rendering.pose_filter import DriverBatch, OneEuro, filter_poses, pose_edit, savgol
+from reenact.rendering.pose_filter import DriverBatch, OneEuro, filter_poses, needs_sample, pose_edit, savgol
 from reenact.settings.render import PoseFilterSettings
 
 
@@ -78,6 +78,27 @@ def test_intensity_scales_about_the_mean() -> None:
     assert torch.equal(joined(filter_poses(stream(poses, 8), PoseFilterSettings(), poses)), poses), (
         "off by default: bit for bit"
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        ({}, False),
+        ({"smoothing": "savgol"}, False),
+        ({"smoothing": "one_euro"}, True),
+        ({"intensity": 0.5}, True),
+        ({"relative": True}, True),
+        ({"retarget": ["lips"]}, True),
+        ({"follow": "head_only", "controls": {"smile": 0.5}}, False),
+    ],
+)
+def test_a_driver_is_sampled_where_that_changes_something(settings: dict, needed: bool) -> None:
+    chosen, poses = PoseFilterSettings(**settings), walk(20)
+    assert needs_sample(chosen) is needed
+    if not needed:
+        with_it, without = (joined(filter_poses(stream(poses, 8), chosen, sample)) for sample in (poses, None))
+        assert torch.equal(with_it, without)
+        assert pose_edit(chosen, None).gains == pose_edit(chosen, poses).gains
 
 
 def test_the_default_edits_nothing() -> None:

@@ -402,6 +402,19 @@ def test_results_do_not_depend_on_batches_and_threads(tmp_path: Path) -> None:
     assert np.abs(pixels[0] - pixels[1]).max() <= 1
 
 
+@pytest.mark.parametrize(("pose", "looks"), [({}, 6), ({"intensity": 0.5}, 12)])
+def test_frames_are_described_twice_only_where_a_mean_is_needed(
+    tmp_path: Path, negative: None, monkeypatch: pytest.MonkeyPatch, pose: dict[str, Any], looks: int
+) -> None:
+    described, plain = [], Negative.pose_embedding
+    monkeypatch.setattr(
+        Negative, "pose_embedding", lambda self, frames: (described.append(len(frames)), plain(self, frames))[1]
+    )
+    paths = write_driver(tmp_path, swaying(6), [i / 25 for i in range(6)], last=0.04, audio=False)
+    render.render_pair(**paths, settings=RenderSettings(outputs=["avatar"], height=64, pose=pose))
+    assert sum(described) == looks
+
+
 def test_intensity_zero_stands_still(tmp_path: Path, negative: None) -> None:
     paths = write_driver(tmp_path, swaying(6), [i / 25 for i in range(6)], last=0.04, audio=False)
     render.render_pair(**paths, settings=RenderSettings(outputs=["avatar"], height=64, pose={"intensity": 0}))
