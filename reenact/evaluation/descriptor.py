@@ -11,6 +11,7 @@ ArcFace, CVPR 2019). Whoever has such weights knows their licence; it stands in 
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,9 +21,12 @@ import torch
 
 from reenact.evaluation.dlib_network import DIMENSIONS, DlibNetwork
 from reenact.runtime.errors import UserError
+from reenact.runtime.parallel import batches
 
 DLIB_NAME = "dlib ResNet-29 v1 (public domain)"
 CHIP_SIZE = 150
+AT_ONCE = 8
+"""Faces that dlib's network sees in one batch; more are no faster."""
 
 ARCFACE_POINTS = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
@@ -50,6 +54,10 @@ class FaceDescriptor(Protocol):
 
         A face without landmarks (any NaN) gives NaN.
         """
+        ...
+
+    def describe_all(self, faces: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """Descriptors of faces, N x `dimensions`, of their images and landmarks as `describe` takes them; all known."""
         ...
 
 
@@ -84,11 +92,16 @@ class DlibDescriptor:
         self._network = DlibNetwork(Path(weights))
 
     def describe(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        """See `FaceDescriptor.describe`. 0.007 s a face on one core; in batches of 8 it would be 0.003 s."""
+        """See `FaceDescriptor.describe`. 0.007 s a face on one core."""
         if np.isnan(landmarks).any():
             return np.full(self.dimensions, np.nan)
-        chip = torch.from_numpy(face_chip(image, landmarks))
-        return self._network(chip[None])[0].double().numpy()
+        return self.describe_all([(image, landmarks)])[0]
+
+    def describe_all(self, faces: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """See `FaceDescriptor.describe_all`. 0.003 s a face, and by less than 1e-6 other numbers than one by one."""
+        chips = (torch.from_numpy(face_chip(image, landmarks)) for image, landmarks in faces)
+        found = [self._network(torch.stack(batch)) for batch in batches(chips, AT_ONCE)]
+        return torch.cat([torch.empty(0, self.dimensions), *found]).double().numpy()
 
 
 class ArcFaceDescriptor:
@@ -131,6 +144,11 @@ class ArcFaceDescriptor:
             return np.full(self.dimensions, np.nan)
         face = aligned_face(image, landmarks, *self._size).astype(np.float32) / 127.5 - 1
         return self._session.run(None, {self._input: face.transpose(2, 0, 1)[None]})[0][0].astype(np.float64)
+
+    def describe_all(self, faces: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """See `FaceDescriptor.describe_all`. One by one: a file may allow no other batches."""
+        found = [self.describe(image, landmarks) for image, landmarks in faces]
+        return np.stack(found) if found else np.empty((0, self.dimensions))
 
 
 def face_chip(image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

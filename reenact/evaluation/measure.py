@@ -90,14 +90,15 @@ class Measurer:
         """Find the face in each masked image (the largest where there are several); describe some of them."""
         landmarks = np.full((len(pictures), 68, 2), np.nan)
         descriptors = np.full((len(pictures), self.descriptor.dimensions), np.nan)
-        described = set(spread(len(pictures), self._identity_frames))
+        described, seen = set(spread(len(pictures), self._identity_frames)), {}
         for position, picture in enumerate(pictures):
             large = resize_to(picture, MEASURING_SIZE)
             faces = self._finder.find(large)
             if faces:
                 landmarks[position] = faces[0].landmarks
                 if position in described:
-                    descriptors[position] = self.descriptor.describe(large, landmarks[position])
+                    seen[position] = large, landmarks[position]
+        descriptors[list(seen)] = self.descriptor.describe_all(list(seen.values()))
         return MeasuredFrames(pictures, mattes, landmarks, descriptors)
 
 

@@ -10,6 +10,7 @@ from person_clips import WEIGHTS, portrait
 
 from reenact.evaluation.descriptor import (
     ARCFACE_POINTS,
+    AT_ONCE,
     CHIP_SIZE,
     DlibDescriptor,
     aligned_face,
@@ -72,6 +73,18 @@ def test_describes_as_dlib_does(finder: FaceFinder) -> None:
     assert np.abs(expected[0] - expected[1:]).max(axis=1).min() > 0.01, "the faces are told apart"
     together = DlibNetwork(WEIGHTS)(torch.from_numpy(np.stack(chips)))
     assert together.numpy() == pytest.approx(expected, abs=1e-5)
+
+
+@needs_weights
+def test_many_faces_are_described_as_one_by_one(finder: FaceFinder) -> None:
+    descriptor = load_descriptor("dlib", WEIGHTS)
+    images = [portrait(turn=turn, scale=scale) for turn in (-15, 0, 15) for scale in (0.8, 0.9, 1.0)]
+    faces = [(image, finder.find(image)[0].landmarks) for image in images]
+    assert len(faces) > AT_ONCE
+    singly = np.array([descriptor.describe(*face) for face in faces])
+    assert descriptor.describe_all(faces) == pytest.approx(singly, abs=2e-6)
+    assert np.abs(singly[1:] - singly[:-1]).max(axis=1).min() > 1e-3, "so that their order is seen"
+    assert descriptor.describe_all([]).shape == (0, DlibDescriptor.dimensions)
 
 
 @needs_weights
@@ -154,6 +167,8 @@ def test_a_network_from_an_onnx_file(tmp_path: Path, finder: FaceFinder) -> None
     expected = face.reshape(2, 56, 112, 3).mean(axis=(1, 2)).T.ravel()
     assert descriptor.describe(image, landmarks) == pytest.approx(expected, abs=1e-4)
     assert np.isnan(descriptor.describe(image, np.full((68, 2), np.nan))).all()
+    assert descriptor.describe_all([(image, landmarks)] * 2) == pytest.approx(np.stack([expected] * 2), abs=1e-4)
+    assert descriptor.describe_all([]).shape == (0, 6)
     with pytest.raises(UserError, match="needed: N x 3 x 112 x 112"):
         load_descriptor("arcface", network("large.onnx", 128))
     (tmp_path / "text.onnx").write_text("no network")
