@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
 from reenact.runtime.errors import CONTINUE_STATUS, NOTHING_SAVED, InterruptedRun, UserError
 from reenact.runtime.interruption import handled_by
-from reenact.settings.base import Section, Values, merged
-from reenact.settings.origin import described, settings_of
-from reenact.settings.reading import read
+
+# Below, only where there are settings: rules start every stage by a command without any, which would wait for pydantic.
+if TYPE_CHECKING:
+    from reenact.settings.base import Section, Values
 
 Function = Callable[..., None]
 
@@ -28,15 +28,15 @@ INTERRUPTED = 130
 """Exit status after Ctrl+C, as shells have it."""
 
 
-def nothing_saved(values: Values) -> dict[str, Values]:
+def nothing_saved(values: "Values") -> "dict[str, Values]":
     """Of stages that go on from no other run."""
     return {}
 
 
 def command(
     description: str | None,
-    *sections: type[Section],
-    saved: Callable[[Values], dict[str, Values]] = nothing_saved,
+    *sections: "type[Section]",
+    saved: "Callable[[Values], dict[str, Values]]" = nothing_saved,
     resumable: bool = False,
 ) -> Callable[[Function], "StageCommand"]:
     """Make a function with click's options the command line of a stage.
@@ -70,8 +70,8 @@ class StageCommand(click.Command):
     def __init__(
         self,
         *arguments: Any,
-        sections: tuple[type[Section], ...] = (),
-        saved: Callable[[Values], dict[str, Values]] = nothing_saved,
+        sections: "tuple[type[Section], ...]" = (),
+        saved: "Callable[[Values], dict[str, Values]]" = nothing_saved,
         resumable: bool = False,
         **options: Any,
     ) -> None:
@@ -104,10 +104,17 @@ class StageCommand(click.Command):
             self._invoke(ctx)
 
     def _invoke(self, ctx: click.Context) -> None:
+        assert self.callback
+        if not self._sections:
+            ctx.invoke(self.callback, **ctx.params)
+            return
+        from reenact.settings.base import merged
+        from reenact.settings.origin import described
+        from reenact.settings.reading import read
+
         layers = {section: self._given(section, ctx.params) for section in self._sections}
-        if layers:
-            kept = self._saved(merged(*layers[self._sections[0]].values()))
-            layers = {section: {"checkpoint": kept.get(section.section, {}), **layers[section]} for section in layers}
+        kept = self._saved(merged(*layers[self._sections[0]].values()))
+        layers = {section: {"checkpoint": kept.get(section.section, {}), **layers[section]} for section in layers}
         settings = [
             read(section, merged(*sources.values()), f"the settings of {section.section}")
             for section, sources in layers.items()
@@ -116,7 +123,6 @@ class StageCommand(click.Command):
             for sources, values in zip(layers.values(), settings, strict=True):
                 print("\n".join(described(values, sources)))
             return
-        assert self.callback
         ctx.invoke(self.callback, *settings, **ctx.params)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -128,8 +134,10 @@ class StageCommand(click.Command):
             with formatter.section(title):
                 formatter.write_dl([row for parameter in parameters if (row := parameter.get_help_record(ctx))])
 
-    def _given(self, section: type[Section], parsed: Values) -> dict[str, Values]:
+    def _given(self, section: "type[Section]", parsed: "Values") -> "dict[str, Values]":
         """What --settings and the flags say of one section; taken out of `parsed`."""
+        from reenact.settings.base import merged
+
         flags: Values = {}
         for flag in self._flags[section]:
             assert flag.name
@@ -158,8 +166,10 @@ class SettingFlag(click.Option):
         self.path = path
 
 
-def _flags(section: type[Section], first: bool) -> Iterator[SettingFlag]:
+def _flags(section: "type[Section]", first: bool) -> Iterator[SettingFlag]:
     """--settings, or --SECTION-settings, and a flag for every setting."""
+    from reenact.settings.origin import settings_of
+
     text = "Settings as YAML text, or a file such as config.yaml, whose section is taken."
     yield SettingFlag(section.section, (), "--settings" if first else f"--{section.section}-settings", text, "{}")
     for setting in settings_of(section):
@@ -182,7 +192,7 @@ def _repeated(parameters: list[click.Parameter], arguments: list[str]) -> Iterat
         yield argument
 
 
-def _nested(path: tuple[str, ...], value: Any) -> Values:
+def _nested(path: tuple[str, ...], value: Any) -> "Values":
     """(a, b), 1 -> {a: {b: 1}}"""
     for part in reversed(path):
         value = {part: value}
@@ -191,13 +201,15 @@ def _nested(path: tuple[str, ...], value: Any) -> Values:
 
 def _value(flag: str, text: str) -> Any:
     """The value of a flag, which is written as in YAML."""
+    import yaml
+
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{flag}: {text!r} is not YAML ({' '.join(str(error).split())})") from None
 
 
-def _load(flag: str, text: str, section: str) -> Values:
+def _load(flag: str, text: str, section: str) -> "Values":
     """Settings from YAML text or from a file, whose key `section` is taken where it has one."""
     is_file = not text.lstrip().startswith("{") and Path(text).is_file()
     values = _value(text if is_file else flag, Path(text).read_text(encoding="utf-8") if is_file else text)

@@ -67,6 +67,12 @@ def test_help_waits_for_no_large_package(script):
     assert "Usage:" in done.stdout and done.stdout.splitlines()[-1] == "loaded:", done.stderr
 
 
+def test_what_starts_stages_waits_for_no_settings():
+    command = [sys.executable, "-c", HELP.format(heavy={*HEAVY, "pydantic", "yaml"}), "workflow_scripts.launch"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert "Usage:" in done.stdout and done.stdout.splitlines()[-1] == "loaded:", done.stderr
+
+
 def parse(*sections, arguments, **options):
     """What a stage with these sections is called with: settings, and its own options."""
     called = []
