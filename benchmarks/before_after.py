@@ -2,8 +2,9 @@
 
 Both commits (NEW: HEAD) are checked out into temporary folders, and the demo of each is built there, one after the
 other, from nothing, by the Python that runs this; media and weights are fetched before, and not timed. Printed: seconds
-of each rule, all of its jobs together, as Snakemake measures them; of the whole, by the clock; and frames a second from
-a driver's mp4 to the avatar's: decode, crop and render, with the start of their processes.
+of each rule, all of its jobs together, as Snakemake measures them; of the whole, by the clock; and frames a second, a
+job at a time: from a driver's mp4 to the avatar's (decode, crop and render, with the start of their processes), and of
+render alone once it has started, as its logs say. With as many jobs at once as cores, each job has one core.
 
 Takes as long as both demos, about 17 minutes on two free cores with --preset mini (the constant family, fine-tuned),
 less with --preset warping (nothing is trained). The last commit before training and driving were made faster is
@@ -14,6 +15,7 @@ configuration.
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +38,9 @@ PRESETS = {
 DRIVING = ("decode", "crop", "render")
 """Rules between a driver's video and the avatar's."""
 
+LOOP = re.compile(r"^render .*?(\d+)/\1 \[.*, *([\d.]+) *frames/s\]$", re.MULTILINE)
+"""What a rendering says of itself at its end: frames, and how many a second."""
+
 
 @dataclass(frozen=True)
 class Build:
@@ -45,11 +50,13 @@ class Build:
         whole: seconds by the clock.
         jobs: columns rule, job (<identity>, <driver>, <identity>/<driver> or the like) and s.
         frames: of each rendering, by <identity>/<driver>.
+        rates: of some renderings or all: frames, and frames a second once it had started.
     """
 
     whole: float
     jobs: pd.DataFrame
     frames: dict[str, int]
+    rates: list[tuple[int, float]]
 
     def rules(self) -> pd.Series:
         """Seconds by rule, in the order in which their first jobs ended."""
@@ -63,6 +70,11 @@ class Build:
             driver = pair.split("/")[1]
             seconds += sum(taken[rule, pair if rule == "render" else driver] for rule in DRIVING)
         return sum(self.frames.values()) / seconds
+
+    def steady_rate(self) -> float:
+        """Frames a second of render alone, once it has started; NaN where no log says it."""
+        seconds = sum(frames / rate for frames, rate in self.rates)
+        return sum(frames for frames, _ in self.rates) / seconds if seconds else float("nan")
 
 
 def snakemake(folder: Path, *arguments: str) -> None:
@@ -83,7 +95,7 @@ def build(folder: Path, cores: int, changes: list[str]) -> Build:
     snakemake(folder, "fetch_all", *options)
     began = time.perf_counter()
     snakemake(folder, *options)
-    return Build(time.perf_counter() - began, read_jobs(folder), count_frames(folder))
+    return Build(time.perf_counter() - began, read_jobs(folder), count_frames(folder), read_rates(folder))
 
 
 def read_jobs(folder: Path) -> pd.DataFrame:
@@ -107,6 +119,13 @@ def count_frames(folder: Path) -> dict[str, int]:
     return found
 
 
+def read_rates(folder: Path) -> list[tuple[int, float]]:
+    """Frames, and frames a second, of the renderings whose logs say so."""
+    logs = sorted((folder / "logs" / "render").glob("*/*.log"))
+    found = [LOOP.search(log.read_text(encoding="utf-8", errors="replace")) for log in logs]
+    return [(int(match[1]), float(match[2])) for match in found if match]
+
+
 def report(before: Build, after: Build) -> list[str]:
     """Lines of markdown."""
     lines = ["| | before | after | |", "|---|---:|---:|---:|"]
@@ -116,8 +135,12 @@ def report(before: Build, after: Build) -> list[str]:
     both = seconds.reindex(["drive", "score"]).sum()
     lines.append(_row("drive and score", both["before"], both["after"]))
     lines.append(_row("the whole, by the clock", before.whole, after.whole))
-    rates = before.frames_a_second(), after.frames_a_second()
-    return [*lines, f"| mp4 to mp4 | {rates[0]:.1f} frames/s | {rates[1]:.1f} frames/s | {rates[1] / rates[0]:.2f}x |"]
+    lines.append(_rates("mp4 to mp4", before.frames_a_second(), after.frames_a_second()))
+    return [*lines, _rates("render once started", before.steady_rate(), after.steady_rate())]
+
+
+def _rates(name: str, before: float, after: float) -> str:
+    return f"| {name} | {before:.1f} frames/s | {after:.1f} frames/s | {after / before:.2f}x |"
 
 
 def _row(name: str, before: float, after: float) -> str:
