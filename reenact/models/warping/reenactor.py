@@ -241,11 +241,15 @@ def show(
     photo = recoloured(in_two_bands(seen, colours), weighted([one[:, 3:] for one in seen], weights))
     matte = changed_matte(expected_matte(photo[:, 3:], covered, before), change)
     colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)
-    return in_two_bands([colour, generated], torch.cat([share, 1 - share], 1)) * matte, matte
+    shown = in_two_bands([colour, generated], torch.cat([share, 1 - share], 1))
+    return shown.clamp(0, 1) * matte, matte
 
 
 def in_two_bands(pictures: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Pictures B x C x S x S as one, by weights B x K x S x S that sum to 1: details are those of the surest."""
+    """Pictures B x C x S x S as one, by weights B x K x S x S that sum to 1: details are those of the surest.
+
+    At edges it goes beyond what the pictures hold.
+    """
     surest = weights**SURER
     soft, sharp = weighted(pictures, weights), weighted(pictures, surest / surest.sum(1, keepdim=True))
     # Bilinear from means over squares: a tenth of the time of means around each pixel.

@@ -179,3 +179,13 @@ def test_several_photos_give_tones_together_and_details_one_by_one():
     assert blend.std() > 0.8 * dark.std() > 1.05 * (0.6 * dark + 0.4 * bright).std(), "and not softer for it"
     alone = in_two_bands([dark], torch.ones(1, 1, 64, 64))
     assert torch.allclose(alone, dark, atol=1e-6)
+
+
+def test_pictures_stay_within_their_range(net):
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::4] = stripes[:, 1::4] = 255
+    one = net.personalised([stripes], [np.full((64, 64), 255, np.uint8)], 1)
+    with torch.no_grad():
+        rgb, _ = one.show(0.1 * torch.randn(4, NARROW.pose_dim, generator=torch.Generator().manual_seed(0)))
+    assert rgb.min() >= 0 and rgb.max() <= 1
+    assert rgb.max() > 0.9, "and yet it is bright"
