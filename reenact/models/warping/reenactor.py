@@ -14,6 +14,7 @@ from reenact.models.family import Identity, Model, Pictures, References
 from reenact.models.pose_edit import PoseEdit, check_controls, mixed
 from reenact.models.warping.architecture import WarpingArchitecture
 from reenact.models.warping.compose import (
+    EDGE,
     LEAST,
     changed_matte,
     compose,
@@ -238,11 +239,21 @@ def show(
         sample(reference.shown.expand(flow.shape[0], -1, -1, -1), resized(to.flow, size) + flow)
         for reference, to in zip(references, moved, strict=True)
     ]
-    photo = recoloured(in_two_bands(seen, colours), weighted([one[:, 3:] for one in seen], weights))
+    photo = blended(seen, weights, colours)
     matte = changed_matte(expected_matte(photo[:, 3:], covered, before), change)
     colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)
     shown = in_two_bands([colour, generated], torch.cat([share, 1 - share], 1))
     return shown.clamp(0, 1) * matte, matte
+
+
+def blended(photos: Sequence[Tensor], weights: Tensor, colours: Tensor) -> Tensor:
+    """Photos B x 4 x S x S (RGB times matte, and matte) as one, by weights of mattes and of colours, B x K x S x S each
+    and with the sum 1."""
+    mattes = torch.cat([photo[:, 3:] for photo in photos], 1)
+    # Where a photo shows nobody it has no colour to give, however much it is trusted.
+    known = colours * mattes.clamp_min(EDGE)
+    known = known / known.sum(1, keepdim=True)
+    return recoloured(in_two_bands(photos, known), (weights * mattes).sum(1, keepdim=True))
 
 
 def in_two_bands(pictures: Sequence[Tensor], weights: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from reenact.avatar import Avatar
 from reenact.models.model_file import load_model, save_model
 from reenact.models.warping.architecture import WarpingArchitecture
 from reenact.models.warping.network import GIVEN
-from reenact.models.warping.reenactor import WarpingReenactor, in_two_bands
+from reenact.models.warping.reenactor import WarpingReenactor, blended, in_two_bands
 from reenact.models.warping.references import choose, clear, sharpness
 from reenact.runtime.errors import UserError
 
@@ -179,6 +179,15 @@ def test_several_photos_give_tones_together_and_details_one_by_one():
     assert blend.std() > 0.8 * dark.std() > 1.05 * (0.6 * dark + 0.4 * bright).std(), "and not softer for it"
     alone = in_two_bands([dark], torch.ones(1, 1, 64, 64))
     assert torch.allclose(alone, dark, atol=1e-6)
+
+
+def test_a_photo_has_no_colour_where_it_shows_nobody():
+    nobody, somebody = torch.zeros(1, 4, 64, 64), torch.ones(1, 4, 64, 64)
+    trusted = torch.tensor([0.9, 0.1])[None, :, None, None].expand(1, 2, 64, 64)
+    even = torch.full((1, 2, 64, 64), 0.5)
+    rgb, matte = blended([nobody, somebody], even, trusted).split([3, 1], 1)
+    torch.testing.assert_close(matte, torch.full_like(matte, 0.5))
+    torch.testing.assert_close(rgb / matte, torch.ones_like(rgb), atol=0.01, rtol=0)
 
 
 def test_pictures_stay_within_their_range(net):
