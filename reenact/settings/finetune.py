@@ -51,7 +51,7 @@ class FinetuneSettings(TrainingSettings):
             "learning_rate": 3e-4,
             "perceptual_width": 0.25,
             "hard_pose_fraction": 0.5,
-            "warping": {"references": [3], "losses": {"perceptual": 2.5, "matte": 4.0}},
+            "warping": {"references": [3], "stills": 0.1, "losses": {"perceptual": 2.5, "matte": 4.0}},
         },
     }
 

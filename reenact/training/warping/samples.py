@@ -223,7 +223,8 @@ class WarpingSampler:
         faces = self._clips[number]
         shape = faces.shapes[row][None] + self._expression_change(random)
         head = turned_head(random, faces.heads[row])[None]
-        still = self._make_reference(number, row)  # of so many that it would hardly be met again in memory
+        # Of many people's stills one would hardly be met again in memory; of a single person's it is.
+        still = (self._reference if self._own else self._make_reference)(number, row)
         moved = still.move(shape, head)
         image = sample(still.image[None], moved.flow)
         image[:, 3:] *= moved.coverage > LANDED
