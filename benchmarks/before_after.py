@@ -2,11 +2,12 @@
 
 Both commits (NEW: HEAD) are checked out into temporary folders, and the demo of each is built there, one after the
 other, from nothing, by the Python that runs this; media and weights are fetched before, and not timed. Printed: seconds
-of each rule, all of its jobs together, as Snakemake measures them; of the whole, by the clock; and frames a second, a
-job at a time: from a driver's mp4 to the avatar's (decode, crop and render, with the start of their processes), and of
-render alone once it has started, as its logs say. With as many jobs at once as cores, each job has one core.
+of each rule, all of its jobs together, as Snakemake measures them; of the whole, by the clock; samples a second of
+fine-tuning, as its curves have it; and frames a second: from the drivers' mp4 to the avatars', by the clock, where all
+renderings are made once more, with the start of Snakemake and of all jobs; and of render alone once it has started, as
+its logs say, with one core for each job.
 
-Takes as long as both demos, about 17 minutes on two free cores with --preset mini (the constant family, fine-tuned),
+Takes as long as both demos, 10 to 17 minutes on two free cores with --preset mini (the constant family, fine-tuned),
 less with --preset warping (nothing is trained). The last commit before training and driving were made faster is
 cc00281; it has the same requirements as today, so that today's environment builds it. Commit 0ff22f7
 (docs/experiments/before-regrouping.md) cannot be built by it: it needs mediapipe 0.10.21 and numpy 1, and another
@@ -35,8 +36,8 @@ PRESETS = {
 }
 """What is changed of the shipped configuration."""
 
-DRIVING = ("decode", "crop", "render")
-"""Rules between a driver's video and the avatar's."""
+DRIVING = ("decode", "crop", "render", "mark")
+"""Rules between a driver's video and the avatar's; no other is run when all renderings are made once more."""
 
 LOOP = re.compile(r"^render .*?(\d+)/\1 \[.*, *([\d.]+) *frames/s\]$", re.MULTILINE)
 """What a rendering says of itself at its end: frames, and how many a second."""
@@ -50,26 +51,25 @@ class Build:
         whole: seconds by the clock.
         jobs: columns rule, job (<identity>, <driver>, <identity>/<driver> or the like) and s.
         frames: of each rendering, by <identity>/<driver>.
+        again: seconds of all renderings once more, from the drivers' videos, by the clock.
         rates: of some renderings or all: frames, and frames a second once it had started.
+        samples: a second in fine-tuning, median over its steps; NaN where nothing was trained.
     """
 
     whole: float
     jobs: pd.DataFrame
     frames: dict[str, int]
+    again: float
     rates: list[tuple[int, float]]
+    samples: float
 
     def rules(self) -> pd.Series:
         """Seconds by rule, in the order in which their first jobs ended."""
         return self.jobs.groupby("rule", sort=False)["s"].sum()
 
     def frames_a_second(self) -> float:
-        """From the drivers' mp4 to the avatars'."""
-        taken = self.jobs.set_index(["rule", "job"])["s"]
-        seconds = 0.0
-        for pair in self.frames:
-            driver = pair.split("/")[1]
-            seconds += sum(taken[rule, pair if rule == "render" else driver] for rule in DRIVING)
-        return sum(self.frames.values()) / seconds
+        """From the drivers' mp4 to the avatars', all pairs together."""
+        return sum(self.frames.values()) / self.again
 
     def steady_rate(self) -> float:
         """Frames a second of render alone, once it has started; NaN where no log says it."""
@@ -95,7 +95,8 @@ def build(folder: Path, cores: int, changes: list[str]) -> Build:
     snakemake(folder, "fetch_all", *options)
     began = time.perf_counter()
     snakemake(folder, *options)
-    return Build(time.perf_counter() - began, read_jobs(folder), count_frames(folder), read_rates(folder))
+    whole, jobs, frames = time.perf_counter() - began, read_jobs(folder), count_frames(folder)
+    return Build(whole, jobs, frames, drive_again(folder, frames, options), read_rates(folder), read_samples(folder))
 
 
 def read_jobs(folder: Path) -> pd.DataFrame:
@@ -119,6 +120,25 @@ def count_frames(folder: Path) -> dict[str, int]:
     return found
 
 
+def drive_again(folder: Path, frames: dict[str, int], options: list[str]) -> float:
+    """Seconds of decode, crop, render and mark of all drivers, by the clock, with the start of Snakemake."""
+    results = folder / "results"
+    for driver in {pair.split("/")[1] for pair in frames}:
+        shutil.rmtree(results / "clips" / driver)
+    for made in ("renders", "unsigned"):
+        shutil.rmtree(results / made, ignore_errors=True)
+    began = time.perf_counter()
+    wanted = [f"results/renders/{pair}.mp4" for pair in frames]
+    snakemake(folder, *options, "--allowed-rules", *DRIVING, "--", *wanted)
+    return time.perf_counter() - began
+
+
+def read_samples(folder: Path) -> float:
+    """Samples a second of fine-tuning, as its curves have it."""
+    curves = [pd.read_csv(path) for path in sorted((folder / "results" / "avatars").glob("*/sweep/curves.csv"))]
+    return float(pd.concat(curves).get("samples_per_second", pd.Series(dtype=float)).median())
+
+
 def read_rates(folder: Path) -> list[tuple[int, float]]:
     """Frames, and frames a second, of the renderings whose logs say so."""
     logs = sorted((folder / "logs" / "render").glob("*/*.log"))
@@ -135,12 +155,13 @@ def report(before: Build, after: Build) -> list[str]:
     both = seconds.reindex(["drive", "score"]).sum()
     lines.append(_row("drive and score", both["before"], both["after"]))
     lines.append(_row("the whole, by the clock", before.whole, after.whole))
-    lines.append(_rates("mp4 to mp4", before.frames_a_second(), after.frames_a_second()))
-    return [*lines, _rates("render once started", before.steady_rate(), after.steady_rate())]
+    lines.append(_rates("fine-tuning, once started", before.samples, after.samples, "samples"))
+    lines.append(_rates("mp4 to mp4, by the clock", before.frames_a_second(), after.frames_a_second()))
+    return [*lines, _rates("render, once started", before.steady_rate(), after.steady_rate())]
 
 
-def _rates(name: str, before: float, after: float) -> str:
-    return f"| {name} | {before:.1f} frames/s | {after:.1f} frames/s | {after / before:.2f}x |"
+def _rates(name: str, before: float, after: float, what: str = "frames") -> str:
+    return f"| {name} | {before:.1f} {what}/s | {after:.1f} {what}/s | {after / before:.2f}x |"
 
 
 def _row(name: str, before: float, after: float) -> str:
