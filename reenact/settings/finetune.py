@@ -74,6 +74,11 @@ class FinetuneSettings(TrainingSettings):
         le=16,
         description="Most photos that an avatar of the warping family keeps; driving takes longer with each.",
     )
+    image_size: Literal[128, 256, 512] | None = Field(
+        default=None,
+        description="Side of the pictures of an avatar of the warping family, px; null = the meta-model's. Its photos "
+        "are crops, so that crop.size must be as large. A larger one takes longer to drive, not to train.",
+    )
     max_batch: int = Field(
         default=8, ge=1, description="Batch size = min(max_batch, frames); reduced when memory runs out."
     )

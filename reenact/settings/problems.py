@@ -137,6 +137,11 @@ def _iteration(config: Config) -> Iterator[str]:
 def _warping(config: Config) -> Iterator[str]:
     """Fine-tuning in the other family's way: losses, optimizer and learning rate are each family's own."""
     model, finetune = config.model.preset, config.finetune
+    size = finetune.image_size
+    if size and model != "warping":
+        yield f"finetune.image_size: {size} is for model.preset: warping (it is {model}); leave it out"
+    elif size and config.crop.size % size:
+        yield f"finetune.image_size: {size} needs crops as large; set crop.size: {size} (it is {config.crop.size})"
     if finetune.sweep and (model == "warping") != (finetune.preset == "warping"):
         allowed = "warping" if model == "warping" else "published or mini"
         yield (

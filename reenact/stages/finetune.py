@@ -7,14 +7,17 @@ by stages drive, score and select.
 import shutil
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from accelerate.utils import find_executable_batch_size
 
+from reenact.data.images import resize_area, resize_to
 from reenact.data.prefetch import Prefetch
 from reenact.data.rank_batch import StepBatch, divide_batch
 from reenact.data.samples import Sampler
@@ -135,7 +138,9 @@ def _train(
     resume(learner, run, missing[0] - 1)
     draw, objective = _lessons(learner, clip, run, batch_size, settings)
     title = f"finetune {clip.name}"
-    validation = Validation([clip], SHEET_FRAMES, device)
+    size = learner.reenactor.architecture.image_size
+    frames, mattes = (resize_area(np.asarray(pictures), size) for pictures in (clip.frames, clip.mattes))
+    validation = Validation([replace(clip, frames=frames, mattes=mattes)], SHEET_FRAMES, device)
     with (
         Prefetch(draw, threads=LOADERS, last=missing[-1]) as batches,
         TrainLogger(run, learner.step + 1, missing[-1], title, device, validation) as logger,
@@ -238,13 +243,13 @@ def _save(run: RunFolder, iteration: int, metadata: dict[str, Any], average: Mod
 
 def _publish(run: RunFolder, clip: TrainingClip, iterations: list[int], sweep: Path) -> None:
     """Copy the models of the sweep out of the run folder and show them; the folder appears as a whole."""
-    drivers = spread_frames(clip, 8)
-    rows = [drivers]
+    drivers, rows = spread_frames(clip, 8), []
     with atomic_folder(sweep) as folder:
         for iteration in iterations:
             shutil.copyfile(_model(run, iteration), folder / f"{iteration:06d}.safetensors")
             net = load_model(_model(run, iteration)).reenactor.eval()
             rows.append(drive_people(net, [clip], drivers, torch.device("cpu"))[0])
-        write_grid(folder / "preview.png", rows)
+        shown = np.stack([resize_to(frame, rows[0].shape[1]) for frame in drivers])
+        write_grid(folder / "preview.png", [shown, *rows])
         stats = [row for row in run.stats() if row["step"] <= iterations[-1]]
         pd.DataFrame(stats, columns=None if stats else ["step"]).to_csv(folder / "curves.csv", index=False)

@@ -45,6 +45,20 @@ def test_each_family_is_fine_tuned_in_its_own_way():
     assert about_finetuning("mini", sweep=[50], preset="mini") == about_finetuning("warping", sweep=[]) == []
 
 
+def test_larger_pictures_need_larger_crops():
+    def about_size(model, crop):
+        people = {"identities": {"anna": {"media": "anna.mp4"}}, "drivers": {"ben": {"media": "ben.mp4"}}}
+        config = Config(**people, model={"preset": model}, finetune={"image_size": 512}, crop={"size": crop})
+        return [line for line in problems_of(config) if line.startswith("finetune.")]
+
+    assert about_size("warping", 512) == []
+    assert about_size("warping", 256) == [
+        "finetune.image_size: 512 needs crops as large; set crop.size: 512 (it is 256)"
+    ]
+    (line,) = about_size("mini", 512)
+    assert line.startswith("finetune.image_size: 512 is for model.preset: warping (it is mini)")
+
+
 def test_what_a_training_begins_with_is_there(tmp_path):
     assert about_start() == [], "stage fit makes it"
     (gone,) = about_start(start="gone.safetensors")

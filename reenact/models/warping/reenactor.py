@@ -105,9 +105,16 @@ class WarpingReenactor(Model):
         """See `reenact.models.family.Model`."""
         return self._driven(None)
 
-    def personalised(self, crops: Pictures, mattes: Pictures, count: int) -> "WarpingReenactor":
-        """An avatar of the person in crops, with the same weights; see `identify`."""
-        avatar = WarpingReenactor(self.architecture, self.identify(crops, mattes, count))
+    def personalised(
+        self, crops: Pictures, mattes: Pictures, count: int, image_size: int | None = None
+    ) -> "WarpingReenactor":
+        """An avatar of the person in crops, with the same weights; see `identify`.
+
+        Args:
+            image_size: side of its pictures, px; None = this model's. What is generated is no finer for it.
+        """
+        architecture = replace(self.architecture, image_size=image_size or self.architecture.image_size)
+        avatar = WarpingReenactor(architecture, self.identify(crops, mattes, count))
         avatar.load_state_dict(self.state_dict(), strict=False)
         avatar.controls = self.controls
         return avatar.eval()

@@ -45,7 +45,8 @@ def personal_learner(model: WarpingReenactor, clip: TrainingClip, settings: Fine
         clip: frames of any size.
         settings: of the stage.
     """
-    avatar = model.eval().personalised(clip.frames, clip.mattes, settings.references).requires_grad_(False)
+    avatar = model.eval().personalised(clip.frames, clip.mattes, settings.references, settings.image_size)
+    avatar.requires_grad_(False)
     avatar.refiner.train().requires_grad_(True)
     return Learner(avatar, None, settings)
 
