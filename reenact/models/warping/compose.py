@@ -61,7 +61,7 @@ def compose(
         S/2), flow (B x 2 x S x S, to add to the references' own), photo (B x 4: RGB x matte, matte, as the references
         show them), matte (B x 1), generated (B x 3, straight), share and keep (B x 1, how much is taken from the
         photos, and its logit), matte_change (B x 1, logit), covered and before (B x 1, where photos land, and their
-        mattes where they were).
+        mattes where they were, but above all that landed).
     """
     answer = refiner(given, lips, expression, nearness, mirrored)
     blended = (given * answer["confidence"]).sum(1)
@@ -73,6 +73,7 @@ def compose(
     # What no photo shows between the lips begins as a dark mouth, not as a lip.
     colour = (colour * (1 - DARK * lips * (1 - covered))).clamp(0.02, 0.98)
     keep, change = 4 * answer["share"] + 2, 4 * answer["matte"]
+    before = blended[:, -1:] * highest_above(covered * photo[:, 3:])
     return {
         "weights": answer["confidence"],
         "colours": answer["colours"],
@@ -80,12 +81,12 @@ def compose(
         "flow": answer["flow"],
         "photo": photo,
         "covered": covered,
-        "matte": changed_matte(expected_matte(photo[:, 3:], covered, blended[:, -1:]), change),
+        "matte": changed_matte(expected_matte(photo[:, 3:], covered, before), change),
         "matte_change": change,
         "generated": torch.sigmoid(4 * answer["rgb"] + torch.logit(colour)),
         "keep": keep,
         "share": torch.sigmoid(keep) * (1 - lips) * covered,
-        "before": blended[:, -1:],
+        "before": before,
     }
 
 
@@ -97,6 +98,16 @@ def recoloured(shown: Tensor, matte: Tensor) -> Tensor:
 def expected_matte(matte: Tensor, covered: Tensor, before: Tensor) -> Tensor:
     """The matte as far as photos know it: where nothing lands and the person was, it may be either."""
     return covered * matte + (1 - covered) * 0.5 * before
+
+
+def highest_above(values: Tensor) -> Tensor:
+    """The largest value of each pixel's column from the upper edge down to it: B x 1 x S x S -> B x 1 x S x S.
+
+    Where the person was and nothing lands, the person may still be, if not above everything that landed: a head that
+    looks up leaves air above it.
+    """
+    side = values.shape[2]
+    return functional.max_pool2d(functional.pad(values, (0, 0, side - 1, 0)), (side, 1), stride=1)
 
 
 def changed_matte(matte: Tensor, change: Tensor) -> Tensor:

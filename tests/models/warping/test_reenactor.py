@@ -11,6 +11,7 @@ from face_shapes import NARROW, narrow_avatar, narrow_model, photo
 from reenact.avatar import Avatar
 from reenact.models.model_file import load_model, save_model
 from reenact.models.warping.architecture import WarpingArchitecture
+from reenact.models.warping.compose import highest_above
 from reenact.models.warping.network import GIVEN
 from reenact.models.warping.reenactor import WarpingReenactor, blended, in_two_bands
 from reenact.models.warping.references import choose, clear, sharpness
@@ -188,6 +189,14 @@ def test_a_photo_has_no_colour_where_it_shows_nobody():
     rgb, matte = blended([nobody, somebody], even, trusted).split([3, 1], 1)
     torch.testing.assert_close(matte, torch.full_like(matte, 0.5))
     torch.testing.assert_close(rgb / matte, torch.ones_like(rgb), atol=0.01, rtol=0)
+
+
+def test_above_everything_that_landed_there_is_nobody():
+    landed = torch.zeros(1, 1, 6, 6)
+    landed[..., 2, 1], landed[..., 4, 1], landed[..., 3, 4] = 1.0, 0.5, 0.7
+    gate = highest_above(landed)[0, 0]
+    assert gate[:, 1].tolist() == [0, 0, 1, 1, 1, 1] and gate[:, 0].sum() == 0
+    torch.testing.assert_close(gate[:, 4], torch.tensor([0, 0, 0, 0.7, 0.7, 0.7]))
 
 
 def test_pictures_stay_within_their_range(net):
