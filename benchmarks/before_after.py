@@ -123,10 +123,10 @@ def count_frames(folder: Path) -> dict[str, int]:
 def drive_again(folder: Path, frames: dict[str, int], options: list[str]) -> float:
     """Seconds of decode, crop, render and mark of all drivers, by the clock, with the start of Snakemake."""
     results = folder / "results"
-    for driver in {pair.split("/")[1] for pair in frames}:
-        shutil.rmtree(results / "clips" / driver)
-    for made in ("renders", "unsigned"):
-        shutil.rmtree(results / made, ignore_errors=True)
+    identities, drivers = (sorted(set(names)) for names in zip(*(pair.split("/") for pair in frames), strict=True))
+    made = [results / "renders" / name for name in identities] + [results / "unsigned" / name for name in identities]
+    for folder_made in [*made, *(results / "clips" / name for name in drivers)]:
+        shutil.rmtree(folder_made, ignore_errors=True)
     began = time.perf_counter()
     wanted = [f"results/renders/{pair}.mp4" for pair in frames]
     snakemake(folder, *options, "--allowed-rules", *DRIVING, "--", *wanted)
