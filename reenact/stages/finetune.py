@@ -18,7 +18,6 @@ import torch
 from accelerate.utils import find_executable_batch_size
 
 from reenact.data.images import resize_area, resize_to
-from reenact.data.prefetch import Prefetch
 from reenact.data.rank_batch import StepBatch, divide_batch
 from reenact.data.samples import Sampler
 from reenact.data.training_clips import PeopleInMemory, TrainingClip, load_training_clip
@@ -46,9 +45,6 @@ from reenact.training.warping.start import own_photos, personal_learner
 
 SHEET_FRAMES = 6
 """Of the person's own, on TensorBoard: where the identity gap becomes small."""
-
-LOADERS = 2
-"""Threads that make the samples of the next steps."""
 
 GUIDE = (125, 230, 30)
 """The published guide: iterations for one photo, and for more than so many frames."""
@@ -136,15 +132,12 @@ def _train(
         return
     learner.to(device)
     resume(learner, run, missing[0] - 1)
-    draw, objective = _lessons(learner, clip, run, batch_size, settings)
+    batches, objective = _lessons(learner, clip, run, batch_size, settings)
     title = f"finetune {clip.name}"
     size = learner.reenactor.architecture.image_size
     frames, mattes = (resize_area(np.asarray(pictures), size) for pictures in (clip.frames, clip.mattes))
     validation = Validation([replace(clip, frames=frames, mattes=mattes)], SHEET_FRAMES, device)
-    with (
-        Prefetch(draw, threads=LOADERS, last=missing[-1]) as batches,
-        TrainLogger(run, learner.step + 1, missing[-1], title, device, validation) as logger,
-    ):
+    with TrainLogger(run, learner.step + 1, missing[-1], title, device, validation) as logger:
         train(
             learner,
             batches,
