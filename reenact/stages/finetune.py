@@ -40,8 +40,8 @@ from reenact.training.objective import Objective
 from reenact.training.resume import resume
 from reenact.training.warping.known_faces import find_known_faces
 from reenact.training.warping.losses import WarpingObjective
+from reenact.training.warping.personal import own_photos, personal_learner
 from reenact.training.warping.samples import WarpingSampler
-from reenact.training.warping.start import own_photos, personal_learner
 
 SHEET_FRAMES = 6
 """Of the person's own, on TensorBoard: where the identity gap becomes small."""
