@@ -135,7 +135,7 @@ def _iteration(config: Config) -> Iterator[str]:
 
 
 def _warping(config: Config) -> Iterator[str]:
-    """Fine-tuning in the other family's way: losses, optimizer and learning rate are each family's own."""
+    """What of fine-tuning is one family's alone: size of the pictures, losses, optimizer and learning rate."""
     model, finetune = config.model.preset, config.finetune
     size = finetune.image_size
     if size and model != "warping":

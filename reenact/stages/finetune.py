@@ -6,7 +6,6 @@ by stages drive, score and select.
 
 import shutil
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -38,10 +37,7 @@ from reenact.training.learner import Learner
 from reenact.training.loop import train
 from reenact.training.objective import Objective
 from reenact.training.resume import resume
-from reenact.training.warping.known_faces import find_known_faces
-from reenact.training.warping.losses import WarpingObjective
-from reenact.training.warping.personal import own_photos, personal_learner
-from reenact.training.warping.samples import WarpingSampler
+from reenact.training.warping.lessons import warping_lessons
 
 SHEET_FRAMES = 6
 """Of the person's own, on TensorBoard: where the identity gap becomes small."""
@@ -91,12 +87,13 @@ def finetune(
     """
     picked = pick_device(device, threads)
     model = load_model(meta).reenactor
-    moves_photos = isinstance(model, WarpingReenactor)
-    clip = load_training_clip(crops, mattes, None if moves_photos else model.architecture.image_size)
-    if settings.sweep is not None:
-        iterations = settings.sweep
+    if isinstance(model, WarpingReenactor):
+        clip, guide = load_training_clip(crops, mattes, None), []
+        begin = partial(personal_learner, model, clip, meta, settings)
     else:
-        iterations = [] if moves_photos else guided_sweep(len(clip.frames))
+        clip = load_training_clip(crops, mattes, model.architecture.image_size)
+        guide, begin = guided_sweep(len(clip.frames)), partial(personalise, clip, meta, settings)
+    iterations = guide if settings.sweep is None else settings.sweep
     # The sweep says where to look, not how to train: a longer one goes on from the old run.
     key = settings.model_dump(mode="json", exclude={"sweep", "choose", *settings.without_effect})
     path = runs.path(clip.name, key, [crops, mattes, meta, *map(Path, settings.weight_files().values())])
@@ -106,7 +103,7 @@ def finetune(
         print(f"finetune {clip.name}: {len(clip.frames)} frames, batch {batch_size}, sweep {iterations}", flush=True)
         run = RunFolder(path.with_name(f"{path.name}-batch{batch_size}"))
         with run.lock():
-            _train(clip, meta, run, iterations, batch_size, picked, settings)
+            _train(clip, begin, run, iterations, batch_size, picked, settings)
             _publish(run, clip, [0, *iterations], sweep)
 
     find_executable_batch_size(attempt, min(settings.max_batch, len(clip.frames)))()
@@ -114,7 +111,7 @@ def finetune(
 
 def _train(
     clip: TrainingClip,
-    meta: Path,
+    begin: Callable[[], Learner],
     run: RunFolder,
     iterations: list[int],
     batch_size: int,
@@ -126,7 +123,7 @@ def _train(
     missing = [iteration for iteration in iterations if not _model(run, iteration).exists()]
     if not missing and _model(run, 0).exists():
         return
-    learner = _start(clip, meta, settings)
+    learner = begin()
     _save(run, 0, metadata, learner.average)
     if not missing:
         return
@@ -150,20 +147,6 @@ def _train(
         )
 
 
-def _start(clip: TrainingClip, meta: Path, settings: FinetuneSettings) -> Learner:
-    """The person as the meta-model shows them, and what of it learns.
-
-    Raises:
-        UserError: `meta` is an avatar.
-    """
-    model = load_model(meta).reenactor
-    if model.personal:
-        raise UserError(f"{meta}: an avatar cannot be fine-tuned; give a meta-model")
-    if isinstance(model, WarpingReenactor):
-        return personal_learner(model, clip, settings)
-    return personalise(clip, meta, settings)
-
-
 def _lessons(
     learner: Learner, clip: TrainingClip, run: RunFolder, batch_size: int, settings: FinetuneSettings
 ) -> tuple[Callable[[int], StepBatch], Objective]:
@@ -171,13 +154,21 @@ def _lessons(
     model = learner.reenactor
     if not isinstance(model, WarpingReenactor):
         return sampler(clip, settings, batch_size), AdversarialObjective(settings)
-    side, mirrored = model.architecture.working_size, model.architecture.mirrored
-    known = find_known_faces(model, [clip], run.path)
-    face = deepcopy(model.face).cpu()  # samples are made by the CPU
-    own = own_photos(model, clip, face)
-    batch = divide_batch(batch_size, 1, 0, 1)
-    warped = WarpingSampler(PeopleInMemory([clip]), known, face, side, mirrored, settings, batch, own)
-    return warped, WarpingObjective(settings)
+    return warping_lessons(model, PeopleInMemory([clip]), run.path, settings, divide_batch(batch_size))
+
+
+def personal_learner(model: WarpingReenactor, clip: TrainingClip, meta: Path, settings: FinetuneSettings) -> Learner:
+    """The start of fine-tuning in the warping family: an avatar of the best frames, of which the refiner learns.
+
+    Raises:
+        UserError: `meta`, whose model this is, is an avatar.
+    """
+    if model.personal:
+        raise _refused(meta)
+    avatar = model.eval().personalised(clip.frames, clip.mattes, settings.references, settings.image_size)
+    avatar.requires_grad_(False)
+    avatar.refiner.train().requires_grad_(True)
+    return Learner(avatar, None, settings)
 
 
 def personalise(clip: TrainingClip, meta: Path, settings: FinetuneSettings) -> Learner:
@@ -193,7 +184,7 @@ def personalise(clip: TrainingClip, meta: Path, settings: FinetuneSettings) -> L
     loaded, _, discriminator_weights = load_model(meta)
     base = constant(loaded, meta, "this way of training")
     if not discriminator_weights:
-        raise UserError(f"{meta}: an avatar cannot be fine-tuned; give a meta-model")
+        raise _refused(meta)
     identity = embed_person(base.eval(), clip.frames)
     net = Reenactor(base.architecture, personal=True)
     net.load_state_dict(base.state_dict() | {"identity_embedding": identity})
@@ -208,6 +199,10 @@ def personalise(clip: TrainingClip, meta: Path, settings: FinetuneSettings) -> L
     discriminator.load_state_dict(own | fitting)
     discriminator.labels.weight = identity
     return Learner(net, discriminator, settings)
+
+
+def _refused(meta: Path) -> UserError:
+    return UserError(f"{meta}: an avatar cannot be fine-tuned; give a meta-model")
 
 
 def sampler(clip: TrainingClip, settings: FinetuneSettings, batch_size: int) -> Sampler:

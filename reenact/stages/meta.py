@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,9 +46,7 @@ from reenact.training.start import (
     start_from_scratch,
     take_over_run,
 )
-from reenact.training.warping.known_faces import find_known_faces
-from reenact.training.warping.losses import WarpingObjective
-from reenact.training.warping.samples import WarpingSampler
+from reenact.training.warping.lessons import warping_lessons
 from reenact.training.warping.start import starting_model, warping_learner
 
 PREVIEWED = 6
@@ -219,12 +216,7 @@ class _Training:
         if not isinstance(model, WarpingReenactor):
             sampler = Sampler(self.people, settings, rank_batch, settings.identity_frames)
             return sampler, AdversarialObjective(settings)
-        clips = [clip for label in range(len(self.people)) for clip in self.people[label]]
-        known = find_known_faces(model, clips, run.path)
-        face = deepcopy(model.face).cpu()  # samples are made by the CPU
-        side, mirrored = model.architecture.working_size, model.architecture.mirrored
-        warped = WarpingSampler(self.people, known, face, side, mirrored, settings, rank_batch)
-        return warped, WarpingObjective(settings)
+        return warping_lessons(model, self.people, run.path, settings, rank_batch)
 
     def _start(self, settings: MetaSettings, run: RunFolder) -> Learner:
         """Networks and optimizers as they are before the next step of this run."""
