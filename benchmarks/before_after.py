@@ -2,10 +2,10 @@
 
 Both commits (NEW: HEAD) are checked out into temporary folders, and the demo of each is built there, one after the
 other, from nothing, by the Python that runs this; media and weights are fetched before, and not timed. Printed: seconds
-of each rule, all of its jobs together, as Snakemake measures them; of the whole, by the clock; samples a second of
-fine-tuning, as its curves have it; and frames a second: from the drivers' mp4 to the avatars', by the clock, where all
-renderings are made once more, with the start of Snakemake and of all jobs; and of render alone once it has started, as
-its logs say, with one core for each job.
+of each rule, all of its jobs together, as Snakemake measures them; of the whole, by the clock; samples a second of each
+person's fine-tuning, as its curves have it; and frames a second: from the drivers' mp4 to the avatars', by the clock,
+where all renderings are made once more, with the start of Snakemake and of all jobs; and of render alone once it has
+started, as its logs say, with one core for each job.
 
 Takes as long as both demos, 10 to 17 minutes on two free cores with --preset mini (the constant family, fine-tuned),
 less with --preset warping (nothing is trained). The last commit before training and driving were made faster is
@@ -53,7 +53,7 @@ class Build:
         frames: of each rendering, by <identity>/<driver>.
         again: seconds of all renderings once more, from the drivers' videos, by the clock.
         rates: of some renderings or all: frames, and frames a second once it had started.
-        samples: a second in fine-tuning, median over its steps; NaN where nothing was trained.
+        samples: a second in fine-tuning of each person, median over the steps; {} where nothing was trained.
     """
 
     whole: float
@@ -61,7 +61,7 @@ class Build:
     frames: dict[str, int]
     again: float
     rates: list[tuple[int, float]]
-    samples: float
+    samples: dict[str, float]
 
     def rules(self) -> pd.Series:
         """Seconds by rule, in the order in which their first jobs ended."""
@@ -133,10 +133,11 @@ def drive_again(folder: Path, frames: dict[str, int], options: list[str]) -> flo
     return time.perf_counter() - began
 
 
-def read_samples(folder: Path) -> float:
-    """Samples a second of fine-tuning, as its curves have it."""
-    curves = [pd.read_csv(path) for path in sorted((folder / "results" / "avatars").glob("*/sweep/curves.csv"))]
-    return float(pd.concat(curves).get("samples_per_second", pd.Series(dtype=float)).median())
+def read_samples(folder: Path) -> dict[str, float]:
+    """Samples a second of each person's fine-tuning, as its curves have it: batches of a photo are of one sample."""
+    curves = {path: pd.read_csv(path) for path in sorted((folder / "results" / "avatars").glob("*/sweep/curves.csv"))}
+    trained = {path: curve["samples_per_second"] for path, curve in curves.items() if "samples_per_second" in curve}
+    return {path.parents[1].name: float(speed.median()) for path, speed in trained.items()}
 
 
 def read_rates(folder: Path) -> list[tuple[int, float]]:
@@ -155,7 +156,8 @@ def report(before: Build, after: Build) -> list[str]:
     both = seconds.reindex(["drive", "score"]).sum()
     lines.append(_row("drive and score", both["before"], both["after"]))
     lines.append(_row("the whole, by the clock", before.whole, after.whole))
-    lines.append(_rates("fine-tuning, once started", before.samples, after.samples, "samples"))
+    for name, rate in before.samples.items():
+        lines.append(_rates(f"fine-tuning of {name}, once started", rate, after.samples[name], "samples"))
     lines.append(_rates("mp4 to mp4, by the clock", before.frames_a_second(), after.frames_a_second()))
     return [*lines, _rates("render, once started", before.steady_rate(), after.steady_rate())]
 

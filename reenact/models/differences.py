@@ -19,9 +19,7 @@ class _MeanDifference(torch.autograd.Function):
     def forward(ctx: Any, ours: Tensor, true: Tensor) -> Tensor:
         """See `mean_difference`."""
         difference = ours - true
-        wide = torch.promote_types(ours.dtype, torch.float32)
-        # Not torch's norm, which adds one by one: millions of small numbers to a large one, 6e-4 of which are lost.
-        total = difference.abs().sum(dtype=wide)
+        total = _sum(difference.abs())
         ctx.save_for_backward(difference.sign_())
         return total / difference.numel()
 
@@ -30,3 +28,12 @@ class _MeanDifference(torch.autograd.Function):
         """Of ours."""
         (sign,) = ctx.saved_tensors
         return sign * (gradients[0] / sign.numel()).to(sign.dtype), None
+
+
+def _sum(values: Tensor) -> Tensor:
+    """A float32 scalar at least; sums of single rows are rounded to bfloat16 where values are."""
+    # Not torch's norm, which adds one by one: millions of small numbers to a large one, 6e-4 of which are lost. Nor
+    # sum(dtype=float32), which makes a float32 copy first.
+    if values.dtype == torch.bfloat16 and values.dim() == 4:
+        values = values.sum((1, 3))
+    return values.sum(dtype=torch.promote_types(values.dtype, torch.float32))

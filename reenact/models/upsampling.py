@@ -49,7 +49,7 @@ class _Interleave(torch.autograd.Function):
         """See above."""
         batch, channels, height, width = parts.shape
         shape = batch, channels // 4, 2 * (height - 1), 2 * (width - 1)
-        out = torch.empty(shape, dtype=parts.dtype, device=parts.device).contiguous(memory_format=_format(parts))
+        out = torch.empty(shape, dtype=parts.dtype, device=parts.device, memory_format=_format(parts))
         for place, part in _places(out, parts):
             place.copy_(part)
         return out
@@ -60,8 +60,8 @@ class _Interleave(torch.autograd.Function):
         (gradient,) = gradients
         batch, channels, height, width = gradient.shape
         shape = batch, 4 * channels, height // 2 + 1, width // 2 + 1
-        parts = torch.zeros(shape, dtype=gradient.dtype, device=gradient.device)
-        parts = parts.contiguous(memory_format=_format(gradient))
+        parts = torch.empty(shape, dtype=gradient.dtype, device=gradient.device, memory_format=_format(gradient))
+        parts.zero_()
         for place, part in _places(gradient, parts):
             part.copy_(place)
         return parts

@@ -58,7 +58,7 @@ def fit(
     model = WarpingReenactor(WarpingArchitecture(pose_dim=pretrained.encoder.outputs, shapes=settings.shapes)).eval()
     model.pose_encoder.load_state_dict(pretrained.encoder.state_dict())
     fill_trunk(model.mesh_network.trunk, landmarker, model.mesh_network.mesh)
-    faces = _faces(pretrained.encoder.to(picked), learned, known)
+    faces = described_faces(pretrained.encoder.to(picked), learned, known)
     fit_face_model(model.face, faces)
     print(f"fit: {len(faces.meshes)} faces of {len(learned)} clips and photos", flush=True)
     metadata = {
@@ -70,8 +70,8 @@ def fit(
     save_model(start, model, metadata)
 
 
-def _faces(encoder: FaceEncoder, clips: Sequence[TrainingClip], known: Sequence[Expressions]) -> Faces:
-    """The faces of all clips, and what the encoder makes of them."""
+def described_faces(encoder: FaceEncoder, clips: Sequence[TrainingClip], known: Sequence[Expressions]) -> Faces:
+    """The faces that are known of clips, and what the encoder makes of them."""
     described = [
         describe(encoder, [clip.frames[row] for row in found.rows.tolist()])
         for clip, found in zip(clips, known, strict=True)

@@ -9,7 +9,9 @@ from reenact.models.warping.face_model import HEAD
 from reenact.models.warping.mesh import CHIN, EYES, FOREHEAD, INNER_LIPS, POINTS
 from reenact.models.warping.reenactor import WarpingReenactor
 
-NARROW = WarpingArchitecture(image_size=64, working_size=32, pose_dim=8, blendshapes=4, shapes=2, widths=(8, 8, 8, 16))
+NARROW = WarpingArchitecture(
+    image_size=64, working_size=32, pose_dim=8, blendshapes=4, shapes=2, widths=(8, 8, 8, 16), waves=6
+)
 
 
 def mesh() -> np.ndarray:
@@ -52,6 +54,8 @@ def narrow_model(architecture: WarpingArchitecture = NARROW) -> WarpingReenactor
     net = WarpingReenactor(architecture).eval()
     net.face.mean.copy_(torch.from_numpy(mesh()))
     net.face.basis[0, list(INNER_LIPS), 1] = 0.02
+    for values in (net.face.wave_directions, net.face.wave_phases):
+        values.copy_(torch.randn(values.shape))
     net.face.readout.copy_(0.01 * torch.randn(net.face.readout.shape))
     net.face.readout[-1, -HEAD:] = head()
     return net

@@ -19,6 +19,7 @@ class WarpingArchitecture:
         shapes: of the expression, directions in which a face's mesh moves.
         widths: channels of the refiner at 1/2, 1/4, 1/8 and 1/16 of the working size.
         mirrored: whether few photos are shown beside their mirror images, which the refiner knows as such.
+        waves: of the descriptor, by which the face model reads it (`FaceModel`).
     """
 
     image_size: int = 256
@@ -28,6 +29,7 @@ class WarpingArchitecture:
     shapes: int = 32
     widths: tuple[int, int, int, int] = (40, 80, 128, 160)
     mirrored: bool = True
+    waves: int = 1000
 
     @property
     def pose_size(self) -> int:
@@ -45,8 +47,8 @@ class WarpingArchitecture:
         Raises:
             UserError: unknown or missing sizes, as in a file of another version; names `source`.
         """
-        # Files made before mirror images were shown say nothing of them.
-        given = {"mirrored": False} | {name: value for name, value in values.items() if name != "family"}
+        # Files from before mirror images were shown, or waves read, say nothing of them.
+        given = {"mirrored": False, "waves": 0} | {name: value for name, value in values.items() if name != "family"}
         known = {field.name for field in fields(cls)}
         if set(given) != known:
             raise UserError(f"{source}: unknown architecture (differs in: {', '.join(sorted(set(given) ^ known))})")

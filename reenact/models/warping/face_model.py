@@ -1,6 +1,6 @@
 """What moves a face: the mean mesh, how it moves, and what a pose descriptor says of it.
 
-All of it is linear, and found by least squares over faces whose meshes are known (`reenact.training.warping.fit`).
+All of it is found by least squares over faces whose meshes are known (`reenact.training.warping.fit`).
 Meshes are M x 3: x to the right and y down as fractions of the crop's side, z away from the camera in the same unit.
 A canonical mesh is one without the head's rotation, size and place.
 """
@@ -17,21 +17,30 @@ HEAD = 10
 """Numbers that say where a head is: the first two columns of its rotation (6), its place (3), the log of its size."""
 
 
+WAVE_WEIGHT = 3.0
+"""Size of all waves together against one number of the descriptor: how freely read-outs bend."""
+
+
 class FaceModel(nn.Module):
-    """A linear model of faces, and linear read-outs of pose descriptors.
+    """A linear model of faces, and read-outs of pose descriptors.
+
+    Read-outs are linear in the descriptor and in waves of it, cosines in random directions: random Fourier features of
+    a Gaussian kernel [Rahimi and Recht, NeurIPS 2007].
 
     Args:
         points: M, of a mesh.
         blendshapes: E, of an expression (ARKit's 52), whoever makes it.
         shapes: D, directions in which a canonical mesh moves.
         pose_dim: P, of a descriptor.
+        waves: W, 0 for read-outs that are linear in the descriptor alone.
 
     Attributes:
         mean: M x 3, centred: the mean face, canonical.
         basis: D x M x 3, the directions, each as long as a standard deviation.
         blendshape_mean, blendshape_std: E, over the faces that it was fitted to.
         descriptor_mean, descriptor_std: P.
-        readout: (P + 1) x (E + D + HEAD), from a normalised descriptor and a one.
+        wave_directions, wave_phases: P x W and W.
+        readout: (P + W + 1) x (E + D + HEAD), from a normalised descriptor, its waves and a one.
     """
 
     mean: Tensor
@@ -40,9 +49,11 @@ class FaceModel(nn.Module):
     blendshape_std: Tensor
     descriptor_mean: Tensor
     descriptor_std: Tensor
+    wave_directions: Tensor
+    wave_phases: Tensor
     readout: Tensor
 
-    def __init__(self, points: int, blendshapes: int, shapes: int, pose_dim: int) -> None:
+    def __init__(self, points: int, blendshapes: int, shapes: int, pose_dim: int, waves: int = 0) -> None:
         super().__init__()
         self._known: tuple[Tensor, MeanFace] | None = None
         self._sizes = [blendshapes, shapes, HEAD]
@@ -52,7 +63,10 @@ class FaceModel(nn.Module):
         self.register_buffer("blendshape_std", torch.ones(blendshapes))
         self.register_buffer("descriptor_mean", torch.zeros(pose_dim))
         self.register_buffer("descriptor_std", torch.ones(pose_dim))
-        self.register_buffer("readout", torch.zeros(pose_dim + 1, sum(self._sizes)))
+        # Files from before there were waves have none of these.
+        self.register_buffer("wave_directions", torch.zeros(pose_dim, waves), persistent=waves > 0)
+        self.register_buffer("wave_phases", torch.zeros(waves), persistent=waves > 0)
+        self.register_buffer("readout", torch.zeros(pose_dim + waves + 1, sum(self._sizes)))
 
     def mean_face(self) -> MeanFace:
         """The mean as numbers; as long as it stays the same, what follows from it is worked out once."""
@@ -65,10 +79,16 @@ class FaceModel(nn.Module):
         """Where heads are, of meshes N x M x 3; see `align`."""
         return align(np.asarray(torch.as_tensor(meshes).cpu().double()), self.mean_face().points)
 
+    def features(self, descriptors: Tensor) -> Tensor:
+        """What is read: normalised descriptors and their waves, B x P -> B x (P + W)."""
+        normed = (descriptors - self.descriptor_mean) / self.descriptor_std
+        waves = torch.cos(normed @ self.wave_directions + self.wave_phases)
+        return torch.cat([normed, WAVE_WEIGHT * (2 / max(1, waves.shape[1])) ** 0.5 * waves], 1)
+
     def read(self, descriptors: Tensor) -> "ReadPose":
         """What descriptors say: B x P -> a pose."""
-        normed = (descriptors - self.descriptor_mean) / self.descriptor_std
-        blendshapes, shape, head = (normed @ self.readout[:-1] + self.readout[-1]).split(self._sizes, 1)
+        said = self.features(descriptors) @ self.readout[:-1] + self.readout[-1]
+        blendshapes, shape, head = said.split(self._sizes, 1)
         normed_blendshapes = (blendshapes - self.blendshape_mean) / self.blendshape_std
         return ReadPose(normed_blendshapes.clamp(-4, 4), torch.einsum("bd,dmc->bmc", shape, self.basis), head)
 

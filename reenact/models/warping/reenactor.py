@@ -57,7 +57,7 @@ class WarpingReenactor(Model):
         a = self.architecture = architecture
         self.pose_encoder = FaceEncoder(a.pose_dim)
         self.mesh_network = MeshNetwork()
-        self.face = FaceModel(POINTS, a.blendshapes, a.shapes, a.pose_dim)
+        self.face = FaceModel(POINTS, a.blendshapes, a.shapes, a.pose_dim, a.waves)
         self.refiner = Refiner(a.blendshapes, a.widths, a.mirrored)
         self.own = nn.Module() if references else None
         if self.own is not None and references is not None:

@@ -1,5 +1,6 @@
 """A model of the warping family: shapes, gradients, files, and what it refuses."""
 
+import json
 from copy import deepcopy
 from dataclasses import replace
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from face_shapes import NARROW, narrow_avatar, narrow_model, photo
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from reenact.avatar import Avatar
 from reenact.models.model_file import load_model, save_model
@@ -74,6 +77,21 @@ def test_what_was_loaded_in_inference_mode_drives(avatar, tmp_path):
         loaded = Avatar.load(tmp_path / "avatar.safetensors", "cpu")
         assert loaded.render(torch.zeros(1, NARROW.pose_dim))[0].shape == (1, 3, 64, 64)
     assert loaded.render(torch.ones(1, NARROW.pose_dim))[0].shape == (1, 3, 64, 64)
+
+
+def test_a_file_from_before_waves_were_read_is_read_as_it_was(tmp_path):
+    """Its architecture does not name them, and its read-outs are linear."""
+    net = narrow_model(replace(NARROW, waves=0))
+    save_model(tmp_path / "new.safetensors", net, {})
+    with safe_open(tmp_path / "new.safetensors", framework="pt") as file:
+        about = json.loads(file.metadata()["reenact"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    del about["architecture"]["waves"]
+    save_file(tensors, tmp_path / "old.safetensors", metadata={"reenact": json.dumps(about)})
+    loaded = load_model(tmp_path / "old.safetensors").reenactor
+    pose = torch.randn(3, NARROW.pose_dim)
+    assert loaded.face.readout.shape[0] == NARROW.pose_dim + 1
+    torch.testing.assert_close(loaded.face.read(pose).shape, net.face.read(pose).shape)
 
 
 def test_half_precision_keeps_the_face_model_exact(net, tmp_path):
