@@ -17,7 +17,7 @@ class FitSettings(Section):
         default=120,
         ge=8,
         description="Frames of each clip to fit to, spread over it; each takes 30 ms of a core. Clips of 8 and more "
-        "say how faces move, photos how descriptors differ.",
+        "say how faces move, photos what a descriptor says of an expression.",
     )
     clips: int = Field(default=5000, ge=1, description="Clips and photos to fit to, of people spread over all.")
     seed: int = Field(default=1, ge=0, description="Seed of the refiner's weights, which stage meta trains.")

@@ -119,7 +119,7 @@ def changed_matte(matte: Tensor, change: Tensor) -> Tensor:
 def given_channels(reference: Reference, moved: Moved) -> Tensor:
     """What the refiner is given of one reference, and where it goes -> B x GIVEN x S x S."""
     count = moved.flow.shape[0]
-    warped = sample(reference.shown.expand(count, -1, -1, -1), moved.flow)
+    warped = sample(moved.shown, moved.flow)
     far = 4 * moved.flow.norm(dim=1, keepdim=True)
     before = reference.before.expand(count, -1, -1, -1)
     return torch.cat([warped, moved.coverage, moved.canonical, far, before], 1)

@@ -110,6 +110,11 @@ def measure(mesh: Tensor, terms: Terms) -> Tensor:
     return sum(weight * mesh[..., list(points), axis].mean(-1) for points, axis, weight in terms)
 
 
+def lid_gap(mesh: Tensor, lids: tuple[tuple[int, ...], tuple[int, ...]]) -> Tensor:
+    """How far an eye is open in canonical meshes: ... x M x 3 -> ..., in their unit."""
+    return measure(mesh, _gap(lids))
+
+
 @dataclass(frozen=True)
 class Face:
     """Faces as numbers.

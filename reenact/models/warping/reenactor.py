@@ -242,10 +242,7 @@ def show(
     names = ("flow", "share", "matte_change", "generated", "covered", "before")
     flow, share, change, generated, covered, before = (resized(made[name], size) for name in names)
     weights, colours = (resized(made[name].flatten(1, 2), size) for name in ("weights", "colours"))
-    seen = [
-        sample(reference.shown.expand(flow.shape[0], -1, -1, -1), resized(to.flow, size) + flow)
-        for reference, to in zip(references, moved, strict=True)
-    ]
+    seen = [sample(to.shown, resized(to.flow, size) + flow) for to in moved]
     photo = blended(seen, weights, colours)
     matte = changed_matte(expected_matte(photo[:, 3:], covered, before), change)
     colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)

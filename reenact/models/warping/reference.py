@@ -4,11 +4,13 @@ import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reenact.models.warping.expression import LEFT_LIDS, RIGHT_LIDS, lid_gap
 from reenact.models.warping.face_model import HEAD, FaceModel, place, rotation
 from reenact.models.warping.mesh import EYES, INNER_LIPS
 from reenact.models.warping.splat import fill, splat
@@ -32,6 +34,12 @@ LIPS_AND_LIDS = (*INNER_LIPS, *EYES[0], *EYES[1])
 ON_HEAD = 0.5
 """How far a point goes along with the head from which on it is a part of it."""
 
+SHUT, OPEN = 0.15, 0.4
+"""How far lids are open, of what they are in a photo, up to which nothing of the eye is seen, and from which on all."""
+
+LEAST_GAP = 0.008
+"""Of a photo's lids that are taken for open, of the mean mesh's unit, whose lids are 0.024 apart."""
+
 SURE = 0.9
 """Matte from which on a photo's colour is the person's own."""
 
@@ -43,11 +51,13 @@ class Moved(NamedTuple):
         flow: B x 2 x S x S, from each pixel to where it comes from, fractions of the side.
         canonical: B x 3 x S x S, which point of a canonical head is seen; 0 where none is.
         coverage: B x 1 x S x S in [0, 1].
+        shown: B x 4 x R x R, what moves: RGB times matte, and matte, with lids in place of eyes that are shut.
     """
 
     flow: Tensor
     canonical: Tensor
     coverage: Tensor
+    shown: Tensor
 
 
 class Reference(nn.Module):
@@ -62,6 +72,7 @@ class Reference(nn.Module):
     Attributes:
         image: 4 x R x R, straight RGB and matte.
         shown: 1 x 4 x R x R, RGB times matte, and matte.
+        lids: 2 x 4 x R x R, what shutting the right and the left eye adds to it.
         before: 1 x 1 x side x side, its matte; of a mirror image the photo's, since there the person was.
         shape: M x 3, its canonical face.
         head: HEAD, where its head is.
@@ -70,6 +81,7 @@ class Reference(nn.Module):
 
     image: Tensor
     shown: Tensor
+    lids: Tensor
     before: Tensor
     shape: Tensor
     head: Tensor
@@ -96,7 +108,10 @@ class Reference(nn.Module):
         image = straight(photo)
         rgb, matte = image[None].split([3, 1], 1)
         before = functional.interpolate(matte, (side, side), mode="bilinear", align_corners=False, antialias=True)
-        for name, value in {"image": image, "shown": torch.cat([rgb * matte, matte], 1), "before": before}.items():
+        shown = torch.cat([rgb * matte, matte], 1)
+        lids = torch.cat([closed(rgb, mesh[list(outline), :2]) * matte - rgb * matte for outline in EYES])
+        lids = torch.cat([lids, torch.zeros_like(lids[:, :1])], 1)
+        for name, value in {"image": image, "shown": shown, "lids": lids, "before": before}.items():
             self.register_buffer(name, value, persistent=False)
 
     def mirrored(self, face: FaceModel) -> "Reference":
@@ -113,6 +128,7 @@ class Reference(nn.Module):
         other._buffers = dict(self._buffers)
         other.flipped = not self.flipped
         other.image, other.shown = self.image.flip(-1), self.shown.flip(-1)
+        other.lids = self.lids.flip(0, -1)
         on_head = self.rigid > ON_HEAD
         for name in ("points", "canonical", "corners", "weights", "rigid", "elastic", "behind"):
             setattr(other, name, getattr(self, name)[on_head])
@@ -132,7 +148,16 @@ class Reference(nn.Module):
         carried = torch.cat([self.points[:, :2] - moved[..., :2], self.canonical.expand(moved.shape[0], -1, -1)], 2)
         means, coverage = splat(moved[..., :2], moved[..., 2] + self.behind, carried, self.side)
         known = (coverage > SEEN).float()
-        return Moved(fill(means[:, :2], known), means[:, 2:] * known, coverage.clamp(0, 1))
+        return Moved(fill(means[:, :2], known), means[:, 2:] * known, coverage.clamp(0, 1), self._with_lids(shape))
+
+    def _with_lids(self, shape: Tensor) -> Tensor:
+        """What moves, for faces B x M x 3: between lids that shut, an eye would be squeezed to a line, not hidden."""
+        shown = self.shown
+        for lids, added in zip((RIGHT_LIDS, LEFT_LIDS), self.lids, strict=True):
+            opening = lid_gap(shape, lids) / lid_gap(self.shape, lids).clamp_min(LEAST_GAP)
+            shut = ((OPEN - opening) / (OPEN - SHUT)).clamp(0, 1)
+            shown = shown + shut[:, None, None, None] * added
+        return shown
 
 
 def nearness(references: Sequence[Reference], shape: Tensor, head: Tensor) -> Tensor:
@@ -169,3 +194,14 @@ def straight(picture: np.ndarray) -> Tensor:
     rgb, matte = image.split([3, 1], 1)
     sure = (matte > SURE).float()
     return torch.cat([rgb * sure + fill(rgb, sure) * (1 - sure), matte], 1)[0]
+
+
+def closed(rgb: Tensor, outline: np.ndarray) -> Tensor:
+    """A picture in which an eye has the colours of its lashes: 1 x 3 x R x R and V x 2 (fractions)."""
+    side = rgb.shape[-1]
+    eye = np.zeros((side, side), np.uint8)
+    cv2.fillPoly(eye, [np.rint((outline * side - 0.5) * 16).astype(np.int32)], 255, shift=4)
+    reach = max(3, side // 64) | 1
+    lashes = cv2.dilate(eye, np.ones((reach, reach), np.uint8)) - eye
+    inside, around = (torch.from_numpy(mask)[None, None].float() / 255 for mask in (eye, lashes))
+    return rgb + inside * (fill(rgb, around) - rgb)

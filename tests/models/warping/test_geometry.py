@@ -1,13 +1,15 @@
 """Meshes, surfaces and splatting."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from face_shapes import head, mesh, photo
 
 from reenact.models.warping.compose import inside, sample
+from reenact.models.warping.expression import LEFT_LIDS, RIGHT_LIDS
 from reenact.models.warping.face_model import FaceModel, align, place, rotation
-from reenact.models.warping.mesh import INNER_LIPS, POINTS, MeanFace
+from reenact.models.warping.mesh import EYES, INNER_LIPS, POINTS, MeanFace
 from reenact.models.warping.reference import Reference, beside_mirror_images, nearness, straight
 from reenact.models.warping.splat import fill, splat
 from reenact.models.warping.surface import MIDDLE, build_surface
@@ -140,3 +142,31 @@ def test_few_photos_are_shown_beside_their_mirror_images(face, reference):
 
 def test_lips_are_a_closed_outline():
     assert len(set(INNER_LIPS)) == len(INNER_LIPS) == 20
+
+
+def shut(shape, lids):
+    """The shape with the upper lid on the lower one."""
+    closed_shape = shape.clone()
+    closed_shape[..., list(lids[1]), 1] = shape[..., list(lids[0]), 1]
+    return closed_shape
+
+
+def test_a_shut_eye_has_the_colour_of_its_lashes_and_the_other_one_stays(face):
+    """In the middle of the hole a white eye would be squeezed to a line."""
+    side = 512
+    picture = np.full((side, side, 4), 200, np.uint8)
+    middle = (mesh() + np.array([0.5, 0.5, 0])).astype(np.float32)
+    outlines = [np.rint(middle[list(outline), :2] * side).astype(np.int32) for outline in EYES]
+    for outline in outlines:
+        cv2.fillPoly(picture, [outline], (255, 255, 255, 255))
+        cv2.polylines(picture, [outline], True, (0, 0, 0, 255), 5)
+    x, y = np.rint([outline.mean(0) for outline in outlines]).astype(int).T
+    reference = Reference(face, picture, middle, 64)
+    shape, where = reference.shape[None], reference.head[None]
+    torch.testing.assert_close(reference.move(shape, where).shown, reference.shown)
+    for eye, lids, mirrored in ((0, RIGHT_LIDS, LEFT_LIDS), (1, LEFT_LIDS, RIGHT_LIDS)):
+        shown = reference.move(shut(shape, lids), where).shown[0, 0]
+        assert shown[y[eye], x[eye]] < 0.2 and shown[y[1 - eye], x[1 - eye]] > 0.9
+        other = reference.mirrored(face)
+        there = other.move(shut(other.shape[None], mirrored), where).shown[0, 0].flip(-1)
+        torch.testing.assert_close(there, shown)
