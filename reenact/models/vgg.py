@@ -6,10 +6,12 @@ pretrained weights can be counted on without internet. `vgg_weights` opens files
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import _disable_current_modes
 
 from reenact.models.differences import mean_difference
 
@@ -88,10 +90,39 @@ class PerceptualNetwork(nn.Module):
 
 
 def perceptual_loss(network: PerceptualNetwork, output: Tensor, target: Tensor) -> Tensor:
-    """Sum over the 13 maps of their mean absolute difference; no gradient reaches `target`."""
+    """Sum over the 13 maps of their mean absolute difference; no gradient reaches `target`.
+
+    The gradient is found at once, so that the maps do not wait in memory for the backward pass.
+    """
+    if torch.is_grad_enabled() and output.requires_grad:
+        return _AtOnce.apply(output, network, target)
+    return _map_difference(network, output, target)
+
+
+def _map_difference(network: PerceptualNetwork, output: Tensor, target: Tensor) -> Tensor:
     with torch.no_grad():
         wanted = network(target)
     return torch.stack([mean_difference(a, b) for a, b in zip(network(output), wanted, strict=True)]).sum()
+
+
+class _AtOnce(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, network: PerceptualNetwork, target: Tensor) -> Tensor:
+        """See `perceptual_loss`."""
+        with torch.enable_grad():
+            leaf = output.detach().requires_grad_(True)
+            loss = _map_difference(network, leaf, target)
+        # As in a backward pass of its own: operations are not counted there (`reenact.runtime.utilization`).
+        with _disable_current_modes(), torch.autocast(output.device.type, enabled=False):
+            (gradient,) = torch.autograd.grad(loss, leaf)
+        ctx.save_for_backward(gradient)
+        return loss.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Of the output."""
+        (gradient,) = ctx.saved_tensors
+        return gradients[0] * gradient, None, None
 
 
 def perceptual_distance(network: PerceptualNetwork, first: Tensor, second: Tensor) -> Tensor:

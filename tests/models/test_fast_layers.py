@@ -7,6 +7,7 @@ from torch.nn import functional
 from reenact.models.differences import mean_difference
 from reenact.models.instance_norm import instance_norm_relu
 from reenact.models.upsampling import SMALLEST, enlarged_conv
+from reenact.models.vgg import PerceptualNetwork, perceptual_loss
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
@@ -48,3 +49,13 @@ def test_mean_difference():
     half = torch.ones(1, 1, 300, 300, dtype=torch.bfloat16), torch.zeros(1, 1, 300, 300, dtype=torch.bfloat16)
     found = mean_difference(*half)
     assert found.dtype == torch.float32 and found == 1
+
+
+def test_a_perceptual_loss_keeps_its_gradient_and_no_maps():
+    network, output, target = PerceptualNetwork(width=0.1).double(), leaf(2, 3, 32, 32), leaf(2, 3, 32, 32)
+    plain = sum(functional.l1_loss(a, b.detach()) for a, b in zip(network(output), network(target), strict=True))
+    ours = perceptual_loss(network, output, target)
+    check(ours, plain, (output,))
+    assert ours.grad_fn.next_functions[0][0].variable is output  # no graph of the network in between
+    with torch.no_grad():
+        torch.testing.assert_close(perceptual_loss(network, output, target), plain.detach())
