@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from table import photos_of
 
 from reenact.avatar import Avatar
 from reenact.data.clip import Clip
-from reenact.data.sequence import frames_of, spread
+from reenact.data.sequence import spread
 from reenact.faces.blendshapes import BLENDSHAPES, FaceLandmarker
 from reenact.settings.meta import BUNDLED_MODELS
 
@@ -33,13 +34,6 @@ READ = {
     "frown": ("browDownLeft", "browDownRight"),
     "lids": ("eyeBlinkLeft", "eyeBlinkRight"),
 }
-
-
-def photos_of(crops: Clip, mattes: Clip) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Crop and matte of the middle training frame."""
-    names = frames_of(crops, "train")["image"].tolist()
-    chosen = [names[len(names) // 2]]
-    return list(crops.images(chosen)), list(mattes.images(chosen))
 
 
 def driving(crops: Clip) -> list[np.ndarray]:
@@ -75,7 +69,7 @@ def main() -> None:
     avatar = Avatar.load(arguments.model)
     given, shown = [], []
     for number, pair in enumerate(pairs):
-        identity = avatar.identify(*photos_of(*pair))
+        identity = avatar.identify(*photos_of(*pair, 1))
         frames = [frame for k, clip in enumerate(drivers) if k != number for frame in clip]
         made = torch.cat([rgb for rgb, _ in avatar.drive(iter(frames), identity)])
         values = read(landmarker, list((made * 255).round().byte().permute(0, 2, 3, 1).numpy()))

@@ -8,7 +8,6 @@ the file; its read-outs are those that stage fit makes of its pose encoder.
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from reenact.data.expressions import find_expressions
@@ -38,9 +37,7 @@ def main() -> None:
     learned = few(Shards(files, "train", "clip").load(SIZE), settings.clips)
     landmarker = arguments.project / "resources/weights/face_landmarker_v2.task"
     known = find_expressions(learned, landmarker, settings.frames, arguments.threads)
-    model = WarpingReenactor(replace(before.architecture, waves=WarpingArchitecture().waves)).eval()
-    model.load_state_dict({k: v for k, v in before.state_dict().items() if k != "face.readout"}, strict=False)
-    model.controls = before.controls
+    model = before.rebuilt(fresh=("face.readout",), waves=WarpingArchitecture().waves).eval()
     fit_readouts(model.face, described_faces(model.pose_encoder, learned, known))
     save_model(arguments.to, model, loaded.metadata | {"read_anew": "benchmarks/warping/refit.py"}, half=True)
 

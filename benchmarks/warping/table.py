@@ -63,6 +63,13 @@ SHOWN = {
 """Drivers of the grid: the frame of all people's in which a measure of the face is largest or smallest."""
 
 
+def photos_of(crops: Clip, mattes: Clip, count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Crops and mattes of the middle training frame, or of some that `count` photos are chosen from."""
+    names = frames_of(crops, "train")["image"].tolist()
+    chosen = [names[len(names) // 2]] if count == 1 else [names[k] for k in spread(len(names), OFFERED)]
+    return list(crops.images(chosen)), list(mattes.images(chosen))
+
+
 @dataclass(frozen=True)
 class Person:
     """One of the people: a clip, and what drives."""
@@ -73,10 +80,8 @@ class Person:
     driving: DrivingFrames
 
     def photos(self, count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Crops and mattes of the middle training frame, or of some that `count` photos are chosen from."""
-        names = frames_of(self.crops, "train")["image"].tolist()
-        chosen = [names[len(names) // 2]] if count == 1 else [names[k] for k in spread(len(names), OFFERED)]
-        return list(self.crops.images(chosen)), list(self.mattes.images(chosen))
+        """See `photos_of`."""
+        return photos_of(self.crops, self.mattes, count)
 
 
 AvatarOf = Callable[[Person, int], tuple[Avatar, Identity | None]]

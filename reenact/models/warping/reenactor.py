@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,11 +114,24 @@ class WarpingReenactor(Model):
         Args:
             image_size: side of its pictures, px; None = this model's. What is generated is no finer for it.
         """
-        architecture = replace(self.architecture, image_size=image_size or self.architecture.image_size)
-        avatar = WarpingReenactor(architecture, self.identify(crops, mattes, count))
-        avatar.load_state_dict(self.state_dict(), strict=False)
-        avatar.controls = self.controls
-        return avatar.eval()
+        known, size = self.identify(crops, mattes, count), image_size or self.architecture.image_size
+        return self.rebuilt(known, image_size=size).eval()
+
+    def rebuilt(
+        self, references: References | None = None, fresh: tuple[str, ...] = (), **sizes: Any
+    ) -> "WarpingReenactor":
+        """A model with other references or sizes, and the same weights and controls.
+
+        Args:
+            references: see the class.
+            fresh: names of weights that are not taken over, since they have another shape there.
+            sizes: of the architecture that are other ones.
+        """
+        other = WarpingReenactor(replace(self.architecture, **sizes), references)
+        kept = {name: value for name, value in self.state_dict().items() if name not in fresh}
+        other.load_state_dict(kept, strict=False)
+        other.controls = self.controls
+        return other
 
     def check_identity(self, identity: Identity | None, count: int) -> None:
         """See `reenact.models.family.Model`."""

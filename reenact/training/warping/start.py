@@ -1,6 +1,5 @@
 """How the training of a warping model begins: with a pose encoder and a face model that stay as they are."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -41,7 +40,8 @@ def starting_model(settings: MetaSettings) -> WarpingReenactor:
         if not isinstance(model, WarpingReenactor) or model.personal:
             kind = "an avatar" if model.personal else f"a model of the {model.family} family"
             raise UserError(f"meta.start: {file!r} is {kind}; allowed: a meta-model of the warping family")
-        return model if model.architecture.mirrored else _with_mirror_images(model)
+        # One from before mirror images were shown takes them for photos at first.
+        return model if model.architecture.mirrored else model.rebuilt(mirrored=True)
     name, folder = ("meta.resume", settings.resume) if settings.resume else ("meta.start", settings.start)
     if folder is None:
         raise UserError(
@@ -52,11 +52,3 @@ def starting_model(settings: MetaSettings) -> WarpingReenactor:
     if known.get("architecture", {}).get("family") != WarpingReenactor.family:
         raise UserError(f"{name}: {folder!r} is no run folder of the warping family, and no model file (.safetensors)")
     return WarpingReenactor(WarpingArchitecture.from_json(known["architecture"], folder))
-
-
-def _with_mirror_images(model: WarpingReenactor) -> WarpingReenactor:
-    """A model from before mirror images were shown, which at first takes them for photos."""
-    knowing = WarpingReenactor(replace(model.architecture, mirrored=True))
-    knowing.load_state_dict(model.state_dict(), strict=False)
-    knowing.controls = model.controls
-    return knowing
