@@ -12,6 +12,7 @@ script itself.
 
 import argparse
 import json
+import os
 import platform
 import re
 import statistics
@@ -42,6 +43,7 @@ from reenact.models.precision import allow_tf32
 from reenact.models.reenactor import Reenactor, build_discriminator
 from reenact.models.warping.network import GIVEN
 from reenact.models.warping.reenactor import WarpingReenactor
+from reenact.runtime.allocator import without_caches
 from reenact.runtime.devices import pick_device
 from reenact.runtime.utilization import measure_ceiling
 from reenact.settings.finetune import FinetuneSettings
@@ -298,7 +300,8 @@ def worker(arguments: argparse.Namespace, task: str, way: str) -> Iterator[Calla
     """A function that has a process do the task once: seconds and MB."""
     command = [sys.executable, __file__, task, "--way", way, "--device", arguments.device]
     command += ["--threads", str(arguments.threads), *(["--tiny"] if arguments.tiny else [])]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environ = dict(os.environ) if way == "reference" else without_caches(os.environ)  # as stages are launched
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, text=True)
     assert process.stdin and process.stdout
     stdin, stdout = process.stdin, process.stdout
 

@@ -15,6 +15,7 @@ from reenact.cluster import slurm
 from reenact.cluster.devices import VARIABLE, chosen_devices, lease_folder, leased, visible_devices
 from reenact.cluster.job_log import no_progress, open_log, say, signature
 from reenact.cluster.supervise import supervise
+from reenact.runtime.allocator import without_caches
 from reenact.runtime.errors import CONTINUE_STATUS
 from reenact.runtime.progress import VARIABLE as PROGRESS
 from reenact.runtime.progress import progress_file
@@ -101,7 +102,7 @@ def prepare(
     stack: ExitStack,
 ) -> tuple[list[str], dict[str, str], list[int], str]:
     """The command and its environment, descriptors of the GPUs' leases (held by `stack`), and the GPUs in words."""
-    environment, count = dict(environ), -(-request.gpus // request.nodes)
+    environment, count = without_caches(environ), -(-request.gpus // request.nodes)
     if request.nodes > 1 and not rendezvous:
         return on_every_node(request), environment, [], f"{count} on each of {request.nodes} nodes"
     devices = chosen_devices(request.device, visible_devices(environ)) if count else []

@@ -1,15 +1,11 @@
 """Where networks run, and what that can do."""
 
-import ctypes
 import re
-import sys
 
 import torch
 
+from reenact.runtime.allocator import keep_freed_memory
 from reenact.runtime.errors import UserError
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Options of glibc's mallopt."""
 
 
 def pick_device(device: str, threads: int = 0) -> torch.device:
@@ -47,15 +43,3 @@ def has_bfloat16(device: torch.device) -> bool:
         return False
     found = torch.cpu.get_capabilities()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep large blocks that are freed, for the next ones of this process.
-
-    By itself it gives blocks of more than 32 MB back at once, and each map of a picture of 256 px in a batch then
-    begins with thousands of page faults. Does nothing where the C library is another.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 2**30)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -115,6 +115,7 @@ class Learner:
         if self.settings.channels_last:
             for network in self.networks:
                 lay_out(network)
+        share_frozen(self.reenactor, self.average)
         if self.settings.compile:
             for network in (*parts.values(), *self._against()):
                 network.compile()
@@ -127,6 +128,13 @@ class Learner:
             f"{side}learning_rate": optimizer.param_groups[0]["lr"]
             for side, optimizer in zip(SIDES, self.optimizers, strict=False)
         }
+
+
+def share_frozen(network: nn.Module, average: nn.Module) -> None:
+    """Let what does not learn be in memory once: an average's parameters become those of its network, where equal."""
+    for own, mean in zip(network.parameters(), average.parameters(), strict=True):
+        if not own.requires_grad and torch.equal(own, mean):
+            mean.data = own.data
 
 
 def _parameter_groups(net: nn.Module, rate: float, encoder_rate: float) -> list[dict[str, Any]]:

@@ -119,6 +119,13 @@ def test_a_stage_sees_the_devices_that_it_asked_for(tmp_path, gpus, seen):
     assert re.search(r"stage: finished, after \d+ s$", last)
 
 
+def test_a_stage_takes_memory_as_training_does(tmp_path):
+    (tmp_path / "enough").touch()
+    code = STAGE.replace("CUDA_VISIBLE_DEVICES", "GLIBC_TUNABLES")
+    assert start(tmp_path, code=code).wait(60) == 0
+    assert "begin glibc.malloc.tcache_count=0:" in (tmp_path / "stage.log").read_text()
+
+
 def test_too_many_devices_are_refused(tmp_path):
     with pytest.raises(UserError, match="asks for 3 GPUs, and this machine has 2"):
         launch(Request(["-m", "stage"], gpus=3), tmp_path / "log", {"CUDA_VISIBLE_DEVICES": "0,1"})

@@ -265,6 +265,20 @@ def test_settings_may_change_between_runs_of_one_checkpoint(people, tmp_path):
         torch.testing.assert_close(parameter, before[name], rtol=0, atol=1e-7)
 
 
+def test_what_does_not_learn_is_in_memory_once_and_what_learns_twice():
+    learner = new_learner()
+    learner.reenactor.pose_encoder.requires_grad_(False)
+    learner.average.identity_encoder.requires_grad_(False)
+    with torch.no_grad():
+        first, *_ = learner.average.pose_encoder.parameters()
+        first.add_(1)
+    learner.prepare(torch.device("cpu"))
+    pairs = zip(learner.reenactor.named_parameters(), learner.average.parameters(), strict=True)
+    shared = {name for (name, own), mean in pairs if own.data_ptr() == mean.data_ptr()}
+    frozen = [name for name, _ in learner.reenactor.named_parameters() if name.startswith("pose_encoder.")]
+    assert shared == set(frozen[1:])  # the first of the average is another
+
+
 def test_encoders_have_a_learning_rate_of_their_own(people, tmp_path):
     settings = SETTINGS.model_copy(update={"encoder_rate": 1e-9})
     before, after = (
