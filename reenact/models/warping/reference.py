@@ -73,6 +73,7 @@ class Reference(nn.Module):
         image: 4 x R x R, straight RGB and matte.
         shown: 1 x 4 x R x R, RGB times matte, and matte.
         lids: 2 x 4 x R x R, what shutting the right and the left eye adds to it.
+        eyes: where that is not 0: rows and columns of the right and the left eye.
         before: 1 x 1 x side x side, its matte; of a mirror image the photo's, since there the person was.
         shape: M x 3, its canonical face.
         head: HEAD, where its head is.
@@ -111,6 +112,7 @@ class Reference(nn.Module):
         shown = torch.cat([rgb * matte, matte], 1)
         lids = torch.cat([closed(rgb, mesh[list(outline), :2]) * matte - rgb * matte for outline in EYES])
         lids = torch.cat([lids, torch.zeros_like(lids[:, :1])], 1)
+        self.eyes = [_extent(added.abs().amax(0)) for added in lids]
         for name, value in {"image": image, "shown": shown, "lids": lids, "before": before}.items():
             self.register_buffer(name, value, persistent=False)
 
@@ -129,6 +131,7 @@ class Reference(nn.Module):
         other.flipped = not self.flipped
         other.image, other.shown = self.image.flip(-1), self.shown.flip(-1)
         other.lids = self.lids.flip(0, -1)
+        other.eyes = [_extent(added.abs().amax(0)) for added in other.lids]
         on_head = self.rigid > ON_HEAD
         for name in ("points", "canonical", "corners", "weights", "rigid", "elastic", "behind"):
             setattr(other, name, getattr(self, name)[on_head])
@@ -152,12 +155,21 @@ class Reference(nn.Module):
 
     def _with_lids(self, shape: Tensor) -> Tensor:
         """What moves, for faces B x M x 3: between lids that shut, an eye would be squeezed to a line, not hidden."""
-        shown = self.shown
-        for lids, added in zip((RIGHT_LIDS, LEFT_LIDS), self.lids, strict=True):
+        shown = self.shown.expand(shape.shape[0], -1, -1, -1).clone()
+        for lids, added, (rows, columns) in zip((RIGHT_LIDS, LEFT_LIDS), self.lids, self.eyes, strict=True):
             opening = lid_gap(shape, lids) / lid_gap(self.shape, lids).clamp_min(LEAST_GAP)
             shut = ((OPEN - opening) / (OPEN - SHUT)).clamp(0, 1)
-            shown = shown + shut[:, None, None, None] * added
+            shown[:, :, rows, columns] += shut[:, None, None, None] * added[:, rows, columns]
         return shown
+
+
+def _extent(mask: Tensor) -> tuple[slice, slice]:
+    """Rows and columns of a mask R x R outside of which it is 0; at least one of each."""
+    ends = []
+    for seen in (mask.amax(1), mask.amax(0)):
+        where = seen.nonzero()[:, 0].tolist() or [0]
+        ends.append(slice(where[0], where[-1] + 1))
+    return ends[0], ends[1]
 
 
 def nearness(references: Sequence[Reference], shape: Tensor, head: Tensor) -> Tensor:
