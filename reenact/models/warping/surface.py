@@ -94,18 +94,20 @@ def build_surface(mesh: np.ndarray, heads: Heads, matte: np.ndarray, face: MeanF
     depth = np.minimum(on_face[:, 2] + SLOPE * distance, np.maximum(on_face[:, 2], _middle_depth(heads, face.points)))
     points = np.column_stack([flat, depth])
     canonical = heads.canonical(points[None])[0]
-    behind = np.zeros(len(flat))
+    behind, elastic = np.zeros(len(flat)), np.exp(-0.5 * (distance / (REACH * height)) ** 2)
     for outline, offset in ((INNER_LIPS, 0.12), *((eye, 0.06) for eye in EYES)):
         inside = np.zeros((count, count), np.uint8)
         cv2.fillPoly(inside, [corners_2d[list(outline)]], 1, shift=4)
         behind[inside.ravel()[here] > 0] = offset * height
+        if outline is INNER_LIPS:  # teeth go with the skull; a jaw that drops does not stretch them
+            elastic[inside.ravel()[here] > 0] = 0
     return Surface(
         points=points,
         canonical=canonical,
         corners=corners,
         weights=weights,
         rigid=_rigid(canonical, face.points),
-        elastic=np.exp(-0.5 * (distance / (REACH * height)) ** 2),
+        elastic=elastic,
         behind=behind,
     )
 
