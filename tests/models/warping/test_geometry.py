@@ -108,6 +108,15 @@ def test_what_surrounds_a_face_lies_behind_it_and_no_deeper_than_the_middle_of_t
     assert depth.max() < middle + 0.01 and depth[on_face].min() < placed[:, 2].min() + 0.05
 
 
+def test_teeth_go_with_the_skull_and_lips_with_the_expression(face):
+    placed = mesh() + np.array([0.5, 0.5, 0])
+    surface = build_surface(placed, face.align(placed[None]), np.ones((64, 64), np.float32), face.mean_face(), 128)
+    lips = placed[list(INNER_LIPS), :2].astype(np.float32)
+    depth = np.array([cv2.pointPolygonTest(lips, (float(x), float(y)), True) for x, y, _ in surface.points])
+    assert (depth > 0.005).sum() > 10 and (surface.elastic[depth > 0.005] == 0).all()
+    assert surface.elastic[(depth < -0.01) & (depth > -0.04)].min() > 0.9
+
+
 def test_between_the_lips():
     outline = torch.tensor([[[0.25, 0.25], [0.75, 0.25], [0.75, 0.75], [0.25, 0.75]]])
     found = inside(outline, 16)[0, 0]
