@@ -268,7 +268,6 @@ def test_settings_may_change_between_runs_of_one_checkpoint(people, tmp_path):
 def test_what_does_not_learn_is_in_memory_once_and_what_learns_twice():
     learner = new_learner()
     learner.reenactor.pose_encoder.requires_grad_(False)
-    learner.average.identity_encoder.requires_grad_(False)
     with torch.no_grad():
         first, *_ = learner.average.pose_encoder.parameters()
         first.add_(1)

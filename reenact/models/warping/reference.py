@@ -131,7 +131,8 @@ class Reference(nn.Module):
         other.flipped = not self.flipped
         other.image, other.shown = self.image.flip(-1), self.shown.flip(-1)
         other.lids = self.lids.flip(0, -1)
-        other.eyes = [_extent(added.abs().amax(0)) for added in other.lids]
+        width = self.lids.shape[-1]
+        other.eyes = [(rows, slice(width - x.stop, width - x.start)) for rows, x in reversed(self.eyes)]
         on_head = self.rigid > ON_HEAD
         for name in ("points", "canonical", "corners", "weights", "rigid", "elastic", "behind"):
             setattr(other, name, getattr(self, name)[on_head])

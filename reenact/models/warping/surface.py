@@ -95,12 +95,13 @@ def build_surface(mesh: np.ndarray, heads: Heads, matte: np.ndarray, face: MeanF
     points = np.column_stack([flat, depth])
     canonical = heads.canonical(points[None])[0]
     behind, elastic = np.zeros(len(flat)), np.exp(-0.5 * (distance / (REACH * height)) ** 2)
-    for outline, offset in ((INNER_LIPS, 0.12), *((eye, 0.06) for eye in EYES)):
-        inside = np.zeros((count, count), np.uint8)
-        cv2.fillPoly(inside, [corners_2d[list(outline)]], 1, shift=4)
-        behind[inside.ravel()[here] > 0] = offset * height
-        if outline is INNER_LIPS:  # teeth go with the skull; a jaw that drops does not stretch them
-            elastic[inside.ravel()[here] > 0] = 0
+    # Teeth go with the skull: a jaw that drops does not stretch them. Eyeballs go with their lids.
+    for outline, offset, follows in ((INNER_LIPS, 0.12, 0), *((eye, 0.06, 1) for eye in EYES)):
+        drawn = np.zeros((count, count), np.uint8)
+        cv2.fillPoly(drawn, [corners_2d[list(outline)]], 1, shift=4)
+        inside = drawn.ravel()[here] > 0
+        behind[inside] = offset * height
+        elastic[inside] *= follows
     return Surface(
         points=points,
         canonical=canonical,
