@@ -34,9 +34,13 @@ from reenact.evaluation.measure import DrivingFrames, IdentityReference, Measure
 from reenact.faces.landmarks import FACE_MEASURES, eye_opening, face_measures, found, mouth_opening
 from reenact.faces.mediapipe_faces import FaceFinder
 from reenact.models.family import Identity
+from reenact.models.model_file import load_model
+from reenact.models.warping.reenactor import WarpingReenactor
 from reenact.monitoring.previews import write_grid
 from reenact.settings.meta import BUNDLED_MODELS
+from reenact.settings.model import PHOTOS
 from reenact.settings.score import ScoreSettings
+from reenact.training.warping.relief import with_relief
 
 OFFERED = 32
 """Photos of a person that several are chosen from, spread over the training frames."""
@@ -88,9 +92,16 @@ AvatarOf = Callable[[Person, int], tuple[Avatar, Identity | None]]
 """A person and a number of photos -> what shows the person."""
 
 
-def moved_photos(avatar: Avatar) -> AvatarOf:
-    """Avatars of a meta-model, without training."""
-    return lambda person, count: (avatar, avatar.identify(*person.photos(count)))
+def moved_photos(model: Path) -> AvatarOf:
+    """Avatars of a meta-model as stage finetune makes them, without training."""
+
+    def made(person: Person, count: int) -> tuple[Avatar, Identity | None]:
+        net = load_model(model).reenactor.eval()
+        assert isinstance(net, WarpingReenactor)
+        photos = person.photos(count)
+        return Avatar(with_relief(net.personalised(*photos, PHOTOS), *photos), {}, torch.device("cpu")), None
+
+    return made
 
 
 def fine_tuned(project: Path, iteration: int) -> AvatarOf:
@@ -253,7 +264,9 @@ def main() -> None:
     names = arguments.people or list(yaml.safe_load((project / "config.yaml").read_text())["identities"])
     settings = ScoreSettings(descriptor_weights=str(project / ScoreSettings().descriptor_weights), identity_frames=12)
     avatar = Avatar.load(arguments.model)
-    avatar_of = fine_tuned(arguments.avatars, arguments.iteration) if arguments.avatars else moved_photos(avatar)
+    avatar_of = moved_photos(arguments.model)
+    if arguments.avatars:
+        avatar_of = fine_tuned(arguments.avatars, arguments.iteration)
     with FaceFinder(min_confidence=settings.min_confidence) as finder:
         judge = SecondFinder(finder, project / "resources") if arguments.judge == "dlib" else finder
         measurer = Measurer(judge, settings)

@@ -32,7 +32,7 @@ LAST = {
     *("clips/grid_id2", "clips/lp_d0"),
     *("talkinghead/hdtf_klobuchar", "talkinghead/lp_d8", "talkinghead/skyreels_3"),
 }
-"""Kept for one last look, and in no table of results yet."""
+"""Kept for one last look, on 2026-11-30; they train nothing since either."""
 
 GRADES = ("A", "B")
 PICTURES = (".jpg", ".jpeg", ".png")

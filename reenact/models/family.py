@@ -24,12 +24,15 @@ class References:
         meshes: K x M x 3, of the faces in them, fractions of the side.
         neutral: M x 3, the person's canonical face as it is where descriptors say nothing.
         head_offset: 10, what is added to what the person's descriptors say of the head.
+        relief: K x 3 x G x G, what the person's other photos say of what surrounds the faces in these
+            [`reenact.models.warping.reference.Reference.with_relief`]; None = they were not asked.
     """
 
     photos: Tensor
     meshes: Tensor
     neutral: Tensor
     head_offset: Tensor
+    relief: Tensor | None = None
 
 
 Identity: TypeAlias = Tensor | References

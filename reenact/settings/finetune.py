@@ -74,6 +74,11 @@ class FinetuneSettings(TrainingSettings):
         le=16,
         description="Most photos that an avatar of the warping family keeps; driving takes longer with each.",
     )
+    relief: bool = Field(
+        default=True,
+        description="Whether the person's other photos say how deep hair, neck and shoulders lie in those that an "
+        "avatar of the warping family keeps, and how far they follow the head; takes some seconds.",
+    )
     image_size: Literal[128, 256, 512] | None = Field(
         default=None,
         description="Side of the pictures of an avatar of the warping family, px; null = the meta-model's. Its photos "

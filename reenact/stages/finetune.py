@@ -38,6 +38,7 @@ from reenact.training.loop import train
 from reenact.training.objective import Objective
 from reenact.training.resume import resume
 from reenact.training.warping.lessons import warping_lessons
+from reenact.training.warping.relief import with_relief
 
 SHEET_FRAMES = 6
 """Of the person's own, on TensorBoard: where the identity gap becomes small."""
@@ -166,6 +167,8 @@ def personal_learner(model: WarpingReenactor, clip: TrainingClip, meta: Path, se
     if model.personal:
         raise _refused(meta)
     avatar = model.eval().personalised(clip.frames, clip.mattes, settings.references, settings.image_size)
+    if settings.relief:
+        avatar = with_relief(avatar, np.asarray(clip.frames), np.asarray(clip.mattes))
     avatar.requires_grad_(False)
     avatar.refiner.train().requires_grad_(True)
     return Learner(avatar, None, settings)

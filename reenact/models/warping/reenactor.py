@@ -30,7 +30,7 @@ from reenact.models.warping.face_model import FaceModel, place
 from reenact.models.warping.mesh import INNER_LIPS, POINTS
 from reenact.models.warping.mesh_network import MeshNetwork
 from reenact.models.warping.network import Refiner
-from reenact.models.warping.reference import Reference, beside_mirror_images, nearness
+from reenact.models.warping.reference import Reference, beside_mirror_images, make_surfaces, nearness
 from reenact.models.warping.references import make_references
 from reenact.runtime.errors import UserError
 from reenact.settings.model import PHOTOS
@@ -63,7 +63,8 @@ class WarpingReenactor(Model):
         self.own = nn.Module() if references else None
         if self.own is not None and references is not None:
             for name, value in vars(references).items():
-                self.own.register_buffer(name, value)
+                if value is not None:
+                    self.own.register_buffer(name, value)
         self._last: tuple[Tensor, _Driven] | None = None
 
     @property
@@ -105,6 +106,10 @@ class WarpingReenactor(Model):
     def traceable(self) -> nn.Module:
         """See `reenact.models.family.Model`."""
         return self._driven(None)
+
+    def said(self, poses: Tensor) -> Face:
+        """What descriptors B x P say of a personal model's person."""
+        return self._driven(None).said(poses)
 
     def personalised(
         self, crops: Pictures, mattes: Pictures, count: int, image_size: int | None = None
@@ -167,9 +172,7 @@ class _Driven(nn.Module):
         super().__init__()
         self.face, self.refiner = net.face, net.refiner
         self._describe = (net.pose_encoder, net.architecture.pose_size)  # in a tuple: no part of this module
-        pairs = zip(known.photos.cpu().numpy(), known.meshes.cpu().numpy(), strict=True)
-        side = net.architecture.working_size
-        references = [Reference(net.face, photo, mesh, side) for photo, mesh in pairs]
+        references = make_surfaces(net.face, known, net.architecture.working_size)
         if net.architecture.mirrored:
             references = beside_mirror_images(references, net.face)
         self.references = nn.ModuleList(references)

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reenact.data.images import resize_to
+from reenact.models.family import References
 from reenact.models.warping.expression import LEFT_LIDS, RIGHT_LIDS, lid_gap
 from reenact.models.warping.face_model import HEAD, FaceModel, place, rotation
 from reenact.models.warping.mesh import EYES, INNER_LIPS
 from reenact.models.warping.splat import fill, splat
-from reenact.models.warping.surface import build_surface
+from reenact.models.warping.surface import MARGIN, build_surface
 from reenact.settings.model import PHOTOS
 
 SEEN = 0.05
@@ -33,6 +35,9 @@ LIPS_AND_LIDS = (*INNER_LIPS, *EYES[0], *EYES[1])
 
 ON_HEAD = 0.5
 """How far a point goes along with the head from which on it is a part of it."""
+
+STEEP = 16
+"""How fast a relief begins beside the face: power of how far its expression moves a point."""
 
 SHUT, OPEN = 0.15, 0.4
 """How far lids are open, of what they are in a photo, up to which nothing of the eye is seen, and from which on all."""
@@ -93,6 +98,7 @@ class Reference(nn.Module):
     rigid: Tensor
     elastic: Tensor
     behind: Tensor
+    drawn: Tensor
 
     def __init__(self, face: FaceModel, photo: np.ndarray, mesh: np.ndarray, side: int) -> None:
         super().__init__()
@@ -106,6 +112,7 @@ class Reference(nn.Module):
         for name, value in values.items():
             self.register_buffer(name, torch.from_numpy(value).float(), persistent=False)
         self.register_buffer("corners", torch.from_numpy(corners).long(), persistent=False)
+        self.register_buffer("drawn", torch.zeros(len(corners)), persistent=False)
         image = straight(photo)
         rgb, matte = image[None].split([3, 1], 1)
         before = functional.interpolate(matte, (side, side), mode="bilinear", align_corners=False, antialias=True)
@@ -115,6 +122,28 @@ class Reference(nn.Module):
         self.eyes = [_extent(added.abs().amax(0)) for added in lids]
         for name, value in {"image": image, "shown": shown, "lids": lids, "before": before}.items():
             self.register_buffer(name, value, persistent=False)
+
+    def with_relief(self, relief: Tensor) -> "Reference":
+        """The same photo, of which more is known of what surrounds the face: hair, ears, neck and shoulders.
+
+        Args:
+            relief: 3 x G x G over the surface, margins included: how much deeper it lies than by the rule, fractions of
+                the side; how much further it goes along with the head; and how far what does not is drawn after the
+                head's place. Gradients reach it.
+        """
+        at = (self.points[:, :2] + MARGIN) / (1 + 2 * MARGIN) * 2 - 1
+        found = functional.grid_sample(relief[None], at[None, None], align_corners=True)[0, :, 0]
+        # The mesh knows the face, and eyes and mouths have rules of their own.
+        deeper, further, drawn = found * ((1 - self.elastic**STEEP) * (self.behind == 0))
+        deeper = deeper[:, None]
+        other = copy.copy(self)
+        other._buffers = dict(self._buffers)
+        away = rotation(self.head[None])[0, 2] / self.head[9].exp()
+        other.canonical = self.canonical + deeper * away
+        other.points = torch.cat([self.points[:, :2], self.points[:, 2:] + deeper], 1)
+        other.rigid = (self.rigid + further).clamp(0, 1)
+        other.drawn = drawn
+        return other
 
     def mirrored(self, face: FaceModel) -> "Reference":
         """Its mirror image, as a photo of the same person's head; `face` is the face model.
@@ -134,7 +163,7 @@ class Reference(nn.Module):
         width = self.lids.shape[-1]
         other.eyes = [(rows, slice(width - x.stop, width - x.start)) for rows, x in reversed(self.eyes)]
         on_head = self.rigid > ON_HEAD
-        for name in ("points", "canonical", "corners", "weights", "rigid", "elastic", "behind"):
+        for name in ("points", "canonical", "corners", "weights", "rigid", "elastic", "behind", "drawn"):
             setattr(other, name, getattr(self, name)[on_head])
         other.points, other.canonical = right + across * other.points, across * other.canonical
         other.corners = swapped[other.corners]
@@ -148,7 +177,8 @@ class Reference(nn.Module):
         elastic = (change[:, self.corners] * self.weights[..., None]).sum(2)
         moved = place(self.canonical + self.elastic[:, None] * elastic, head)
         rigid = self.rigid[:, None]
-        moved = rigid * moved + (1 - rigid) * self.points
+        way = (head[:, None, 6:9] - self.head[6:9]) * head.new_tensor([1.0, 1.0, 0.0])
+        moved = rigid * moved + (1 - rigid) * (self.points + self.drawn[:, None] * way)
         carried = torch.cat([self.points[:, :2] - moved[..., :2], self.canonical.expand(moved.shape[0], -1, -1)], 2)
         means, coverage = splat(moved[..., :2], moved[..., 2] + self.behind, carried, self.side)
         known = (coverage > SEEN).float()
@@ -162,6 +192,22 @@ class Reference(nn.Module):
             shut = ((OPEN - opening) / (OPEN - SHUT)).clamp(0, 1)
             shown[:, :, rows, columns] += shut[:, None, None, None] * added[:, rows, columns]
         return shown
+
+
+def make_surfaces(face: FaceModel, known: References, side: int, photo_side: int | None = None) -> list[Reference]:
+    """A person's photos, ready to be moved.
+
+    Args:
+        face: the face model.
+        known: the photos, and what is known of them.
+        side: of what is made of them, px.
+        photo_side: the photos are resized to it; None = they stay as they are.
+    """
+    pairs = zip(known.photos.cpu().numpy(), known.meshes.cpu().numpy(), strict=True)
+    made = [Reference(face, resize_to(photo, photo_side or len(photo)), mesh, side) for photo, mesh in pairs]
+    if known.relief is None:
+        return made
+    return [one.with_relief(relief) for one, relief in zip(made, known.relief.cpu(), strict=True)]
 
 
 def _extent(mask: Tensor) -> tuple[slice, slice]:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from reenact.data.images import resize_to
 from reenact.data.rank_batch import RankBatch
 from reenact.data.training_clips import People, TrainingClip
 from reenact.models.warping.face_model import FaceModel
 from reenact.models.warping.reenactor import WarpingReenactor
-from reenact.models.warping.reference import Reference
+from reenact.models.warping.reference import Reference, make_surfaces
 from reenact.models.warping.references import looked_at
 from reenact.settings.training import TrainingSettings
 from reenact.training.warping.known_faces import find_known_faces
@@ -49,7 +48,7 @@ def own_photos(avatar: WarpingReenactor, clip: TrainingClip, face: FaceModel) ->
     """
     known, side = avatar.identify(()), avatar.architecture.working_size
     found = {}
-    for photo, mesh in zip(known.photos.cpu().numpy(), known.meshes.cpu().numpy(), strict=True):
+    for photo, surface in zip(known.photos.cpu().numpy(), make_surfaces(face, known, side, side), strict=True):
         number = next(k for k in looked_at(len(clip.frames)) if np.array_equal(clip.frames[k], photo[..., :3]))
-        found[number] = Reference(face, resize_to(photo, side), mesh, side)
+        found[number] = surface
     return found
