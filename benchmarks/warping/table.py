@@ -94,10 +94,10 @@ AvatarOf = Callable[[Person, int], tuple[Avatar, Identity | None]]
 
 def moved_photos(model: Path) -> AvatarOf:
     """Avatars of a meta-model as stage finetune makes them, without training."""
+    net = load_model(model).reenactor.eval()
+    assert isinstance(net, WarpingReenactor)
 
     def made(person: Person, count: int) -> tuple[Avatar, Identity | None]:
-        net = load_model(model).reenactor.eval()
-        assert isinstance(net, WarpingReenactor)
         photos = person.photos(count)
         return Avatar(with_relief(net.personalised(*photos, PHOTOS), *photos), {}, torch.device("cpu")), None
 
@@ -264,9 +264,8 @@ def main() -> None:
     names = arguments.people or list(yaml.safe_load((project / "config.yaml").read_text())["identities"])
     settings = ScoreSettings(descriptor_weights=str(project / ScoreSettings().descriptor_weights), identity_frames=12)
     avatar = Avatar.load(arguments.model)
-    avatar_of = moved_photos(arguments.model)
-    if arguments.avatars:
-        avatar_of = fine_tuned(arguments.avatars, arguments.iteration)
+    avatars, iteration = arguments.avatars, arguments.iteration
+    avatar_of = fine_tuned(avatars, iteration) if avatars else moved_photos(arguments.model)
     with FaceFinder(min_confidence=settings.min_confidence) as finder:
         judge = SecondFinder(finder, project / "resources") if arguments.judge == "dlib" else finder
         measurer = Measurer(judge, settings)

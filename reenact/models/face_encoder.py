@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reenact.data.images import to_tensor
+from reenact.data.images import fit, to_tensor
 from reenact.runtime.parallel import batches
 
 SIZE = 256
@@ -86,7 +86,7 @@ class FaceEncoder(nn.Module):
 
 @torch.no_grad()
 def describe(encoder: FaceEncoder, frames: Sequence[np.ndarray]) -> np.ndarray:
-    """Descriptors of frames, uint8 SIZE x SIZE x 3 each -> N x outputs."""
+    """Descriptors of frames, uint8 S x S x 3 each, which it sees at SIZE -> N x outputs."""
     device = next(encoder.parameters()).device
-    parts = [encoder(to_tensor(batch).to(device)).cpu() for batch in batches(frames, 16)]
+    parts = [encoder(fit(to_tensor(batch).to(device), SIZE)).cpu() for batch in batches(frames, 16)]
     return torch.cat(parts).numpy() if parts else np.zeros((0, encoder.outputs), np.float32)

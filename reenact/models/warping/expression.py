@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from reenact.faces.blendshapes import BLENDSHAPES
 from reenact.models.pose_edit import Group, PoseEdit
-from reenact.models.warping.face_model import FaceModel, rotation
+from reenact.models.warping.face_model import FaceModel, ReadPose, rotation
 from reenact.models.warping.mesh import EYES
 
 EXPRESSION: tuple[Group, ...] = ("mouth", "eyes", "brows")
@@ -128,6 +128,11 @@ class Face:
     shape: Tensor
     head: Tensor
     blendshapes: Tensor
+
+
+def face_of(read: ReadPose, neutral: Tensor, head_offset: Tensor) -> Face:
+    """What descriptors say, on a person's face: `neutral` M x 3 and `head_offset` HEAD as in `References`."""
+    return Face(neutral + read.shape, head_offset + read.head, read.blendshapes)
 
 
 class Expressions:

@@ -25,7 +25,7 @@ from reenact.models.warping.compose import (
     recoloured,
     sample,
 )
-from reenact.models.warping.expression import Expressions, Face, added
+from reenact.models.warping.expression import Expressions, Face, added, face_of
 from reenact.models.warping.face_model import FaceModel, place
 from reenact.models.warping.mesh import INNER_LIPS, POINTS
 from reenact.models.warping.mesh_network import MeshNetwork
@@ -109,7 +109,8 @@ class WarpingReenactor(Model):
 
     def said(self, poses: Tensor) -> Face:
         """What descriptors B x P say of a personal model's person."""
-        return self._driven(None).said(poses)
+        known = self.identify(())
+        return face_of(self.face.read(poses), known.neutral, known.head_offset)
 
     def personalised(
         self, crops: Pictures, mattes: Pictures, count: int, image_size: int | None = None
@@ -186,8 +187,7 @@ class _Driven(nn.Module):
 
     def said(self, pose: Tensor) -> Face:
         """What descriptors B x P say of this person."""
-        read = self.face.read(pose)
-        return Face(self.neutral + read.shape, self.head_offset + read.head, read.blendshapes)
+        return face_of(self.face.read(pose), self.neutral, self.head_offset)
 
     def picture(self, face: Face) -> tuple[Tensor, Tensor]:
         """As `WarpingReenactor.show`."""

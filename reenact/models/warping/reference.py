@@ -123,6 +123,12 @@ class Reference(nn.Module):
         for name, value in {"image": image, "shown": shown, "lids": lids, "before": before}.items():
             self.register_buffer(name, value, persistent=False)
 
+    def _alike(self) -> "Reference":
+        """Itself once more: whose buffers are replaced, those of this one stay."""
+        other = copy.copy(self)
+        other._buffers = dict(self._buffers)
+        return other
+
     def with_relief(self, relief: Tensor) -> "Reference":
         """The same photo, of which more is known of what surrounds the face: hair, ears, neck and shoulders.
 
@@ -136,8 +142,7 @@ class Reference(nn.Module):
         # The mesh knows the face, and eyes and mouths have rules of their own.
         deeper, further, drawn = found * ((1 - self.elastic**STEEP) * (self.behind == 0))
         deeper = deeper[:, None]
-        other = copy.copy(self)
-        other._buffers = dict(self._buffers)
+        other = self._alike()
         away = rotation(self.head[None])[0, 2] / self.head[9].exp()
         other.canonical = self.canonical + deeper * away
         other.points = torch.cat([self.points[:, :2], self.points[:, 2:] + deeper], 1)
@@ -155,8 +160,7 @@ class Reference(nn.Module):
         right = self.points.new_tensor([1.0, 0.0, 0.0])
         # The first column of the rotation and x of the second: a reflection on both sides of it.
         turned = self.head.new_tensor([1, -1, -1, -1, 1, 1, -1, 1, 1, 1])
-        other = copy.copy(self)
-        other._buffers = dict(self._buffers)
+        other = self._alike()
         other.flipped = not self.flipped
         other.image, other.shown = self.image.flip(-1), self.shown.flip(-1)
         other.lids = self.lids.flip(0, -1)

@@ -5,21 +5,20 @@ person, the photos that an avatar keeps are moved to where those have the face, 
 they look alike. Photos that took no part say whether it helps; if hair and clothes are other ones in each, it does not.
 """
 
-from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reenact.data.images import fit, resize_to, to_tensor
+from reenact.data.images import resize_to, to_tensor
+from reenact.models.face_encoder import describe
 from reenact.models.family import Pictures
 from reenact.models.warping.compose import sample
 from reenact.models.warping.expression import Face
 from reenact.models.warping.reenactor import WarpingReenactor
 from reenact.models.warping.reference import Reference, make_surfaces
 from reenact.models.warping.references import looked_at
-from reenact.runtime.parallel import batches
 
 FEWEST = 4
 """Photos of a person from which on they are asked: every fourth takes no part, and checks."""
@@ -43,42 +42,32 @@ RATE = 0.1
 SMOOTH, PULL = 0.05, 0.02
 """Weights of differences between neighbours in a relief, and of all of it."""
 
-_AT_ONCE = 16
-
 
 def with_relief(avatar: WarpingReenactor, crops: Pictures, mattes: Pictures) -> WarpingReenactor:
     """The avatar, whose photos have the relief that the person's other ones say; of too few photos the avatar itself.
 
     Args:
-        avatar: of these photos.
+        avatar: of these photos, on the CPU.
         crops, mattes: of the person, uint8 S x S x 3 and S x S.
     """
     numbers = looked_at(len(crops))
     if len(numbers) < FEWEST:
         return avatar
     known = avatar.identify(())
-    faces = _described(avatar, [crops[k] for k in numbers])
+    faces = _faces(avatar, [crops[k] for k in numbers])
     wanted = torch.cat([_shown(crops[k], mattes[k]) for k in numbers])
-    face = deepcopy(avatar.face).cpu()
-    surfaces = make_surfaces(face, replace(known, relief=None), SIDE, SIDE)
+    surfaces = make_surfaces(avatar.face, replace(known, relief=None), SIDE, SIDE)
     checks = torch.arange(len(numbers)) % FEWEST == FEWEST - 1
     relief = fitted(surfaces, _some(faces, ~checks), wanted[~checks])
+    checked = _some(faces, checks), wanted[checks]
     for surface, one in zip(surfaces, relief, strict=True):
-        before, after = (
-            distance(it, _some(faces, checks), wanted[checks]) for it in (surface, surface.with_relief(one))
-        )
-        one *= after < before
-    return avatar.rebuilt(replace(known, relief=relief.to(known.meshes))).eval()
+        one *= distance(surface.with_relief(one), *checked) < distance(surface, *checked)
+    return avatar.rebuilt(replace(known, relief=relief)).eval()
 
 
-@torch.no_grad()
-def _described(avatar: WarpingReenactor, crops: Pictures) -> Face:
+def _faces(avatar: WarpingReenactor, crops: Pictures) -> Face:
     """The faces in photos, as their descriptors say them: so they are driven."""
-    size, poses = avatar.architecture.pose_size, []
-    for batch in batches(crops, _AT_ONCE):
-        poses.append(avatar.pose_encoder(fit(to_tensor(batch).to(avatar.face.mean.device), size)))
-    said = avatar.said(torch.cat(poses))
-    return Face(said.shape.cpu(), said.head.cpu(), said.blendshapes.cpu())
+    return avatar.said(torch.from_numpy(describe(avatar.pose_encoder, crops)))
 
 
 def _shown(crop: np.ndarray, matte: np.ndarray) -> Tensor:
