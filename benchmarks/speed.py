@@ -189,6 +189,7 @@ def refiner_steps(precision: str, device: torch.device, tiny: bool) -> Callable[
                 matte=matte,
                 emphasis=images(size, 1),
                 close=torch.tensor([[0.5, 0.5, 0.5]]).expand(size, 3),
+                source=torch.full((size, 2 + count), -1),
             )
         )
     return steps(Learner(model, None, settings), WarpingObjective(settings), batches, device)

@@ -31,6 +31,16 @@ class WarpingLossWeights(Section):
     choice: float = Field(
         default=0.5, ge=0, description="Cross entropy: of several photos, the one that is right is trusted."
     )
+    mesh: float = Field(
+        default=10.0,
+        ge=0,
+        description="With `said`: L1 between the mesh that the pose encoder says and the target's, openings once more.",
+    )
+    blendshapes: float = Field(
+        default=0.3,
+        ge=0,
+        description="L1 between blendshapes that the pose encoder says and those from before (`said`).",
+    )
 
 
 class WarpingSettings(Section):
@@ -54,6 +64,13 @@ class WarpingSettings(Section):
         le=1,
         description="Fraction of the samples whose photos move exactly as the mesh of the target does; the others as "
         "the face model can say it.",
+    )
+    said: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Meta-learning alone: fraction of the clips' samples whose photos move as the pose encoder says, "
+        "which learns by the pictures then, at meta.encoder_rate of the learning rate; 0 = it stays as it is.",
     )
     losses: WarpingLossWeights = Field(default=WarpingLossWeights(), description="Loss weights.")
 

@@ -72,10 +72,21 @@ def test_the_refiner_learns_from_one_still_and_nothing_else_changes(room, tmp_pa
     assert outputs.preview.exists() and '"refiner"' in outputs.metrics.read_text()
 
 
-def test_resumed_run_equals_uninterrupted_run_bit_for_bit(room, tmp_path, capsys):
-    whole = weights(make(room, tmp_path / "whole", steps=4))
-    make(room, tmp_path / "halves", steps=2)
-    resumed = weights(make(room, tmp_path / "halves", steps=4, loaders=0))
+def test_the_pose_encoder_learns_on_where_photos_move_as_it_says(room, tmp_path):
+    said = {"references": [1], "stills": 0, "said": 1}
+    outputs = make(room, tmp_path, names=["red"], steps=2, ema=0.0, encoder_rate=0.1, warping=said)
+    before, after = seeing_model().state_dict(), weights(outputs)
+    changed = {name.partition(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed == {"refiner", "pose_encoder"}
+    assert {"mesh", "blendshapes"} <= set(pd.read_csv(outputs.curves))
+
+
+@pytest.mark.parametrize("said", [0, 0.5])
+def test_resumed_run_equals_uninterrupted_run_bit_for_bit(room, tmp_path, capsys, said):
+    warping = {"references": [1, 2], "said": said}
+    whole = weights(make(room, tmp_path / "whole", steps=4, warping=warping))
+    make(room, tmp_path / "halves", steps=2, warping=warping)
+    resumed = weights(make(room, tmp_path / "halves", steps=4, loaders=0, warping=warping))
     assert pd.read_csv(tmp_path / "halves" / "curves.csv")["mfu"].gt(0).all()
     printed = capsys.readouterr()
     assert "resuming from step 2" in printed.out and printed.err.count("faces of clips: 100%") == 2

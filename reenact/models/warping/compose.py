@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reenact.models.warping.light import light_of_photos, lit
 from reenact.models.warping.network import Refiner
 from reenact.models.warping.reference import Moved, Reference
 from reenact.models.warping.splat import fill
@@ -57,12 +58,15 @@ def compose(
         mirrored: B x K, 1 for a mirror image.
 
     Returns:
-        weights and colours (B x K x 1 x S x S, of the references and of their colours), trust (logits of the weights at
-        S/2), flow (B x 2 x S x S, to add to the references' own), photo (B x 4: RGB x matte, matte, as the references
-        show them), matte (B x 1), generated (B x 3, straight), share and keep (B x 1, how much is taken from the
-        photos, and its logit), matte_change (B x 1, logit), covered and before (B x 1, where photos land, and their
-        mattes where they were, but above all that landed).
+        light (`light_of_photos`), weights and colours (B x K x 1 x S x S, of the references and of their colours),
+        trust (logits of the weights at S/2), flow (B x 2 x S x S, to add to the references' own), photo (B x 4: RGB x
+        matte, matte, as the references show them), matte (B x 1), generated (B x 3, straight), share and keep (B x 1,
+        how much is taken from the photos, and its logit), matte_change (B x 1, logit), covered and before (B x 1, where
+        photos land, and their mattes where they were, but above all that landed).
     """
+    light = light_of_photos(given, mirrored)
+    alike = lit(given[:, :, :4].flatten(0, 1), light.flatten(0, 1)).unflatten(0, mirrored.shape)
+    given = torch.cat([alike, given[:, :, 4:]], 2)
     answer = refiner(given, lips, expression, nearness, mirrored)
     blended = (given * answer["confidence"]).sum(1)
     covered = blended[:, 4:5]
@@ -75,6 +79,7 @@ def compose(
     keep, change = 4 * answer["share"] + 2, 4 * answer["matte"]
     before = blended[:, -1:] * highest_above(covered * photo[:, 3:])
     return {
+        "light": light,
         "weights": answer["confidence"],
         "colours": answer["colours"],
         "trust": answer["trust"],

@@ -27,6 +27,7 @@ from reenact.models.warping.compose import (
 )
 from reenact.models.warping.expression import Expressions, Face, added, face_of
 from reenact.models.warping.face_model import FaceModel, place
+from reenact.models.warping.light import lit
 from reenact.models.warping.mesh import INNER_LIPS, POINTS
 from reenact.models.warping.mesh_network import MeshNetwork
 from reenact.models.warping.network import Refiner
@@ -260,6 +261,7 @@ def show(
     flow, share, change, generated, covered, before = (resized(made[name], size) for name in names)
     weights, colours = (resized(made[name].flatten(1, 2), size) for name in ("weights", "colours"))
     seen = [sample(to.shown, resized(to.flow, size) + flow) for to in moved]
+    seen = [lit(picture, made["light"][:, k]) if references[k].flipped else picture for k, picture in enumerate(seen)]
     photo = blended(seen, weights, colours)
     matte = changed_matte(expected_matte(photo[:, 3:], covered, before), change)
     colour = (photo[:, :3] / photo[:, 3:].clamp_min(LEAST)).clamp(0, 1)

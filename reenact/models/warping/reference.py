@@ -48,6 +48,9 @@ LEAST_GAP = 0.008
 SURE = 0.9
 """Matte from which on a photo's colour is the person's own."""
 
+RIM = 1 / 200
+"""Width of the rim inside of that whose colours are partly the background's all the same, fractions of the side."""
+
 
 class Moved(NamedTuple):
     """Where a photo goes, B pictures of S x S px.
@@ -252,10 +255,14 @@ def beside_mirror_images(references: Sequence[Reference], face: FaceModel) -> li
 
 
 def straight(picture: np.ndarray) -> Tensor:
-    """RGB and matte with the person's own colours under soft edges: uint8 R x R x 4 -> 4 x R x R in [0, 1]."""
+    """RGB and matte with the person's own colours up to the edge: uint8 R x R x 4 -> 4 x R x R in [0, 1].
+
+    Else whoever stood before a white wall has a white line around dark hair on every other background.
+    """
     image = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
     rgb, matte = image.split([3, 1], 1)
-    sure = (matte > SURE).float()
+    reach = round(RIM * image.shape[-1])
+    sure = (-functional.max_pool2d(-matte, 2 * reach + 1, stride=1, padding=reach) > SURE).float()
     return torch.cat([rgb * sure + fill(rgb, sure) * (1 - sure), matte], 1)[0]
 
 

@@ -35,7 +35,7 @@ def warping_lessons(
     own = own_photos(model, clips[0], face) if model.personal else {}
     side, mirrored = model.architecture.working_size, model.architecture.mirrored
     sampler = WarpingSampler(people, known, face, side, mirrored, settings, rank_batch, own)
-    return sampler, WarpingObjective(settings)
+    return sampler, WarpingObjective(settings, None if own else sampler)
 
 
 def own_photos(avatar: WarpingReenactor, clip: TrainingClip, face: FaceModel) -> dict[int, Reference]:

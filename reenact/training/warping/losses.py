@@ -18,7 +18,8 @@ from reenact.training import distributed
 from reenact.training.learner import Learner
 from reenact.training.losses import dice
 from reenact.training.objective import Objective
-from reenact.training.warping.samples import WarpingBatch
+from reenact.training.warping.said import as_said
+from reenact.training.warping.samples import WarpingBatch, WarpingSampler
 
 WRONG, RIGHTER = 5.0, 25.0
 """How fast a photo's share falls with its error, and how fast the trust in it against other photos."""
@@ -41,13 +42,15 @@ class WarpingObjective(Objective[WarpingBatch]):
 
     Args:
         settings: loss weights (`warping.losses`), and the perceptual network.
+        sampler: of the samples; knows the frames that the pose encoder learns by, if it does (`warping.said`).
 
     Raises:
         UserError: a file of weights is missing or not what it should be.
     """
 
-    def __init__(self, settings: TrainingSettings) -> None:
+    def __init__(self, settings: TrainingSettings, sampler: WarpingSampler | None = None) -> None:
         super().__init__()
+        self._sampler = sampler
         self.weights = settings.warping.losses.model_dump()
         self.described, self.perceptual = [], None
         self.period = math.lcm(TURNS, len(settings.warping.references))
@@ -57,12 +60,16 @@ class WarpingObjective(Objective[WarpingBatch]):
 
     def forward(self, learner: Learner, batch: WarpingBatch) -> tuple[dict[str, Tensor], None]:
         """See `Objective`."""
+        model = learner.reenactor
+        taught: dict[str, Tensor] = {}
+        if self._sampler is not None and learner.settings.warping.said:
+            batch, taught = as_said(model, batch, self._sampler)
         given = batch.given, batch.lips, batch.expression, batch.nearness, batch.mirrored
-        made = compose(learner.reenactor.refiner, *given)
+        made = compose(model.refiner, *given)
         # In bfloat16 the network puts out bfloat16; losses are taken in the targets' precision.
         made = {name: value.to(batch.target.dtype) for name, value in made.items()}
         output, generated = pictures(made)
-        terms = picture_terms(output, generated, made["matte"], batch) | photo_terms(made, batch)
+        terms = picture_terms(output, generated, made["matte"], batch) | photo_terms(made, batch) | taught
         if self.perceptual is not None:
             terms["perceptual"] = self._perceptual(self.perceptual, output, generated, batch, learner.step)
         weighted = {name: value * self.weights[name] for name, value in terms.items() if self.weights[name]}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -59,6 +60,8 @@ class WarpingBatch(StepBatch):
         matte: B x 1 x S x S.
         emphasis: B x 1 x S x S, 1 around eyes and mouth of the target, falling to 0.
         close: B x 3, the square around eyes and lips of the target: x and y of its middle, and its side, fractions.
+        source: B x (2 + photos), int64: where a sample of a clip is from that the pose encoder learns by, for
+            `WarpingSampler.frames_of`; -1 in others.
     """
 
     given: Tensor
@@ -70,6 +73,24 @@ class WarpingBatch(StepBatch):
     matte: Tensor
     emphasis: Tensor
     close: Tensor
+    source: Tensor
+
+
+class Frames(NamedTuple):
+    """Frames of one clip: a target, and the photos that are moved to where it has the face.
+
+    Attributes:
+        pictures: (1 + K) x 3 x S x S, the target first, as the pose encoder sees them before they are resized.
+        references: the K photos, and mirror images beside few.
+        shapes, heads: (1 + K) x M x 3 and x HEAD, as they are known.
+        blendshapes: E, of the target, as they were known when the training began.
+    """
+
+    pictures: Tensor
+    references: list[Reference]
+    shapes: Tensor
+    heads: Tensor
+    blendshapes: Tensor
 
 
 @dataclass(frozen=True)
@@ -156,22 +177,25 @@ class WarpingSampler:
 
     def _sample(self, random: np.random.Generator, count: int) -> tuple[str, dict[str, Tensor]]:
         """A sample with so many references: the person's name, and the fields of `WarpingBatch` without B."""
+        source, said = [-1] * (2 + count), self._settings.warping.said
         if self._stills and (not self._people or random.random() < self._settings.warping.stills):
             number, target = self._stills[random.integers(len(self._stills))]
             references = [self._turned(random, number, target) for _ in range(count)]
         else:
             number = self._draw_clip(random)
             target = self._draw_target(random, self._clips[number])
-            references = self._photos(random, number, target, count)
-        if self._mirrored:
-            references = beside_mirror_images(references, self._face)
+            rows = self._photo_rows(random, number, target, count)
+            references = self._photos(number, rows)
+            if said and not self._own and random.random() < said:
+                source = [number, target, *rows]
+        references = self._beside_mirror_images(references)
         faces = self._clips[number]
         shape, head = faces.shapes[target][None], faces.heads[target][None]
         if random.random() < self._settings.warping.exact:
             shapes = [shape] * len(references)
         else:
-            said = random.uniform(*SAID)
-            shapes = [one.shape + said * self._projected(shape - one.shape) for one in references]
+            part = random.uniform(*SAID)
+            shapes = [one.shape + part * self._projected(shape - one.shape) for one in references]
         given = [given_channels(one, one.move(to, head))[0] for one, to in zip(references, shapes, strict=True)]
         picture, matte = (to_tensor([image])[0] for image in self._pictures(faces, target))
         return faces.name, {
@@ -184,17 +208,40 @@ class WarpingSampler:
             "matte": matte,
             "emphasis": to_tensor([around_eyes_and_lips(faces.meshes[target], self._side)])[0],
             "close": close_square(faces.meshes[target]),
+            "source": torch.tensor(source),
         }
 
-    def _photos(self, random: np.random.Generator, number: int, target: int, count: int) -> list[Reference]:
-        """So many photos of a clip for one of its frames."""
+    def frames_of(self, source: Tensor) -> Frames:
+        """What a sample was made of whose `WarpingBatch.source` this is."""
+        number, *rows = source.tolist()
+        faces = self._clips[number]
+        return Frames(
+            pictures=to_tensor([faces.clip.frames[int(faces.rows[row])] for row in rows]),
+            references=self._beside_mirror_images(self._photos(number, rows[1:])),
+            shapes=faces.shapes[rows],
+            heads=faces.heads[rows],
+            blendshapes=faces.blendshapes[rows[0]],
+        )
+
+    def _photo_rows(self, random: np.random.Generator, number: int, target: int, count: int) -> list[int]:
+        """Which photos are moved to where one frame of a clip has the face: rows of the clip, or of an avatar's own."""
         if self._own:
             frame = int(self._clips[number].rows[target])
-            own = [photo for at, photo in self._own.items() if at != frame] or [*self._own.values()]
-            return [own[k] for k in random.choice(len(own), count, replace=False)]
-        pool = [row for row in spread(len(self._clips[number].rows), POOL) if row != target]
-        chosen = random.choice(pool, count, replace=len(pool) < count)
-        return [self._reference(number, int(row)) for row in chosen]
+            frames = [*self._own]
+            pool = [k for k, at in enumerate(frames) if at != frame] or [*range(len(frames))]
+        else:
+            pool = [row for row in spread(len(self._clips[number].rows), POOL) if row != target]
+        return [int(row) for row in random.choice(pool, count, replace=len(pool) < count)]
+
+    def _photos(self, number: int, rows: list[int]) -> list[Reference]:
+        """Photos by what `_photo_rows` says."""
+        if self._own:
+            own = [*self._own.values()]
+            return [own[row] for row in rows]
+        return [self._reference(number, row) for row in rows]
+
+    def _beside_mirror_images(self, references: list[Reference]) -> list[Reference]:
+        return beside_mirror_images(references, self._face) if self._mirrored else references
 
     def _draw_clip(self, random: np.random.Generator) -> int:
         """The person first, then one of the person's clips."""

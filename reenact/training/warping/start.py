@@ -15,7 +15,7 @@ from reenact.training.start import schedule_of
 
 
 def warping_learner(settings: MetaSettings, device: torch.device) -> Learner:
-    """A model of which the refiner alone learns, and its optimizer.
+    """A model of which the refiner learns, and the pose encoder if the settings say so (`warping.said`).
 
     Args:
         settings: of the stage; see `starting_model`.
@@ -26,6 +26,7 @@ def warping_learner(settings: MetaSettings, device: torch.device) -> Learner:
     """
     model = starting_model(settings).eval().requires_grad_(False)
     model.refiner.train().requires_grad_(True)
+    model.pose_encoder.requires_grad_(settings.warping.said > 0)
     return Learner(model.to(device), None, settings, schedule_of(settings))
 
 

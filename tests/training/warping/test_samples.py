@@ -5,40 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from face_shapes import mesh
-from person_clips import oval, portrait
 from warping_models import seeing_model
+from warping_samples import SIDE, clip, sampler
 
 from reenact.data.rank_batch import divide_batch
-from reenact.data.training_clips import PeopleInMemory, TrainingClip
 from reenact.models.warping.network import GIVEN
 from reenact.models.warping.reference import Reference
-from reenact.settings.meta import MetaSettings
 from reenact.training.warping.fit import FEWEST
-from reenact.training.warping.known_faces import KnownFaces, find_known_faces
-from reenact.training.warping.samples import WarpingSampler
-
-SIDE = 64
-
-
-def clip(name, frames, seed=0):
-    """The astronaut who sways, and the meshes of the frames."""
-    random = np.random.default_rng(seed)
-    shifts = 0.05 * np.sin(np.arange(frames))
-    pictures = np.stack([portrait(x=x, size=SIDE) for x in shifts])
-    meshes = mesh()[None] + np.stack([shifts, 0 * shifts, 0 * shifts], 1)[:, None] + [0.5, 0.5, 0]
-    meshes = meshes + random.normal(0, 0.002, meshes.shape)
-    blendshapes = random.normal(size=(frames, 4))
-    known = KnownFaces(np.arange(frames), meshes.astype(np.float32), blendshapes.astype(np.float32))
-    landmarks = np.full((frames, 68, 2), np.nan, np.float32)
-    return TrainingClip(name, pictures, np.stack([oval(SIDE)] * frames), landmarks), known
-
-
-def sampler(clips, rank_batch=None, mirrored=False, own=None, **warping):
-    settings = MetaSettings(warping=warping, hard_pose_fraction=0.5)
-    people, known = PeopleInMemory([one for one, _ in clips]), [faces for _, faces in clips]
-    rank_batch = rank_batch or divide_batch(4)
-    return WarpingSampler(people, known, seeing_model().face, SIDE, mirrored, settings, rank_batch, own or {})
+from reenact.training.warping.known_faces import find_known_faces
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +24,18 @@ def test_a_sample_follows_from_seed_step_and_index(clips):
     whole, again = sampler(clips)(3), sampler(clips)(3)
     assert torch.equal(whole.given, again.given) and not torch.equal(whole.given, sampler(clips)(6).given)
     parts = [sampler(clips, divide_batch(4, 1, rank, 2))(3) for rank in (0, 1)]
-    for name in ("given", "lips", "expression", "nearness", "mirrored", "target", "matte", "emphasis", "close"):
+    for name in (
+        "given",
+        "lips",
+        "expression",
+        "nearness",
+        "mirrored",
+        "target",
+        "matte",
+        "emphasis",
+        "close",
+        "source",
+    ):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name)), name
     assert [*parts[0].names, *parts[1].names] == whole.names and parts[0].batch_size == 4
 
@@ -107,7 +92,8 @@ def test_an_avatar_learns_from_its_own_photos_without_the_target(clips):
     assert draw(0).given.shape[1] == 2, "one less than it keeps"
     random = np.random.default_rng(0)
     for target in (3, 5):
-        drawn = {id(photo) for _ in range(20) for photo in draw._photos(random, 0, target, 2)}
+        rows = [draw._photo_rows(random, 0, target, 2) for _ in range(20)]
+        drawn = {id(photo) for some in rows for photo in draw._photos(0, some)}
         assert drawn == {id(photo) for k, photo in own.items() if k != target}
     stills = sampler([clips[0]], own=own, references=[3], stills=1)(0)
     assert stills.names == ["anna"] * 4 and stills.given.shape[1] == 2, "frames of a clip are stills, too"
@@ -122,6 +108,27 @@ def test_moved_references_look_like_the_target(clips, stills):
     error = ((batch.given[:, 0, :3] - batch.target).abs() * landed).sum() / landed.sum() / 3
     other = ((batch.given[:, 0, :3].roll(3, 3) - batch.target).abs() * landed).sum() / landed.sum() / 3
     assert error < 0.08 and error < 0.5 * other
+
+
+def test_frames_are_found_again_that_the_pose_encoder_learns_by(clips):
+    """The clips' samples alone, and as many as the settings say; without them nothing else changes."""
+    draw = sampler(clips, divide_batch(16), stills=0.5, said=1, mirrored=True, references=[2])
+    batch, plain = draw(0), sampler(clips, divide_batch(16), stills=1, said=1, references=[2])(0)
+    taught = batch.source[:, 0] >= 0
+    assert taught.tolist() == [name != "ben" for name in batch.names] and (plain.source == -1).all()
+    for k in taught.nonzero()[:, 0].tolist():
+        frames = draw.frames_of(batch.source[k])
+        assert frames.pictures.shape == (3, 3, SIDE, SIDE) and [one.flipped for one in frames.references] == [
+            False,
+            False,
+            True,
+            True,
+        ]
+        torch.testing.assert_close(frames.pictures[0] * batch.matte[k], batch.target[k])
+        for one, head in zip(frames.references, frames.heads[1:], strict=False):
+            torch.testing.assert_close(one.head, head, atol=1e-4, rtol=0)
+    some = sampler(clips, divide_batch(64), stills=0, said=0.5)(0).source[:, 0] >= 0
+    assert 16 < some.sum() < 48
 
 
 def test_hard_poses_are_drawn_more_often(clips):
