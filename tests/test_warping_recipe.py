@@ -6,7 +6,10 @@ import pytest
 import yaml
 from tree import ROOT
 
+from benchmarks.warping.bundle import RUNS, learned_from
 from benchmarks.warping.tables import LAST, VALIDATION, table
+from reenact.models.model_file import load_model
+from reenact.settings.meta import BUNDLED_MODELS
 from reenact.settings.workflow import Config
 
 
@@ -16,6 +19,10 @@ def write(path, rows):
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def configuration(name):
+    return yaml.safe_load((ROOT / f"benchmarks/warping/{name}.yaml").read_text())
 
 
 @pytest.fixture
@@ -56,12 +63,30 @@ def test_people_are_split_however_many_names_they_have(folders, tmp_path):
 
 
 def test_the_configurations_are_valid_and_show_whom_the_table_validates():
-    configs = [yaml.safe_load((ROOT / f"benchmarks/warping/{name}.yaml").read_text()) for name in ("people", "recipe")]
-    people, recipe = map(Config.model_validate, configs)
+    people, recipe = (Config.model_validate(configuration(name)) for name in ("people", "recipe"))
     shown = [clip.media.rsplit("/", 1)[1].rpartition("_")[0] for clip in people.identities.values()]
     assert sorted(shown) == sorted(name.split("/")[1] for name in VALIDATION) and not VALIDATION & LAST
-    assert recipe.meta_start(fitted="start.safetensors") == ["before.safetensors"]
+    assert recipe.meta_start(fitted="start.safetensors") == ["start.safetensors"]
     assert recipe.meta.learning_rate == 8e-4 and recipe.meta.set == "people.csv" and recipe.meta.decay == 1
-    configs[1]["meta"].pop("start")
-    from_nothing = Config.model_validate(configs[1])
-    assert from_nothing.meta_start(fitted="start.safetensors") == ["start.safetensors"]
+
+
+def test_the_recipes_second_run_goes_on_from_the_first():
+    first, more = configuration("recipe"), configuration("together")
+    warping = first["meta"]["warping"] | more["meta"]["warping"]  # Snakemake merges as deep as that
+    second = Config.model_validate(first | {"meta": first["meta"] | more["meta"] | {"warping": warping}})
+    assert more["meta"]["warping"] == {"said": second.meta.warping.said} and first["meta"]["name"] == "warping"
+    assert RUNS == ("warping", second.meta.name)
+    assert second.meta.start == "results/meta/warping/model.safetensors" and second.meta.set == "people.csv"
+
+
+def test_the_file_that_ships_names_whom_it_learned_from(folders, tmp_path):
+    write(tmp_path / "people.csv", table(*folders, tmp_path))
+    assert learned_from(tmp_path / "people.csv") == {
+        "clips": ["vr_2_1", "talkinghead/reagan/reagan_1"],
+        "stills": 2,
+        "people_in_stills": 1,
+        "grades": "A and B",
+    }
+    shipped = load_model(BUNDLED_MODELS["warping"]).metadata
+    assert shipped["made_by"] == "benchmarks/warping/recipe.yaml, benchmarks/warping/together.yaml"
+    assert len(shipped["trained_on"]["clips"]) == 79 and shipped["trained_on"]["stills"] == 2955
