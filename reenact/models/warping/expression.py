@@ -111,7 +111,7 @@ def measure(mesh: Tensor, terms: Terms) -> Tensor:
 
 
 def lid_gap(mesh: Tensor, lids: tuple[tuple[int, ...], tuple[int, ...]]) -> Tensor:
-    """How far an eye is open in canonical meshes: ... x M x 3 -> ..., in their unit."""
+    """How far an eye is open in canonical meshes, or the lips: ... x M x 3 -> ..., in their unit."""
     return measure(mesh, _gap(lids))
 
 
