@@ -6,7 +6,7 @@ import pytest
 import yaml
 from tree import ROOT
 
-from benchmarks.warping.bundle import RUNS, learned_from
+from benchmarks.warping.bundle import learned_from
 from benchmarks.warping.tables import LAST, VALIDATION, table
 from reenact.models.model_file import load_model
 from reenact.settings.meta import BUNDLED_MODELS
@@ -70,13 +70,14 @@ def test_the_configurations_are_valid_and_show_whom_the_table_validates():
     assert recipe.meta.learning_rate == 8e-4 and recipe.meta.set == "people.csv" and recipe.meta.decay == 1
 
 
-def test_the_recipes_second_run_goes_on_from_the_first():
+def test_the_file_that_ships_goes_on_from_the_one_before():
     first, more = configuration("recipe"), configuration("together")
     warping = first["meta"]["warping"] | more["meta"]["warping"]  # Snakemake merges as deep as that
     second = Config.model_validate(first | {"meta": first["meta"] | more["meta"] | {"warping": warping}})
-    assert more["meta"]["warping"] == {"said": second.meta.warping.said} and first["meta"]["name"] == "warping"
-    assert RUNS == ("warping", second.meta.name)
-    assert second.meta.start == "results/meta/warping/model.safetensors" and second.meta.set == "people.csv"
+    assert second.meta.warping.said == 0.8 and second.meta.warping.losses.matte == 4 and second.meta.set == "people.csv"
+    shipped = load_model(BUNDLED_MODELS["warping"]).metadata
+    assert shipped["steps"] == second.meta.steps and second.meta.start == "before.safetensors"
+    assert set(shipped["goes_on_from"]) == {"steps", "sha256"}
 
 
 def test_the_file_that_ships_names_whom_it_learned_from(folders, tmp_path):
@@ -88,5 +89,5 @@ def test_the_file_that_ships_names_whom_it_learned_from(folders, tmp_path):
         "grades": "A and B",
     }
     shipped = load_model(BUNDLED_MODELS["warping"]).metadata
-    assert shipped["made_by"] == "benchmarks/warping/recipe.yaml, benchmarks/warping/together.yaml"
+    assert shipped["made_by"] == "benchmarks/warping/together.yaml, docs/experiments/warping.md"
     assert len(shipped["trained_on"]["clips"]) == 79 and shipped["trained_on"]["stills"] == 2955

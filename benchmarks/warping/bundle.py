@@ -1,4 +1,4 @@
-"""The file that ships, of the model that recipe.yaml makes: half precision, and a record of whom it learned from.
+"""The file that ships, of the model that together.yaml makes: half precision, and a record of whom it learned from.
 
     python benchmarks/warping/bundle.py --project runs/warping --to reenact/bundled/warping.safetensors
 
@@ -7,6 +7,7 @@ Controls are stored after that, by benchmarks/directions.py.
 
 import argparse
 import csv
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,6 @@ from reenact.runtime.errors import UserError
 LICENCE = (
     "Apache-2.0; the pose encoder begins with, and the mesh network is, Google's mediapipe face landmarker (Apache-2.0)"
 )
-RUNS = "warping", "together"
-"""Names of the recipe's two runs of stage meta."""
-
 CLIPS = "clips/"
 """What names of clips of the first folder of tables.py begin with."""
 
@@ -38,18 +36,25 @@ def learned_from(table: Path) -> dict[str, Any]:
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--project", type=Path, required=True, help="folder of recipe.yaml, with people.csv")
+    parser.add_argument(
+        "--project", type=Path, required=True, help="folder of recipe.yaml, with people.csv, before.safetensors"
+    )
     parser.add_argument("--to", type=Path, required=True, help="file to write (.safetensors)")
     arguments = parser.parse_args()
-    first, last = (load_model(arguments.project / f"results/meta/{name}/model.safetensors") for name in RUNS)
+    loaded = load_model(arguments.project / "results/meta/together/model.safetensors")
+    before = arguments.project / "before.safetensors"
     record = {
         "stage": "meta",
-        "steps": first.metadata["steps"] + last.metadata["steps"],
+        "steps": loaded.metadata["steps"],
+        "goes_on_from": {
+            "steps": load_model(before).metadata["steps"],
+            "sha256": hashlib.sha256(before.read_bytes()).hexdigest(),
+        },
         "licence": LICENCE,
-        "made_by": "benchmarks/warping/recipe.yaml, benchmarks/warping/together.yaml",
+        "made_by": "benchmarks/warping/together.yaml, docs/experiments/warping.md",
         "trained_on": learned_from(arguments.project / "people.csv"),
     }
-    save_model(arguments.to, last.reenactor, record, half=True)
+    save_model(arguments.to, loaded.reenactor, record, half=True)
     size = arguments.to.stat().st_size
     if size > MAX_SIZE:
         raise UserError(f"{arguments.to}: {size:,} bytes, at most {MAX_SIZE:,} are allowed")
