@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reenact.models.warping.reference import SURE
 from reenact.models.warping.splat import fill
 
-SURE, SEEN = 0.9, 0.5
-"""Matte and coverage from which on a pixel tells how bright the head is there."""
+SEEN = 0.5
+"""Coverage from which on a pixel tells how bright the head is there."""
 
 ALIKE = 0.05
 """How far apart the points of a head may be that two photos show in a pixel, in the mean mesh's unit."""

@@ -24,18 +24,8 @@ def test_a_sample_follows_from_seed_step_and_index(clips):
     whole, again = sampler(clips)(3), sampler(clips)(3)
     assert torch.equal(whole.given, again.given) and not torch.equal(whole.given, sampler(clips)(6).given)
     parts = [sampler(clips, divide_batch(4, 1, rank, 2))(3) for rank in (0, 1)]
-    for name in (
-        "given",
-        "lips",
-        "expression",
-        "nearness",
-        "mirrored",
-        "target",
-        "matte",
-        "emphasis",
-        "close",
-        "source",
-    ):
+    names = ("given", "lips", "expression", "nearness", "mirrored", "target", "matte", "emphasis", "close", "source")
+    for name in names:
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name)), name
     assert [*parts[0].names, *parts[1].names] == whole.names and parts[0].batch_size == 4
 
@@ -118,12 +108,8 @@ def test_frames_are_found_again_that_the_pose_encoder_learns_by(clips):
     assert taught.tolist() == [name != "ben" for name in batch.names] and (plain.source == -1).all()
     for k in taught.nonzero()[:, 0].tolist():
         frames = draw.frames_of(batch.source[k])
-        assert frames.pictures.shape == (3, 3, SIDE, SIDE) and [one.flipped for one in frames.references] == [
-            False,
-            False,
-            True,
-            True,
-        ]
+        assert frames.pictures.shape == (3, 3, SIDE, SIDE)
+        assert [one.flipped for one in frames.references] == [False, False, True, True]
         torch.testing.assert_close(frames.pictures[0] * batch.matte[k], batch.target[k])
         for one, head in zip(frames.references, frames.heads[1:], strict=False):
             torch.testing.assert_close(one.head, head, atol=1e-4, rtol=0)
