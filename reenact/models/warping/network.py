@@ -18,9 +18,13 @@ COLOURLESS, OTHERS = 40.0, 25.0
 """How much less the colours of a reference are trusted where none of it lands, and those of a mirror image: a parting
 or an earring is on the other side in it, so that it gives colours where no photo does, but its outline everywhere."""
 
+SPOKEN = 4
+"""Only levels at this part of the working size and finer are told what the face does, and there only between the lips,
+where it tells teeth from tongue: where all were told, hair let go as mouths opened far."""
+
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with a residual way around; a code scales and shifts what lies between them."""
+    """Two 3x3 convolutions with a residual way around; codes scale and shift what lies between them."""
 
     def __init__(self, inputs: int, outputs: int, code: int = 0) -> None:
         super().__init__()
@@ -32,11 +36,16 @@ class Block(nn.Module):
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)
 
-    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
-        """x: B x C x H x W, code: B x D -> B x outputs x H x W."""
+    def forward(
+        self, x: Tensor, code: Tensor | None = None, there: Tensor | None = None, at: Tensor | None = None
+    ) -> Tensor:
+        """x: B x C x H x W, codes: B x D, the second where `at` (B x 1 x H x W) is 1 -> B x outputs x H x W."""
         h = self.conv1(functional.silu(self.norm(x)))
         if self.film is not None:
-            scale, shift = self.film(code)[:, :, None, None].chunk(2, 1)
+            known = self.film(code)[:, :, None, None]
+            if at is not None:
+                known = known + at.to(known) * (self.film(there)[:, :, None, None] - known)
+            scale, shift = known.chunk(2, 1)
             h = h * (1 + scale) + shift
         return self.skip(x) + self.conv2(functional.silu(h))
 
@@ -112,12 +121,14 @@ class Refiner(nn.Module):
             x = down[0](x)
             kept.append(x)
             x = down[1](x)
-        code = self.code(torch.cat([expression, x.mean((2, 3))], 1))
+        seen = x.mean((2, 3))
+        anywhere, lips = (self.code(torch.cat([said, seen], 1)) for said in (0 * expression, expression))
         for block in self.middle:
-            x = block(x, code)
-        for up, join, more, skip in zip(self.up, self.join, self.more, reversed(kept), strict=True):
-            x = join(torch.cat([functional.interpolate(up(x), scale_factor=2, mode="nearest"), skip], 1), code)
-            x = more(x, code)
+            x = block(x, anywhere)
+        for part, up, join, more, skip in zip((8, 4, 2), self.up, self.join, self.more, reversed(kept), strict=True):
+            code = (anywhere, lips, around(inside, part)) if part <= SPOKEN else (anywhere,)
+            x = join(torch.cat([functional.interpolate(up(x), scale_factor=2, mode="nearest"), skip], 1), *code)
+            x = more(x, *code)
         x = functional.silu(x)
         rgb, matte, share = functional.pixel_shuffle(self.leave(x), 2).split([3, 1, 1], 1)
         return {
@@ -129,6 +140,11 @@ class Refiner(nn.Module):
             "flow": 0.05 * enlarge(self.flow(x)),
             "trust": trust,
         }
+
+
+def around(inside: Tensor, part: int) -> Tensor:
+    """A mask and a pixel around it, at a part of its size: B x 1 x S x S -> B x 1 x S/part x S/part."""
+    return functional.max_pool2d(functional.avg_pool2d(inside, part), 3, 1, 1)
 
 
 def enlarge(x: Tensor) -> Tensor:
