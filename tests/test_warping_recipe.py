@@ -70,14 +70,15 @@ def test_the_configurations_are_valid_and_show_whom_the_table_validates():
     assert recipe.meta.learning_rate == 8e-4 and recipe.meta.set == "people.csv" and recipe.meta.decay == 1
 
 
-def test_the_file_that_ships_goes_on_from_the_one_before():
+def test_the_file_that_ships_is_made_by_the_configurations():
     first, more = configuration("recipe"), configuration("together")
     warping = first["meta"]["warping"] | more["meta"]["warping"]  # Snakemake merges as deep as that
     second = Config.model_validate(first | {"meta": first["meta"] | more["meta"] | {"warping": warping}})
     assert second.meta.warping.said == 0.8 and second.meta.warping.losses.matte == 4 and second.meta.set == "people.csv"
+    assert second.meta.start == f"results/meta/{first['meta']['name']}/model.safetensors"
     shipped = load_model(BUNDLED_MODELS["warping"]).metadata
-    assert shipped["steps"] == second.meta.steps and second.meta.start == "before.safetensors"
-    assert set(shipped["goes_on_from"]) == {"steps", "sha256"}
+    assert shipped["steps"] == second.meta.steps
+    assert shipped["goes_on_from"]["steps"] == first["meta"]["steps"]
 
 
 def test_the_file_that_ships_names_whom_it_learned_from(folders, tmp_path):
@@ -89,5 +90,5 @@ def test_the_file_that_ships_names_whom_it_learned_from(folders, tmp_path):
         "grades": "A and B",
     }
     shipped = load_model(BUNDLED_MODELS["warping"]).metadata
-    assert shipped["made_by"] == "benchmarks/warping/together.yaml, docs/experiments/warping.md"
+    assert shipped["made_by"] == "benchmarks/warping/recipe.yaml and together.yaml, docs/experiments/warping.md"
     assert len(shipped["trained_on"]["clips"]) == 79 and shipped["trained_on"]["stills"] == 2955

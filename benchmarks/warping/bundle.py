@@ -36,13 +36,11 @@ def learned_from(table: Path) -> dict[str, Any]:
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--project", type=Path, required=True, help="folder of recipe.yaml, with people.csv, before.safetensors"
-    )
+    parser.add_argument("--project", type=Path, required=True, help="folder of recipe.yaml, with people.csv")
     parser.add_argument("--to", type=Path, required=True, help="file to write (.safetensors)")
     arguments = parser.parse_args()
     loaded = load_model(arguments.project / "results/meta/together/model.safetensors")
-    before = arguments.project / "before.safetensors"
+    before = arguments.project / "results/meta/warping/model.safetensors"
     record = {
         "stage": "meta",
         "steps": loaded.metadata["steps"],
@@ -51,7 +49,7 @@ def main() -> None:
             "sha256": hashlib.sha256(before.read_bytes()).hexdigest(),
         },
         "licence": LICENCE,
-        "made_by": "benchmarks/warping/together.yaml, docs/experiments/warping.md",
+        "made_by": "benchmarks/warping/recipe.yaml and together.yaml, docs/experiments/warping.md",
         "trained_on": learned_from(arguments.project / "people.csv"),
     }
     save_model(arguments.to, loaded.reenactor, record, half=True)

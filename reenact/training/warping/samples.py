@@ -22,6 +22,7 @@ from reenact.data.training_clips import People, TrainingClip
 from reenact.models.warping.compose import given_channels, inside, sample
 from reenact.models.warping.face_model import FaceModel, place, rotation
 from reenact.models.warping.mesh import EYES, INNER_LIPS
+from reenact.models.warping.network import GIVEN
 from reenact.models.warping.reference import Reference, beside_mirror_images, nearness
 from reenact.settings.training import TrainingSettings
 from reenact.training.warping.fit import FEWEST
@@ -61,7 +62,7 @@ class WarpingBatch(StepBatch):
         emphasis: B x 1 x S x S, 1 around eyes and mouth of the target, falling to 0.
         close: B x 3, the square around eyes and lips of the target: x and y of its middle, and its side, fractions.
         source: B x (2 + photos), int64: where a sample of a clip is from that the pose encoder learns by, for
-            `WarpingSampler.frames_of`; -1 in others.
+            `WarpingSampler.frames_of`; -1 in others. Of the former, given, lips and nearness are 0 until `as_said`.
     """
 
     given: Tensor
@@ -190,6 +191,22 @@ class WarpingSampler:
                 source = [number, target, *rows]
         references = self._beside_mirror_images(references)
         faces = self._clips[number]
+        moved = self._moved(random, references, faces, target) if source[0] < 0 else self._unmoved(len(references))
+        picture, matte = (to_tensor([image])[0] for image in self._pictures(faces, target))
+        return faces.name, moved | {
+            "expression": faces.blendshapes[target],
+            "mirrored": torch.tensor([float(one.flipped) for one in references]),
+            "target": picture * matte,
+            "matte": matte,
+            "emphasis": to_tensor([around_eyes_and_lips(faces.meshes[target], self._side)])[0],
+            "close": close_square(faces.meshes[target]),
+            "source": torch.tensor(source),
+        }
+
+    def _moved(
+        self, random: np.random.Generator, references: list[Reference], faces: _Faces, target: int
+    ) -> dict[str, Tensor]:
+        """Photos moved to where a frame has the face, by what is known of it: some fields of `WarpingBatch`."""
         shape, head = faces.shapes[target][None], faces.heads[target][None]
         if random.random() < self._settings.warping.exact:
             shapes = [shape] * len(references)
@@ -197,18 +214,19 @@ class WarpingSampler:
             part = random.uniform(*SAID)
             shapes = [one.shape + part * self._projected(shape - one.shape) for one in references]
         given = [given_channels(one, one.move(to, head))[0] for one, to in zip(references, shapes, strict=True)]
-        picture, matte = (to_tensor([image])[0] for image in self._pictures(faces, target))
-        return faces.name, {
+        return {
             "given": torch.stack(given),
             "lips": inside(place(shapes[0][:, list(INNER_LIPS)], head)[..., :2], self._side)[0],
-            "expression": faces.blendshapes[target],
             "nearness": nearness(references, shape, head)[0],
-            "mirrored": torch.tensor([float(one.flipped) for one in references]),
-            "target": picture * matte,
-            "matte": matte,
-            "emphasis": to_tensor([around_eyes_and_lips(faces.meshes[target], self._side)])[0],
-            "close": close_square(faces.meshes[target]),
-            "source": torch.tensor(source),
+        }
+
+    def _unmoved(self, count: int) -> dict[str, Tensor]:
+        """The same fields of a sample whose photos the pose encoder will move: zeros."""
+        side = self._side
+        return {
+            "given": torch.zeros(count, GIVEN, side, side),
+            "lips": torch.zeros(1, side, side),
+            "nearness": torch.zeros(count),
         }
 
     def frames_of(self, source: Tensor) -> Frames:
