@@ -89,7 +89,7 @@ class Refiner(nn.Module):
         Args:
             given: B x K x GIVEN x S x S, the warped references.
             inside: B x 1 x S x S, between the lips of the wanted face.
-            expression: B x E.
+            expression: B x E; matters between the lips alone (SPOKEN).
             nearness: B x K, how like the wanted face each reference is (`nearness`).
             mirrored: B x K, 1 for a mirror image.
 
@@ -121,8 +121,8 @@ class Refiner(nn.Module):
             x = down[0](x)
             kept.append(x)
             x = down[1](x)
-        seen = x.mean((2, 3))
-        anywhere, lips = (self.code(torch.cat([said, seen], 1)) for said in (0 * expression, expression))
+        mean = x.mean((2, 3))
+        anywhere, lips = (self.code(torch.cat([said, mean], 1)) for said in (0 * expression, expression))
         for block in self.middle:
             x = block(x, anywhere)
         for part, up, join, more, skip in zip((8, 4, 2), self.up, self.join, self.more, reversed(kept), strict=True):
